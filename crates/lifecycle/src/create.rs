@@ -1,0 +1,182 @@
+//! One create, from its place in line to its answer.
+//!
+//! [`Lifecycle::begin_create`] does everything that must happen in the order of the requests (the place in line,
+//! the ticket, the board) before it returns; the rest is a task. [`CreateJob::wait`] is what a caller holds: it can
+//! be dropped at any moment without effect on the work.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use seats::{Created, Disposition, Instance, SeatRef, SeatSpec, Stage, Status, Timeline};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::Instrument;
+
+use crate::admission::{Permit, Ticket};
+use crate::service::Lifecycle;
+use crate::turns::{Claim, Intent, Turn};
+use crate::{CreateReply, LifecycleError, Operation, SeatRequest};
+
+/// How a create comes to its permit.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// Its place inside.
+    pub(crate) ticket: Ticket,
+    /// For a seat of a class: the window of that class. Only as many of its seats stand in the common line as can
+    /// work at once, so that two classes (or a class and a single seat) share the permits instead of the first
+    /// one taking them all.
+    pub(crate) window: Option<Arc<Semaphore>>,
+}
+
+/// Leave to work, held until the engine is done.
+#[derive(Debug)]
+struct Admitted {
+    _permit: Permit,
+    _window: Option<OwnedSemaphorePermit>,
+}
+
+/// A create that runs.
+#[derive(Debug)]
+pub(crate) struct CreateJob {
+    lifecycle: Lifecycle,
+    seat: SeatRef,
+    timeline: Arc<Timeline>,
+    started: Arc<Mutex<Option<Created>>>,
+    answer: oneshot::Receiver<Result<CreateReply, LifecycleError>>,
+}
+
+impl CreateJob {
+    /// The stages of the work, as they go.
+    pub(crate) fn timeline(&self) -> &Arc<Timeline> {
+        &self.timeline
+    }
+
+    /// Waits for the answer, however long it takes.
+    pub(crate) async fn finish(self) -> Result<CreateReply, LifecycleError> {
+        self.answer.await.unwrap_or_else(|_| Err(LifecycleError::Lost { what: self.seat.to_string() }))
+    }
+
+    /// Waits for the answer, or for `patience` to end: then the answer is the seat as it is by then.
+    pub(crate) async fn wait(mut self, patience: Duration) -> Result<CreateReply, LifecycleError> {
+        if let Ok(answer) = tokio::time::timeout(patience, &mut self.answer).await {
+            return answer.unwrap_or_else(|_| Err(LifecycleError::Lost { what: self.seat.to_string() }));
+        }
+        // From here on the task knows that nobody listens; what it said just before is still heard.
+        self.answer.close();
+        if let Ok(answer) = self.answer.try_recv() {
+            return answer;
+        }
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let timings = self.timeline.timings();
+        if let Some(Created { instance, disposition }) = started {
+            return Ok(CreateReply { instance, disposition, timings });
+        }
+        match self.lifecycle.inner.inflight.pending(&self.seat) {
+            Some(instance) => Ok(CreateReply { instance, disposition: Disposition::Made, timings }),
+            None => Err(LifecycleError::Lost { what: self.seat.to_string() }),
+        }
+    }
+}
+
+impl Lifecycle {
+    /// Takes a place in line for a create and starts its task.
+    pub(crate) fn begin_create(&self, request: SeatRequest, lane: Lane) -> Result<CreateJob, LifecycleError> {
+        let spec = self.inner.policy.resolve(request)?;
+        let seat = spec.seat.clone();
+        let timeline = Arc::new(Timeline::default());
+        timeline.enter(Stage::Queue);
+        let turn = self.inner.turns.join(&seat.workshop, Claim::Seat(seat.seat), Intent::Make);
+        let listed = self.inner.inflight.begin(&seat, spec.image.as_str(), timeline.clone());
+        let started = Arc::new(Mutex::new(None));
+        let (tell, answer) = oneshot::channel();
+        let job = CreateJob {
+            lifecycle: self.clone(),
+            seat: seat.clone(),
+            timeline: timeline.clone(),
+            started: started.clone(),
+            answer,
+        };
+        let lifecycle = self.clone();
+        let span = tracing::info_span!("create", seat = %seat);
+        let work = async move {
+            let outcome = lifecycle.work(&spec, turn, lane, &timeline, &started).await;
+            if let Err(error) = &outcome {
+                tracing::warn!(code = error.code(), %error, "create failed");
+            }
+            lifecycle.inner.telemetry.stages(lifecycle.provider(), &timeline.timings());
+            if let Err(Err(unheard)) = tell.send(outcome)
+                && unheard.leaves_the_seat_missing() {
+                    lifecycle.inner.inflight.failed(&spec.seat, spec.image.as_str(), unheard.reason());
+                }
+            drop(listed);
+        };
+        self.inner.tasks.spawn(work.instrument(span));
+        Ok(job)
+    }
+
+    async fn work(
+        &self,
+        spec: &SeatSpec,
+        turn: Turn,
+        lane: Lane,
+        timeline: &Timeline,
+        started: &Mutex<Option<Created>>,
+    ) -> Result<CreateReply, LifecycleError> {
+        let began = Instant::now();
+        let admitted = tokio::select! {
+            biased;
+            () = turn.superseded() => Err(LifecycleError::Superseded { seat: spec.seat.clone() }),
+            () = self.inner.draining.cancelled() => Err(LifecycleError::Draining),
+            admitted = self.come_in(spec, &turn, lane, timeline) => admitted,
+        };
+        let outcome = match admitted {
+            Ok(admitted) => {
+                let created = self.inner.provider.create(spec, timeline).await;
+                drop(admitted);
+                created.map_err(LifecycleError::from)
+            }
+            Err(error) => Err(error),
+        };
+        // The turn ends with the engine work: a destroy need not wait for a workspace that never answers.
+        drop(turn);
+        self.count(Operation::Create, outcome.as_ref().map(|_| ()), began);
+        let created = outcome.inspect_err(|_| timeline.finish())?;
+        *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(created.clone());
+        let instance = self.settle(created.instance, timeline).await?;
+        Ok(CreateReply { instance, disposition: created.disposition, timings: timeline.timings() })
+    }
+
+    /// Everything before the engine is asked to make something; safe to drop.
+    async fn come_in(
+        &self,
+        spec: &SeatSpec,
+        turn: &Turn,
+        lane: Lane,
+        timeline: &Timeline,
+    ) -> Result<Admitted, LifecycleError> {
+        turn.ready().await;
+        self.inner.provider.prepare(spec, timeline).await?;
+        timeline.enter(Stage::Queue);
+        let window = match lane.window {
+            Some(window) => window.acquire_owned().await.ok(),
+            None => None,
+        };
+        Ok(Admitted { _permit: lane.ticket.admit().await, _window: window })
+    }
+
+    async fn settle(&self, instance: Instance, timeline: &Timeline) -> Result<Instance, LifecycleError> {
+        if instance.status != Status::Starting {
+            timeline.finish();
+            return Ok(instance);
+        }
+        let began = Instant::now();
+        timeline.enter(Stage::Ready);
+        let settled = tokio::select! {
+            settled = self.inner.provider.settle(&instance, self.inner.policy.start_timeout) => settled,
+            // The seat is started and stays; who asked is told how far it is.
+            () = self.inner.draining.cancelled() => Ok(instance.clone()),
+        };
+        timeline.finish();
+        self.count(Operation::Settle, settled.as_ref().map(|_| ()), began);
+        Ok(settled?)
+    }
+}
