@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 async fn get(endpoint: &str, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).await?;
+    let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).await?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: seat\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -1,12 +1,12 @@
 //! What tests do to a world and read from it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use seats::{ImageRef, ObjectKind, SeatRef, WorkshopId};
+use seats::{ImageRef, Limits, ObjectKind, SeatRef, WorkshopId};
 
-use super::state::Run;
-use super::{Fault, Gate, World};
+use super::{Fault, Gate, Run, SimInstance, World};
 use crate::{Inventory, SimImage, Step};
 
 impl World {
@@ -130,6 +130,18 @@ impl World {
         };
         self.changed();
         found
+    }
+
+    /// The environment inside a seat, secrets and all, as a program in it would see it.
+    #[must_use]
+    pub fn environment(&self, seat: &SeatRef) -> Option<BTreeMap<String, String>> {
+        self.state().instances.get(seat).map(SimInstance::environment)
+    }
+
+    /// The limits that a seat is held to.
+    #[must_use]
+    pub fn limits(&self, seat: &SeatRef) -> Option<Limits> {
+        self.state().instances.get(seat).map(|instance| instance.spec.limits)
     }
 
     /// Everything that an outsider can read here: what exists, the images it was made from and the events. Not

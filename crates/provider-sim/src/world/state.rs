@@ -81,6 +81,28 @@ impl SimInstance {
         ];
         checks.into_iter().filter_map(|(differs, difference)| differs.then_some(difference)).collect()
     }
+
+    /// What every workspace gets, what was asked for, and the key.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let seat = self.spec.seat.seat.get();
+        let (number, container) = (seat.to_string(), format!("c-{seat:02}"));
+        let always = [
+            ("WORKSPACE_DIR", "/workspace"),
+            ("TERM", "xterm-256color"),
+            ("TERMINAL_PORT", "3001"),
+            ("FILES_PORT", "3002"),
+            ("AUTH_DISABLED", "false"),
+            ("SEAT", number.as_str()),
+            ("CONTAINER_ID", container.as_str()),
+        ];
+        let key = self.spec.api_key.as_ref().map(|key| ("ANTHROPIC_API_KEY", key.expose()));
+        always
+            .into_iter()
+            .chain(self.spec.env.iter())
+            .chain(key)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
 }
 
 impl State {
