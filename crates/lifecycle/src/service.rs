@@ -192,7 +192,7 @@ impl Lifecycle {
             let permit = lifecycle.inner.teardowns.acquire().await;
             let outcome = work.await;
             drop((permit, turn));
-            lifecycle.count(operation, outcome.as_ref().map(|()| ()), began);
+            lifecycle.count(operation, outcome.as_ref().copied(), began);
             if let Err(error) = &outcome {
                 tracing::warn!(code = error.code(), %error, "destroy failed");
             }

@@ -29,6 +29,26 @@ pub enum ProviderError {
         /// For which seat or workshop it was wanted.
         for_whom: String,
     },
+    /// An object of the seat is in use by something that is not ours; it is left alone.
+    #[error("the {kind} {name:?} ({for_whom}) is in use: {detail}")]
+    InUse {
+        /// What kind of object.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        for_whom: String,
+        /// By whom it is used, as far as that is known.
+        detail: String,
+    },
+    /// The configuration does not allow this seat on this host now.
+    #[error("{for_whom} is refused: {detail}")]
+    Refused {
+        /// For which seat or workshop.
+        for_whom: String,
+        /// Which setting refuses it and why.
+        detail: String,
+    },
     /// The seat was removed while the operation ran.
     #[error("seat {seat} was removed meanwhile")]
     Gone {
@@ -90,6 +110,8 @@ impl ProviderError {
         match self {
             Self::Conflict { .. } => "seat_conflict",
             Self::Foreign { .. } => "name_taken",
+            Self::InUse { .. } => "object_in_use",
+            Self::Refused { .. } => "refused",
             Self::Gone { .. } => "seat_gone",
             Self::ImageUnavailable { .. } => "image_unavailable",
             Self::AddressesExhausted { .. } => "addresses_exhausted",
@@ -105,6 +127,8 @@ impl ProviderError {
         match self {
             Self::Conflict { .. } => "destroy the seat first, or ask for what is there",
             Self::Foreign { .. } => "rename or remove that object, or choose another workshop id",
+            Self::InUse { .. } => "stop or detach what uses it, then try again",
+            Self::Refused { .. } => "change that setting, or what is on the host, then try again",
             Self::Gone { .. } => "create the seat again if it is still wanted",
             Self::ImageUnavailable { .. } => "load or build the image on this host, or correct the name",
             Self::AddressesExhausted { .. } => "destroy a workshop, or configure a larger pool",

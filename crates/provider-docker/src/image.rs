@@ -1,0 +1,190 @@
+//! Images: there already, or pulled once for everybody who waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::CreateImageInfo;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::StreamExt;
+use seats::{ImageRef, ProviderError, SeatRef, Stage, Timeline};
+use tokio::sync::watch;
+
+use crate::engine::{Engine, Whom, is_status, status};
+use crate::payload;
+
+/// How long an image that was seen is believed to be there. A create that believed wrongly pulls it and tries
+/// again.
+const SEEN_FOR: Duration = Duration::from_secs(30);
+
+const MIB: i64 = 1024 * 1024;
+
+/// What a seat needs to know of its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ImageFacts {
+    /// The ports that the workspace listens on.
+    pub(crate) ports: Vec<u16>,
+}
+
+#[derive(Clone, Debug)]
+enum Pull {
+    Progress(String),
+    Done(Result<(), String>),
+}
+
+/// What this process knows of images.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    seen: Mutex<HashMap<String, (ImageFacts, Instant)>>,
+    pulls: Arc<Mutex<HashMap<String, watch::Receiver<Pull>>>>,
+}
+
+impl Images {
+    /// The facts of an image that is on the host; pulls it when it is not. Dropping the future stops waiting;
+    /// the pull itself ends when nobody waits any more.
+    pub(crate) async fn ensure(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        image: &ImageRef,
+        seat: &SeatRef,
+        timeline: &Timeline,
+    ) -> Result<ImageFacts, ProviderError> {
+        if let Some(facts) = self.believed(image) {
+            return Ok(facts);
+        }
+        if let Some(facts) = self.inspect(engine, docker, image, &Whom::Seat(seat)).await? {
+            return Ok(facts);
+        }
+        self.pulled(docker, image, timeline).await?;
+        let facts = self.inspect(engine, docker, image, &Whom::Seat(seat)).await?;
+        let gone = || unavailable(image, "it was removed right after the pull");
+        facts.ok_or_else(gone)
+    }
+
+    /// Whether the image is on the host.
+    pub(crate) async fn inspect(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        image: &ImageRef,
+        whom: &Whom<'_>,
+    ) -> Result<Option<ImageFacts>, ProviderError> {
+        match docker.inspect_image(image.as_str()).await {
+            Ok(inspected) => {
+                let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
+                let facts = ImageFacts { ports: payload::workspace_ports(&exposed) };
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.retain(|_, (_, at)| at.elapsed() < SEEN_FOR);
+                seen.insert(image.canonical().to_owned(), (facts.clone(), Instant::now()));
+                Ok(Some(facts))
+            }
+            Err(error) if is_status(&error, 404) => {
+                self.forget(image);
+                Ok(None)
+            }
+            Err(error) => Err(engine.explain(error, Stage::Image, whom)),
+        }
+    }
+
+    /// The engine said that the image is gone.
+    pub(crate) fn forget(&self, image: &ImageRef) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(image.canonical());
+    }
+
+    fn believed(&self, image: &ImageRef) -> Option<ImageFacts> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (facts, at) = seen.get(image.canonical())?;
+        (at.elapsed() < SEEN_FOR).then(|| facts.clone())
+    }
+
+    async fn pulled(
+        &self,
+        docker: &Docker,
+        image: &ImageRef,
+        timeline: &Timeline,
+    ) -> Result<(), ProviderError> {
+        let mut pull = self.join(docker, image);
+        loop {
+            match pull.borrow_and_update().clone() {
+                Pull::Progress(text) => timeline.note(text),
+                Pull::Done(outcome) => return outcome.map_err(|detail| unavailable(image, &detail)),
+            }
+            if pull.changed().await.is_err() {
+                return Err(unavailable(image, "the pull was given up"));
+            }
+        }
+    }
+
+    /// Joins the pull of an image, or begins it.
+    fn join(&self, docker: &Docker, image: &ImageRef) -> watch::Receiver<Pull> {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = pulls.get(image.canonical()) {
+            return running.clone();
+        }
+        let (tell, pull) = watch::channel(Pull::Progress(format!("pulling {image}")));
+        // The map holds a receiver of its own, so "nobody waits" is when only that one is left.
+        pulls.insert(image.canonical().to_owned(), pull.clone());
+        let (docker, image, pulls) = (docker.clone(), image.clone(), self.pulls.clone());
+        tokio::spawn(async move {
+            tracing::info!(%image, "pulling");
+            let outcome = tokio::select! {
+                outcome = run(&docker, &image, &tell) => outcome,
+                () = abandoned(&tell) => Err("everybody who waited for it has left".to_owned()),
+            };
+            match &outcome {
+                Ok(()) => tracing::info!(%image, "pulled"),
+                Err(detail) => tracing::warn!(%image, detail, "pull failed"),
+            }
+            // Off the map first: who comes now begins anew.
+            pulls.lock().unwrap_or_else(PoisonError::into_inner).remove(image.canonical());
+            tell.send_replace(Pull::Done(outcome));
+        });
+        pull
+    }
+}
+
+/// Ends when only the map still holds a receiver, twice in a row: one who is about to join gets a moment.
+async fn abandoned(tell: &watch::Sender<Pull>) {
+    let mut alone = 0;
+    while alone < 2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        alone = if tell.receiver_count() <= 1 { alone + 1 } else { 0 };
+    }
+}
+
+async fn run(docker: &Docker, image: &ImageRef, tell: &watch::Sender<Pull>) -> Result<(), String> {
+    // The canonical form always has a tag; without one the engine would pull every tag there is.
+    let options = CreateImageOptionsBuilder::default().from_image(image.canonical()).build();
+    let mut lines = docker.create_image(Some(options), None, None);
+    let mut layers = HashMap::new();
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(|error| match status(&error) {
+            Some((_, message)) => message.trim().to_owned(),
+            None => error.to_string(),
+        })?;
+        tell.send_replace(Pull::Progress(progress(image, &mut layers, line)));
+    }
+    Ok(())
+}
+
+/// Sums up the layers: the engine tells of each by itself.
+fn progress(image: &ImageRef, layers: &mut HashMap<String, (i64, i64)>, line: CreateImageInfo) -> String {
+    let detail = line.progress_detail.unwrap_or_default();
+    if let (Some(id), Some("Downloading"), Some(current), Some(total)) =
+        (line.id, line.status.as_deref(), detail.current, detail.total)
+    {
+        layers.insert(id, (current, total));
+    }
+    let (done, total) =
+        layers.values().fold((0, 0), |(done, total), layer| (done + layer.0, total + layer.1));
+    if total == 0 {
+        return format!("pulling {image}");
+    }
+    format!("pulling {image}: {} of {} MiB", done / MIB, total / MIB)
+}
+
+fn unavailable(image: &ImageRef, detail: &str) -> ProviderError {
+    ProviderError::ImageUnavailable { image: image.clone(), detail: detail.to_owned() }
+}

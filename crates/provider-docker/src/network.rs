@@ -1,0 +1,326 @@
+//! One network per workshop.
+//!
+//! A network is made with the first seat and goes with the last. Creates of one workshop run side by side, so the
+//! book keeps, per workshop and under one lock, who uses the network right now and whether it is `fresh`: made by
+//! a create of this process of which none has succeeded yet. A failed create takes a fresh network back when
+//! nobody else uses it, and leaves any other alone.
+
+mod subnets;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use bollard::query_parameters::{
+    InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions, ListNetworksOptionsBuilder,
+};
+use ipnet::Ipv4Net;
+use seats::{ObjectKind, ProviderError, Stage, WorkshopId};
+use tokio::sync::Mutex;
+
+pub(crate) use self::subnets::Pool;
+use crate::engine::{Engine, Whom, is_status, status};
+use crate::names;
+
+/// How long a network that was seen is believed to be there. A create that believed wrongly fails and is undone.
+const SEEN_FOR: Duration = Duration::from_secs(2);
+
+/// How many subnets are tried when other processes take the same ones at the same time.
+const RACES: usize = 64;
+
+#[derive(Debug, Default)]
+struct Page {
+    users: usize,
+    fresh: bool,
+    seen: Option<(String, Instant)>,
+}
+
+/// What this process knows of the workshops' networks.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    pool: Pool,
+    isolate_seats: bool,
+    /// One allocation at a time in this process; between processes the engine refuses overlaps.
+    allocation: Mutex<()>,
+    book: std::sync::Mutex<HashMap<WorkshopId, Arc<Mutex<Page>>>>,
+}
+
+/// A place in the book; given back with [`Networks::release`].
+#[derive(Debug)]
+pub(crate) struct NetworkUse {
+    workshop: WorkshopId,
+    page: Arc<Mutex<Page>>,
+}
+
+impl Networks {
+    pub(crate) fn new(pool: Pool, isolate_seats: bool) -> Self {
+        Self { pool, isolate_seats, allocation: Mutex::default(), book: std::sync::Mutex::default() }
+    }
+
+    /// Registers a create as a user of the workshop's network, before it makes anything.
+    pub(crate) async fn enter(&self, workshop: &WorkshopId) -> NetworkUse {
+        let page = self.page(workshop);
+        page.lock().await.users += 1;
+        NetworkUse { workshop: workshop.clone(), page }
+    }
+
+    /// The id of the workshop's network; makes it when it is not there.
+    pub(crate) async fn ensure(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        using: &NetworkUse,
+        create_id: &str,
+    ) -> Result<String, ProviderError> {
+        let mut page = using.page.lock().await;
+        if let Some((id, at)) = &page.seen
+            && at.elapsed() < SEEN_FOR
+        {
+            return Ok(id.clone());
+        }
+        let id = match self.find(engine, docker, &using.workshop).await? {
+            Some(id) => id,
+            None => {
+                // Before the call: should its answer be lost, the undo still looks.
+                page.fresh = true;
+                self.make(engine, docker, &using.workshop, create_id).await?
+            }
+        };
+        page.seen = Some((id.clone(), Instant::now()));
+        Ok(id)
+    }
+
+    /// A create is done with the network. After a failed one, a fresh network nobody uses is taken back.
+    pub(crate) async fn release(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        using: &NetworkUse,
+        succeeded: bool,
+    ) -> Result<(), ProviderError> {
+        let mut page = using.page.lock().await;
+        if succeeded {
+            page.users = page.users.saturating_sub(1);
+            page.fresh = false;
+            return Ok(());
+        }
+        page.seen = None;
+        if page.fresh && page.users <= 1 {
+            self.remove_empty(engine, docker, &using.workshop).await?;
+            page.fresh = false;
+        }
+        // Last, so that a release that failed can be tried again.
+        page.users = page.users.saturating_sub(1);
+        Ok(())
+    }
+
+    /// A create is done with the network, and what it left could not be taken back.
+    pub(crate) async fn abandon(&self, using: &NetworkUse) {
+        let mut page = using.page.lock().await;
+        page.users = page.users.saturating_sub(1);
+        page.seen = None;
+    }
+
+    /// Removes the network of a workshop that has no seat any more; leaves it to those who use it otherwise.
+    pub(crate) async fn remove_if_empty(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        workshop: &WorkshopId,
+    ) -> Result<(), ProviderError> {
+        let page = self.page(workshop);
+        let mut page = page.lock().await;
+        if page.users > 0 {
+            return Ok(());
+        }
+        page.seen = None;
+        self.remove_empty(engine, docker, workshop).await
+    }
+
+    async fn remove_empty(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        workshop: &WorkshopId,
+    ) -> Result<(), ProviderError> {
+        let whom = Whom::Workshop(workshop);
+        let wanted = names::workshop_labels(names::TYPE_CONTAINER, workshop);
+        let options =
+            ListContainersOptionsBuilder::default().all(true).filters(&names::filter(&wanted)).build();
+        let seats = docker.list_containers(Some(options)).await;
+        if !seats.map_err(|error| engine.explain(error, Stage::Network, &whom))?.is_empty() {
+            return Ok(());
+        }
+        match self.remove(engine, docker, workshop).await {
+            // Somebody attached a container of their own: the network is theirs until they leave.
+            Err(ProviderError::InUse { detail, .. }) => {
+                tracing::info!(%workshop, detail, "the network of the empty workshop stays: it is in use");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Removes the networks that carry the workshop's labels.
+    pub(crate) async fn remove(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        workshop: &WorkshopId,
+    ) -> Result<(), ProviderError> {
+        let whom = Whom::Workshop(workshop);
+        let wanted = names::workshop_labels(names::TYPE_NETWORK, workshop);
+        let options = ListNetworksOptionsBuilder::default().filters(&names::filter(&wanted)).build();
+        let listed = docker.list_networks(Some(options)).await;
+        for network in listed.map_err(|error| engine.explain(error, Stage::Network, &whom))? {
+            let (Some(id), Some(name)) = (network.id, network.name) else { continue };
+            match docker.remove_network(&id).await {
+                Ok(()) => tracing::info!(%workshop, network = name, "network removed"),
+                Err(error) if is_status(&error, 404) => {}
+                Err(error) if in_use(&error) => {
+                    let detail = self.users(docker, &id).await;
+                    return Err(ProviderError::InUse {
+                        kind: ObjectKind::Network,
+                        name,
+                        for_whom: whom.to_string(),
+                        detail,
+                    });
+                }
+                Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Which containers are attached to a network, for a message.
+    async fn users(&self, docker: &Docker, id: &str) -> String {
+        let attached = docker.inspect_network(id, None::<InspectNetworkOptions>).await.ok();
+        let mut who: Vec<String> = attached
+            .and_then(|network| network.containers)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(id, endpoint)| endpoint.name.unwrap_or(id))
+            .collect();
+        who.sort();
+        format!("attached: {}", who.join(", "))
+    }
+
+    async fn find(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        workshop: &WorkshopId,
+    ) -> Result<Option<String>, ProviderError> {
+        let whom = Whom::Workshop(workshop);
+        let name = names::network(workshop);
+        match docker.inspect_network(&name, None::<InspectNetworkOptions>).await {
+            Ok(network) => {
+                let wanted = names::workshop_labels(names::TYPE_NETWORK, workshop);
+                if names::carries(&network.labels.unwrap_or_default(), &wanted) {
+                    return Ok(network.id);
+                }
+                Err(ProviderError::Foreign { kind: ObjectKind::Network, name, for_whom: whom.to_string() })
+            }
+            Err(error) if is_status(&error, 404) => Ok(None),
+            Err(error) => Err(engine.explain(error, Stage::Network, &whom)),
+        }
+    }
+
+    async fn make(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        workshop: &WorkshopId,
+        create_id: &str,
+    ) -> Result<String, ProviderError> {
+        let whom = Whom::Workshop(workshop);
+        let _one_at_a_time = self.allocation.lock().await;
+        let mut taken = self.taken(engine, docker, &whom).await?;
+        taken.extend(subnets::host_routes(&self.pool));
+        for _ in 0..RACES {
+            let Some(subnet) = self.pool.first_free(&taken) else {
+                return Err(ProviderError::AddressesExhausted {
+                    workshop: workshop.clone(),
+                    detail: format!("{} are in use", self.pool),
+                });
+            };
+            match docker.create_network(self.request(workshop, create_id, subnet)).await {
+                Ok(made) => {
+                    tracing::info!(%workshop, %subnet, "network made");
+                    return Ok(made.id);
+                }
+                // Another process was faster: with this subnet, or with the very network.
+                Err(error) if overlaps(&error) => taken.push(subnet),
+                Err(error) if is_status(&error, 409) => {
+                    if let Some(id) = self.find(engine, docker, workshop).await? {
+                        return Ok(id);
+                    }
+                }
+                Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
+            }
+        }
+        let detail = format!("{RACES} subnets of {} were taken by others while this one tried", self.pool);
+        Err(ProviderError::AddressesExhausted { workshop: workshop.clone(), detail })
+    }
+
+    fn request(&self, workshop: &WorkshopId, create_id: &str, subnet: Ipv4Net) -> NetworkCreateRequest {
+        let mut labels = names::workshop_labels(names::TYPE_NETWORK, workshop);
+        labels.insert(names::CREATE_ID.to_owned(), create_id.to_owned());
+        let icc = (!self.isolate_seats).to_string();
+        NetworkCreateRequest {
+            name: names::network(workshop),
+            driver: Some("bridge".to_owned()),
+            ipam: Some(Ipam {
+                config: Some(vec![IpamConfig { subnet: Some(subnet.to_string()), ..IpamConfig::default() }]),
+                ..Ipam::default()
+            }),
+            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), icc)])),
+            labels: Some(labels),
+            ..NetworkCreateRequest::default()
+        }
+    }
+
+    /// How many workshops the pool still has room for.
+    pub(crate) async fn free(&self, engine: &Engine, docker: &Docker) -> Result<usize, ProviderError> {
+        let mut taken = self.taken(engine, docker, &Whom::Host).await?;
+        taken.extend(subnets::host_routes(&self.pool));
+        Ok(self.pool.free(&taken))
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The subnets of every network on the engine.
+    async fn taken(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        whom: &Whom<'_>,
+    ) -> Result<Vec<Ipv4Net>, ProviderError> {
+        let listed = docker.list_networks(None::<ListNetworksOptions>).await;
+        let listed = listed.map_err(|error| engine.explain(error, Stage::Network, whom))?;
+        let configs = listed.into_iter().filter_map(|network| network.ipam?.config).flatten();
+        Ok(configs.filter_map(|config| config.subnet?.parse().ok()).collect())
+    }
+
+    fn page(&self, workshop: &WorkshopId) -> Arc<Mutex<Page>> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        // Pages that nobody holds and that say nothing are torn out, or the book would grow with every name.
+        book.retain(|_, page| {
+            Arc::strong_count(page) > 1 || page.try_lock().is_ok_and(|page| page.users > 0 || page.fresh)
+        });
+        book.entry(workshop.clone()).or_default().clone()
+    }
+}
+
+/// The engine has no status of its own for this, only the text (20.10: 403; later versions: 400).
+fn overlaps(error: &bollard::errors::Error) -> bool {
+    status(error).is_some_and(|(_, message)| message.to_lowercase().contains("overlap"))
+}
+
+fn in_use(error: &bollard::errors::Error) -> bool {
+    status(error).is_some_and(|(_, message)| message.contains("active endpoints"))
+}
