@@ -14,7 +14,8 @@
 #   clarateach-testbed:noport        exposes no port and listens on none
 #
 # Contract: no registry, no root; does nothing when all tags were made from the same inputs. Takes the machine's static
-# busybox, or apt's when it has none. Any other command than the above is run as it is (`docker run … sh -c …`).
+# busybox, or apt's when it has none. Any other command than those is run as it is (`docker run … sh -c …`); use addresses
+# in it, not names: a static busybox can't look up names in DNS.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
