@@ -3,7 +3,7 @@
 //! A provider's tests implement [`Harness`], which tells this crate how to look at the infrastructure behind the
 //! provider's back, and expand [`suite!`], which turns every check into a `#[test]` of its own:
 //!
-//! ```ignore
+//! ```text
 //! async fn make() -> Result<MyHarness, conformance::Stop> { … }
 //! conformance::suite!(make);
 //! ```

@@ -166,13 +166,21 @@ pub(super) async fn the_last_word_of_two_hundred_counts(cx: Context) -> Result<(
     cx.nothing_left(&workshop).await
 }
 
+/// Nothing was asked for after the destroy, so nothing may come up again: neither when it comes before the first
+/// seat, nor in the middle.
 pub(super) async fn a_destroy_overtakes_a_class(cx: Context) -> Result<(), Stop> {
-    let (service, workshop) = (cx.service()?, cx.workshop()?);
-    let run = service.converge(class(&cx, &workshop, cx.harness().class_size())?)?;
-    service.destroy_workshop(&workshop, DataPolicy::Remove).await?;
-    // Nothing was asked for after the destroy, so nothing may come up again.
-    run.finish().await.ok_or_else(|| Stop::fail("the class was lost"))?;
-    cx.nothing_left(&workshop).await
+    for in_the_middle in [false, true] {
+        let (service, provider, workshop) = (cx.service()?, cx.provider(), cx.workshop()?);
+        let scope = Scope::Workshop(workshop.clone());
+        let run = service.converge(class(&cx, &workshop, cx.harness().class_size())?)?;
+        while in_the_middle && provider.list(&scope).await?.is_empty() && service.load().waiting > 0 {
+            tokio::task::yield_now().await;
+        }
+        service.destroy_workshop(&workshop, DataPolicy::Remove).await?;
+        run.finish().await.ok_or_else(|| Stop::fail("the class was lost"))?;
+        cx.nothing_left(&workshop).await?;
+    }
+    Ok(())
 }
 
 /// Two services that know nothing of each other work on the same seats. Either may fail; but a seat is one

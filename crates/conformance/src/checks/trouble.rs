@@ -72,9 +72,12 @@ async fn broken(cx: &Context, provider: &dyn Provider, settled: Instance) -> Res
 pub(super) async fn a_slow_image_is_waited_for(cx: Context) -> Result<(), Stop> {
     let (provider, workshop) = (cx.provider(), cx.workshop()?);
     let created = cx.create(provider.as_ref(), &cx.spec_of(&workshop, 1, TestImage::Slow)?).await?;
-    ensure_eq!(created.instance.status, Status::Starting, "the status right after the start");
     let early = provider.settle(&created.instance, Duration::ZERO).await?;
-    ensure!(early.status != Status::Error, "it is not broken before its time: {early:?}");
+    for seen in [&created.instance, &early] {
+        // Running only where this test was slower than the image.
+        let fine = matches!(seen.status, Status::Starting | Status::Running);
+        ensure!(fine, "it is not broken before its time: {seen:?}");
+    }
     let seat = cx.running(provider.as_ref(), &created.instance).await?;
     cx.answers(&seat).await
 }

@@ -84,7 +84,7 @@ impl Workspace {
             }
             Behaviour::Answers(after) => {
                 sleep(after.min(self.start_timeout)).await;
-                if let Some(late) = after.checked_sub(self.start_timeout) {
+                if let Some(late) = after.checked_sub(self.start_timeout).filter(|late| !late.is_zero()) {
                     self.report(Run::Running { answers: false, overdue: true });
                     sleep(late).await;
                 }
