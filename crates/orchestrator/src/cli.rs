@@ -1,0 +1,216 @@
+//! The command line.
+
+#![allow(clippy::doc_markdown, reason = "doc comments are the help text here, and backticks would show")]
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::SettingFlags;
+use crate::exit::Exit;
+use crate::ui::Output;
+
+/// Gives every learner of a workshop an isolated workspace, a seat.
+#[derive(Debug, Parser)]
+#[command(name = "orchestrator", version, after_help = Exit::HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// How results are printed.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        env = "ORCHESTRATOR_OUTPUT",
+        hide_env_values = true
+    )]
+    pub(crate) output: Output,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the service.
+    ///
+    /// Every setting can stand in a file, in the environment and in a flag; the later one wins. The file is the
+    /// one named by --config or ORCHESTRATOR_CONFIG, else ./orchestrator.toml, else
+    /// /etc/clarateach/orchestrator.toml. SIGTERM or Ctrl-C lets running work end; a second one ends at once.
+    Serve(Box<Serve>),
+    /// Bring up, show and remove the seats of a workshop.
+    #[command(subcommand)]
+    Class(Class),
+    /// Make, show and remove single seats.
+    #[command(subcommand)]
+    Seat(Seat),
+    /// Check whether this host can run seats, and say what to do where it cannot.
+    Doctor(Box<Doctor>),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the reference of the settings as Markdown.
+    #[command(hide = true)]
+    ConfigReference,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration file [env: ORCHESTRATOR_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the configuration in force, with where each value comes from, and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The configuration file [env: ORCHESTRATOR_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The service's address; without it, the one that the configuration says.
+    #[arg(long, env = "ORCHESTRATOR_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// Where the service is, and how to be let in.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// The service's address.
+    #[arg(long, env = "ORCHESTRATOR_URL", default_value = "http://127.0.0.1:8080", help_heading = "Service")]
+    pub(crate) url: String,
+    /// The file with the service's token; ORCHESTRATOR_TOKEN can hold the token itself [env: ORCHESTRATOR_TOKEN_FILE].
+    #[arg(long, value_name = "FILE", help_heading = "Service")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// What a seat, or every seat of a class, shall be.
+#[derive(Debug, Args)]
+pub(crate) struct Wish {
+    /// The image, when not the service's default.
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+    /// A variable for the workspace; others can see it in the process list, so secrets go into --env-file.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// A file with lines NAME=VALUE; blank lines and lines that begin with # are skipped.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// CPUs, such as 1.5.
+    #[arg(long)]
+    pub(crate) cpus: Option<f64>,
+    /// Memory in MiB.
+    #[arg(long)]
+    pub(crate) memory_mib: Option<u32>,
+    /// Processes and threads.
+    #[arg(long)]
+    pub(crate) pids: Option<u32>,
+    /// The file with the workspace's api key, or - for standard input [env: ORCHESTRATOR_API_KEY holds the key itself].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Class {
+    /// Make what is missing of a class, side by side; seats that are there as wished are left alone.
+    Up {
+        /// The workshop.
+        workshop: String,
+        /// How many seats, from 1; or which: "1,2,5", "3-7,9", "4," for one alone.
+        #[arg(long)]
+        seats: String,
+        /// Also remove seats that are not wished for, with their data.
+        #[arg(long)]
+        prune: bool,
+        /// With --prune: keep the data of what is removed.
+        #[arg(long, requires = "prune")]
+        keep_data: bool,
+        /// End after this long, such as 2m; the service goes on with what it began.
+        #[arg(long, value_name = "DURATION")]
+        wait: Option<String>,
+        #[command(flatten)]
+        wish: Wish,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show the workshops, or the seats of one.
+    List {
+        /// The workshop.
+        workshop: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Remove all seats of a workshop.
+    Down {
+        /// The workshop.
+        workshop: String,
+        /// Keep the learners' data for when the seats are made again.
+        #[arg(long)]
+        keep_data: bool,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Seat {
+    /// Make a seat, or find the one that is there.
+    Create {
+        /// The workshop.
+        workshop: String,
+        /// The seat's number.
+        seat: String,
+        /// How long to wait until the seat answers, such as 2m.
+        #[arg(long, value_name = "DURATION")]
+        wait: Option<String>,
+        #[command(flatten)]
+        wish: Wish,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show the seats of a workshop.
+    List {
+        /// The workshop.
+        workshop: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show one seat.
+    Show {
+        /// The workshop.
+        workshop: String,
+        /// The seat's number.
+        seat: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Remove a seat.
+    Destroy {
+        /// The workshop.
+        workshop: String,
+        /// The seat's number.
+        seat: String,
+        /// Keep the learner's data for when the seat is made again.
+        #[arg(long)]
+        keep_data: bool,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

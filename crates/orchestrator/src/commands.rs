@@ -1,0 +1,62 @@
+//! The commands.
+
+mod class;
+mod doctor;
+mod progress;
+mod seat;
+mod serve;
+mod wish;
+
+use std::io::Write as _;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Command, Connection};
+use crate::client::Client;
+use crate::config::{self, Surroundings, Token};
+use crate::exit::{Exit, Failure};
+use crate::ui::Ui;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// With what failed; see [`Failure`].
+pub(crate) fn run(cli: Cli, ui: Ui) -> anyhow::Result<Exit> {
+    let surroundings = Surroundings::of_process();
+    match cli.command {
+        Command::Serve(args) => serve::run(&args, &surroundings, ui),
+        Command::Doctor(args) => block_on(doctor::run(&args, &surroundings, ui)),
+        Command::Class(command) => {
+            config::check_variables(&surroundings).map_err(Failure::from)?;
+            block_on(class::run(command, &surroundings, ui))
+        }
+        Command::Seat(command) => {
+            config::check_variables(&surroundings).map_err(Failure::from)?;
+            block_on(seat::run(command, &surroundings, ui))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "orchestrator", &mut script);
+            std::io::stdout().lock().write_all(&script)?;
+            Ok(Exit::Ok)
+        }
+        Command::ConfigReference => {
+            ui.line(config::reference().trim_end())?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Runs a client command: it waits for one connection, so one thread is enough.
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+fn connect(connection: &Connection, surroundings: &Surroundings) -> Result<Client, Failure> {
+    let by_flag = connection.token_file.is_some();
+    let file = connection.token_file.clone();
+    let file = file.or_else(|| surroundings.variable("ORCHESTRATOR_TOKEN_FILE").map(Into::into));
+    let token = Token::find(file.as_deref(), by_flag, surroundings)
+        .map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    Client::new(&connection.url, token)
+}

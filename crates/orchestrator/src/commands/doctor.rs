@@ -1,0 +1,154 @@
+//! `orchestrator doctor`: whether this host can run seats, and what to do where it cannot. Works without the
+//! service.
+
+mod host;
+mod service;
+
+use serde_json::json;
+
+use crate::cli::Doctor;
+use crate::config::{Config, ProviderChoice, Surroundings};
+use crate::exit::{Exit, Failure};
+use crate::ui::{Output, Tone, Ui};
+use crate::wiring::Plan;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Ok,
+    Warning,
+    Error,
+}
+
+impl Level {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Ok => Tone::Good,
+            Self::Warning => Tone::Warning,
+            Self::Error => Tone::Bad,
+        }
+    }
+}
+
+/// The outcome of one check.
+#[derive(Clone, Debug)]
+struct Finding {
+    name: &'static str,
+    level: Level,
+    detail: String,
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, level: Level::Ok, detail: detail.into(), remedy: None }
+    }
+
+    fn warning(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, level: Level::Warning, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn error(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, level: Level::Error, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+pub(super) async fn run(args: &Doctor, surroundings: &Surroundings, ui: Ui) -> anyhow::Result<Exit> {
+    let findings = examine(args, surroundings).await;
+    match ui.output {
+        Output::Table => print(&findings, ui)?,
+        Output::Json => {
+            let checks: Vec<_> = findings
+                .iter()
+                .map(|finding| {
+                    json!({
+                        "name": finding.name,
+                        "level": finding.level.as_str(),
+                        "detail": finding.detail,
+                        "remedy": finding.remedy,
+                    })
+                })
+                .collect();
+            ui.json(&json!({ "ok": healthy(&findings), "checks": checks }))?;
+        }
+    }
+    Ok(if healthy(&findings) { Exit::Ok } else { Exit::Failure })
+}
+
+fn healthy(findings: &[Finding]) -> bool {
+    !findings.iter().any(|finding| finding.level == Level::Error)
+}
+
+async fn examine(args: &Doctor, surroundings: &Surroundings) -> Vec<Finding> {
+    let loaded = Config::load(args.config.as_deref(), &args.settings, surroundings);
+    let planned = loaded.and_then(|config| Plan::new(&config).map(|plan| (config, plan)));
+    let (config, plan) = match planned {
+        Ok(planned) => planned,
+        Err(error) => {
+            let failure = Failure::from(error);
+            let detail = format!("{}: {}", failure.message, failure.details.join("; "));
+            let remedy =
+                "correct it; 'orchestrator serve --help' lists every setting. Nothing else was checked";
+            return vec![Finding::error("configuration", detail, remedy)];
+        }
+    };
+    let from = config.file.as_ref().map_or("no file".into(), |path| path.display().to_string());
+    let mut findings = vec![Finding::ok("configuration", format!("valid ({from})"))];
+    findings.extend(host::token_file(&config));
+    match config.settings.provider {
+        ProviderChoice::Sim => {
+            findings.push(Finding::ok("provider", "sim: seats are simulated, no engine is needed"));
+        }
+        ProviderChoice::Docker => findings.extend(engine(&plan).await),
+    }
+    findings.extend(host::limits(&config.settings));
+    findings.push(service::check(args.url.as_deref(), &config).await);
+    findings
+}
+
+/// What the engine and its host say.
+async fn engine(plan: &Plan) -> Vec<Finding> {
+    let provider = match provider_docker::DockerProvider::new(plan.docker.clone()) {
+        Ok(provider) => provider,
+        Err(error) => {
+            return vec![Finding::error("engine", error.to_string(), "correct the docker settings")];
+        }
+    };
+    let found = provider.inspect_host(&plan.policy.image).await;
+    found
+        .into_iter()
+        .map(|finding| Finding {
+            name: finding.name,
+            level: match finding.level {
+                provider_docker::Level::Ok => Level::Ok,
+                provider_docker::Level::Warning => Level::Warning,
+                provider_docker::Level::Error => Level::Error,
+            },
+            detail: finding.detail,
+            remedy: finding.remedy,
+        })
+        .collect()
+}
+
+fn print(findings: &[Finding], ui: Ui) -> std::io::Result<()> {
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
+    for finding in findings {
+        let level = ui.paint(finding.level.tone(), &format!("{:<7}", finding.level.as_str()));
+        ui.line(&format!("{level}  {:<width$}  {}", finding.name, finding.detail))?;
+        if let Some(remedy) = &finding.remedy {
+            let remedy = ui.paint(Tone::Quiet, &format!("what to do: {remedy}"));
+            ui.line(&format!("{:width$}{remedy}", "", width = width + 11))?;
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+    ui.line(&format!("{} checks: {errors} errors, {warnings} warnings", findings.len()))
+}

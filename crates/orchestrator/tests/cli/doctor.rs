@@ -1,0 +1,55 @@
+//! The doctor, without an engine.
+
+use std::fs;
+
+use crate::process::{Done, Service, orchestrator, run};
+
+fn check<'a>(done: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    done["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
+}
+
+fn doctor(arguments: &[&str]) -> Done {
+    let directory = tempfile::tempdir().unwrap();
+    run(orchestrator(directory.path()).args(["doctor", "--url", "http://127.0.0.1:1"]).args(arguments))
+}
+
+#[test]
+fn a_simulated_host_is_healthy_without_a_service() {
+    let report = doctor(&["--provider", "sim", "--output", "json"]).code(0).json();
+    assert_eq!(report["ok"], true);
+    assert_eq!(check(&report, "configuration")["level"], "ok");
+    assert_eq!(check(&report, "service")["level"], "warning");
+    assert_eq!(check(&report, "service")["remedy"], "start it: orchestrator serve");
+}
+
+#[test]
+fn a_running_service_is_found() {
+    let service = Service::start(&[]);
+    let done = service.run(&["doctor", "--provider", "sim"]).code(0);
+    assert!(done.out.contains("serves sim seats at http://127.0.0.1:"), "{}", done.out);
+    assert!(done.out.ends_with("warnings\n") && !done.out.contains('\x1b'), "{}", done.out);
+}
+
+#[test]
+fn a_wrong_configuration_is_a_finding() {
+    let done = doctor(&["--seats-max", "0"]).code(1);
+    assert!(done.out.contains("error") && done.out.contains("seats.max: expected"), "{}", done.out);
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_an_error_with_a_remedy() {
+    let report = doctor(&["--docker-host", "unix:///nowhere/docker.sock", "--output", "json"]).code(1).json();
+    assert_eq!(report["ok"], false);
+    let failed: Vec<_> =
+        report["checks"].as_array().unwrap().iter().filter(|check| check["level"] == "error").collect();
+    assert!(!failed.is_empty() && failed.iter().all(|check| check["remedy"].is_string()), "{report}");
+}
+
+#[test]
+fn a_token_that_others_can_read_is_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("token"), "t0ken").unwrap();
+    let arguments = ["doctor", "--provider", "sim", "--token-file", "token", "--url", "http://127.0.0.1:1"];
+    let done = run(orchestrator(directory.path()).args(arguments)).code(0);
+    assert!(done.out.contains("what to do: chmod 600 token"), "{}", done.out);
+}

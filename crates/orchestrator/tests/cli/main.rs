@@ -1,0 +1,11 @@
+//! The binary as its users meet it: real processes, real HTTP, simulated seats.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
+mod class;
+mod config;
+mod doctor;
+mod process;
+mod seat;
+mod secrets;
+mod service;

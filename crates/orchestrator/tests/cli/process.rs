@@ -1,0 +1,168 @@
+//! Runs the binary, for one command or as a service.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Far longer than anything takes; only a hang gets here.
+const HANG: Duration = Duration::from_secs(60);
+
+/// The binary, cut off from the environment and the files of whoever runs the tests.
+pub(crate) fn orchestrator(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
+    command.env_clear().current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Done {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Passes itself on when the exit code is as expected.
+    #[track_caller]
+    pub(crate) fn code(self, expected: i32) -> Self {
+        assert_eq!(self.code, expected, "{self:?}");
+        self
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Done {
+    finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// Runs a command to its end, with this on its standard input.
+pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Done {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    finish(child)
+}
+
+/// Waits for a command that runs.
+pub(crate) fn finish(child: Child) -> Done {
+    let output = child.wait_with_output().unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A running service over simulated seats. It ends with this.
+pub(crate) struct Service {
+    pub(crate) directory: TempDir,
+    pub(crate) url: String,
+    child: Child,
+    lines: Receiver<String>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Service {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[])
+    }
+
+    pub(crate) fn start_with(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = orchestrator(directory.path())
+            .args(["serve", "--provider", "sim", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(flags)
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (kept, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push_str(&format!("{line}\n"));
+                let _ = sender.send(line);
+            }
+        });
+        let mut service = Self { directory, url: String::new(), child, lines, log };
+        let listening = service.logged("listening");
+        service.url = format!("http://{}", listening["address"].as_str().unwrap());
+        service
+    }
+
+    /// Waits until the log has an event with this message.
+    pub(crate) fn logged(&self, message: &str) -> Value {
+        loop {
+            let line =
+                self.lines.recv_timeout(HANG).unwrap_or_else(|_| panic!("{message:?}: {}", self.log()));
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            if event["message"].as_str().is_some_and(|text| text.contains(message)) {
+                return event;
+            }
+        }
+    }
+
+    /// Everything that was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// A client command for this service.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = orchestrator(self.directory.path());
+        command.args(arguments).env("ORCHESTRATOR_URL", &self.url);
+        command
+    }
+
+    /// Runs a client command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Done {
+        run(&mut self.command(arguments))
+    }
+
+    /// Starts a client command that goes on beside the test.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Waits until a seat is known to the service, however far it is.
+    pub(crate) fn knows(&self, workshop: &str, seat: &str) {
+        let since = std::time::Instant::now();
+        while self.run(&["seat", "show", workshop, seat]).code != 0 {
+            assert!(since.elapsed() < HANG, "{}", self.log());
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits until the service has ended by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
