@@ -115,9 +115,9 @@ pub enum TestImage {
 
 impl TestImage {
     /// How [`TestImage::ExitsAtOnce`] exits.
-    pub const EXIT_CODE: i32 = 43;
+    pub const EXIT_CODE: i32 = 3;
     /// What [`TestImage::ExitsAtOnce`] says last.
-    pub const LAST_LINE: &'static str = "conformance: cannot open the workspace";
+    pub const LAST_LINE: &'static str = "boom: no licence file";
 }
 
 /// What exists for a workshop, by name.

@@ -62,6 +62,8 @@ macro_rules! for_each_check {
 
 /// Makes one `#[test]` of every check, in a module `conformance_suite`.
 ///
+/// Attributes before the argument go to every test, such as `#[ignore = "needs an engine"]`.
+///
 /// The argument is the path of a function `async fn() -> Result<H, conformance::Stop>` with `H:` [`Harness`]; it
 /// is called once per check, on that check's own runtime. A [`Stop::Skip`] from it skips the check.
 ///
@@ -73,10 +75,10 @@ macro_rules! for_each_check {
 /// [`Stop::Skip`]: crate::Stop::Skip
 #[macro_export]
 macro_rules! suite {
-    ($make:path) => {
+    ($(#[$attribute:meta])* $make:path) => {
         mod conformance_suite {
             use super::*;
-            $crate::for_each_check!([$crate::suite_tests] $make);
+            $crate::for_each_check!([$crate::suite_tests] [$(#[$attribute])*] $make);
         }
     };
 }
@@ -84,14 +86,23 @@ macro_rules! suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! suite_tests {
-    ($make:path; $($name:ident,)*) => {$(
+    ($attributes:tt $make:path; $($name:ident,)*) => {$(
+        $crate::suite_test!($attributes $name $make);
+    )*};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! suite_test {
+    ([$(#[$attribute:meta])*] $name:ident $make:path) => {
         #[test]
+        $(#[$attribute])*
         fn $name() {
             if let Err(why) = $crate::test_one(stringify!($name), $make) {
                 panic!("{why}");
             }
         }
-    )*};
+    };
 }
 
 /// Fails the check when the condition does not hold.

@@ -73,15 +73,6 @@ impl SimProvider {
         Ok(())
     }
 
-    async fn find(&self, step: Step, seat: &SeatRef) -> Result<Option<Instance>, ProviderError> {
-        self.world
-            .call(step, Some(seat), |state| {
-                Ok(state.instances.get(seat).map(|found| describe(found, self.world.options())))
-            })
-            .await
-            .map_err(|error| explain(&seat.to_string(), &seat.workshop, None, step, error))
-    }
-
     async fn pull(&self, image: &ImageRef, spec: &SeatSpec) -> Result<(), EngineError> {
         let turn = {
             let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +180,13 @@ impl Provider for SimProvider {
     }
 
     async fn get(&self, seat: &SeatRef) -> Result<Option<Instance>, ProviderError> {
-        self.find(Step::List, seat).await
+        let step = Step::List;
+        self.world
+            .call(step, Some(seat), |state| {
+                Ok(state.instances.get(seat).map(|found| describe(found, self.world.options())))
+            })
+            .await
+            .map_err(|error| explain(&seat.to_string(), &seat.workshop, None, step, error))
     }
 
     async fn destroy_workshop(&self, workshop: &WorkshopId, data: DataPolicy) -> Result<(), ProviderError> {

@@ -27,7 +27,7 @@ pub enum Step {
     RemoveVolume,
     /// Removes the workshop's network.
     RemoveNetwork,
-    /// Lists containers.
+    /// Lists containers, or looks at one for whoever asks.
     List,
 }
 
