@@ -37,10 +37,10 @@ pub(crate) enum Command {
     /// /etc/clarateach/orchestrator.toml. SIGTERM or Ctrl-C lets running work end; a second one ends at once.
     Serve(Box<Serve>),
     /// Bring up, show and remove the seats of a workshop.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = Exit::HELP)]
     Class(Class),
     /// Make, show and remove single seats.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = Exit::HELP)]
     Seat(Seat),
     /// Check whether this host can run seats, and say what to do where it cannot.
     Doctor(Box<Doctor>),

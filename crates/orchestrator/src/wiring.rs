@@ -16,8 +16,17 @@ use crate::config::{Config, ConfigError, GuardChoice, Problem, ProviderChoice, S
 pub(crate) struct Plan {
     /// The bounds and defaults of seats.
     pub(crate) policy: Policy,
-    /// What the Docker provider is made of.
-    pub(crate) docker: DockerConfig,
+    /// What makes the seats.
+    pub(crate) backend: Backend,
+}
+
+/// A provider's own part of the settings.
+#[derive(Debug)]
+pub(crate) enum Backend {
+    /// Containers.
+    Docker(Box<DockerConfig>),
+    /// Simulated seats.
+    Sim,
 }
 
 impl Plan {
@@ -49,9 +58,13 @@ impl Plan {
                 problems.push(Problem::of_all(error.to_string()));
             }
         });
-        let docker = docker(config).map_err(|problem| problems.push(problem));
-        match (policy, docker) {
-            (Ok(policy), Ok(docker)) if problems.is_empty() => Ok(Self { policy, docker }),
+        let backend = match settings.provider {
+            ProviderChoice::Docker => docker(config).map(|docker| Backend::Docker(Box::new(docker))),
+            ProviderChoice::Sim => Ok(Backend::Sim),
+        };
+        let backend = backend.map_err(|problem| problems.push(problem));
+        match (policy, backend) {
+            (Ok(policy), Ok(backend)) if problems.is_empty() => Ok(Self { policy, backend }),
             _ => Err(ConfigError(problems)),
         }
     }
@@ -61,9 +74,9 @@ impl Plan {
     /// # Errors
     /// When the provider refuses its configuration.
     pub(crate) fn provider(&self, settings: &Settings) -> anyhow::Result<Arc<dyn Provider>> {
-        Ok(match settings.provider {
-            ProviderChoice::Docker => DockerProvider::new(self.docker.clone())?,
-            ProviderChoice::Sim => Arc::new(SimProvider::new(world(settings)?)),
+        Ok(match &self.backend {
+            Backend::Docker(docker) => DockerProvider::new((**docker).clone())?,
+            Backend::Sim => Arc::new(SimProvider::new(world(settings)?)),
         })
     }
 }

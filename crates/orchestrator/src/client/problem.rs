@@ -28,7 +28,8 @@ pub(super) async fn read(response: Response, what: &str) -> Failure {
     let status = response.status();
     let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let problem = response.json().await.unwrap_or_default();
+    let answer = response.json().await.unwrap_or_default();
+    let problem = Problem::deserialize(super::types::plain(&answer)).unwrap_or_default();
     failure(status, retry_after.as_deref(), problem, what)
 }
 

@@ -105,8 +105,40 @@ pub(crate) struct Workshop {
 /// # Errors
 /// When the answer is not what the contract says.
 pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
-    T::deserialize(value).map_err(|error| {
+    T::deserialize(plain(value)).map_err(|error| {
         Failure::new(Exit::Failure, format!("the service's answer is not understood ({error})"))
             .remedy("use a client and a service of the same version")
     })
+}
+
+/// The same value with no control character in its texts. A reason may quote the last line that a learner's
+/// program printed, which must not be able to move the cursor of whoever reads it, or to forge a second line.
+pub(super) fn plain(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace(char::is_control, " ")),
+        Value::Array(parts) => parts.iter().map(plain).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_controls_the_terminal() {
+        let answer =
+            json!({"seats": [{"seat": 1, "status": "error", "reason": "a\u{1b}[2Jb\nseat 2: fine\u{9b}"}]});
+        let list: SeatList = read(&answer).unwrap();
+        assert_eq!(list.seats[0].reason.as_deref(), Some("a [2Jb seat 2: fine "));
+    }
+
+    #[test]
+    fn what_is_not_an_answer_is_said_to_be_none() {
+        let failure = read::<SeatList>(&json!({"seats": 3})).unwrap_err();
+        assert!(failure.message.starts_with("the service's answer is not understood"));
+    }
 }

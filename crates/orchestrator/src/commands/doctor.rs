@@ -4,13 +4,15 @@
 mod host;
 mod service;
 
+use provider_docker::{DockerConfig, DockerProvider};
+use seats::ImageRef;
 use serde_json::json;
 
 use crate::cli::Doctor;
-use crate::config::{Config, ProviderChoice, Surroundings};
+use crate::config::{Config, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::ui::{Output, Tone, Ui};
-use crate::wiring::Plan;
+use crate::wiring::{Backend, Plan};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +105,11 @@ async fn examine(args: &Doctor, surroundings: &Surroundings) -> Vec<Finding> {
     let from = config.file.as_ref().map_or("no file".into(), |path| path.display().to_string());
     let mut findings = vec![Finding::ok("configuration", format!("valid ({from})"))];
     findings.extend(host::token_file(&config));
-    match config.settings.provider {
-        ProviderChoice::Sim => {
+    match &plan.backend {
+        Backend::Sim => {
             findings.push(Finding::ok("provider", "sim: seats are simulated, no engine is needed"));
         }
-        ProviderChoice::Docker => findings.extend(engine(&plan).await),
+        Backend::Docker(docker) => findings.extend(engine(docker, &plan.policy.image).await),
     }
     findings.extend(host::limits(&config.settings));
     findings.push(service::check(args.url.as_deref(), &config).await);
@@ -115,14 +117,14 @@ async fn examine(args: &Doctor, surroundings: &Surroundings) -> Vec<Finding> {
 }
 
 /// What the engine and its host say.
-async fn engine(plan: &Plan) -> Vec<Finding> {
-    let provider = match provider_docker::DockerProvider::new(plan.docker.clone()) {
+async fn engine(docker: &DockerConfig, image: &ImageRef) -> Vec<Finding> {
+    let provider = match DockerProvider::new(docker.clone()) {
         Ok(provider) => provider,
         Err(error) => {
             return vec![Finding::error("engine", error.to_string(), "correct the docker settings")];
         }
     };
-    let found = provider.inspect_host(&plan.policy.image).await;
+    let found = provider.inspect_host(image).await;
     found
         .into_iter()
         .map(|finding| Finding {
@@ -150,5 +152,5 @@ fn print(findings: &[Finding], ui: Ui) -> std::io::Result<()> {
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    ui.line(&format!("{} checks: {errors} errors, {warnings} warnings", findings.len()))
+    ui.line(&format!("{} checks, errors: {errors}, warnings: {warnings}", findings.len()))
 }

@@ -41,10 +41,10 @@ impl Progress {
                 if report.failed() {
                     bar.suspend(|| self.ui.note(&line));
                 }
+                self.redraw();
                 if !matches!(report.outcome.as_str(), "surplus" | "destroyed") {
                     bar.inc(1);
                 }
-                self.redraw();
             }
             None => self.ui.note(&line),
         }

@@ -222,6 +222,23 @@ fn the_reference_has_every_setting() {
     assert_eq!(reference.trim_end(), orchestrator::config_reference().trim_end());
 }
 
+#[test]
+fn the_documentation_has_the_reference() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    // Until the document is there, nothing can drift.
+    let Ok(document) = fs::read_to_string(path) else { return };
+    let reference = orchestrator::config_reference();
+    assert!(document.contains(reference.trim_end()), "put this into docs/operations.md:\n{reference}");
+}
+
+#[test]
+fn settings_of_the_engine_do_not_matter_without_one() {
+    let done = printed("[docker]\nsubnet_prefix = 28\n", |command| {
+        command.args(["--provider", "sim"]).env("DOCKER_HOST", "tcp://10.0.0.1:2375");
+    });
+    assert_eq!(done.code, 0, "{}", done.err);
+}
+
 #[rstest]
 #[case("bash")]
 #[case("zsh")]
