@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Instrument;
 
 use crate::admission::{Permit, Ticket};
+use crate::inflight::Listed;
 use crate::service::Lifecycle;
 use crate::turns::{Claim, Intent, Turn};
 use crate::{CreateReply, LifecycleError, Operation, SeatRequest};
@@ -34,14 +35,24 @@ struct Admitted {
     _window: Option<OwnedSemaphorePermit>,
 }
 
-/// A create that runs.
+/// What the work tells, and whether anybody listens. One lock over both, so that at every moment a create is on
+/// the board, or has told that it is started, or has told how it ended.
+#[derive(Debug)]
+struct Slot {
+    listed: Option<Listed>,
+    started: Option<Created>,
+    ended: Option<Result<CreateReply, LifecycleError>>,
+    heard: bool,
+}
+
+/// A create that runs. Dropping it stops listening, not the work.
 #[derive(Debug)]
 pub(crate) struct CreateJob {
-    lifecycle: Lifecycle,
     seat: SeatRef,
     timeline: Arc<Timeline>,
-    started: Arc<Mutex<Option<Created>>>,
-    answer: oneshot::Receiver<Result<CreateReply, LifecycleError>>,
+    slot: Arc<Mutex<Slot>>,
+    /// Closes when the work ends, however it ends.
+    end: oneshot::Receiver<()>,
 }
 
 impl CreateJob {
@@ -51,30 +62,51 @@ impl CreateJob {
     }
 
     /// Waits for the answer, however long it takes.
-    pub(crate) async fn finish(self) -> Result<CreateReply, LifecycleError> {
-        self.answer.await.unwrap_or_else(|_| Err(LifecycleError::Lost { what: self.seat.to_string() }))
+    pub(crate) async fn finish(mut self) -> Result<CreateReply, LifecycleError> {
+        drop((&mut self.end).await);
+        self.ended()
     }
 
     /// Waits for the answer, or for `patience` to end: then the answer is the seat as it is by then.
     pub(crate) async fn wait(mut self, patience: Duration) -> Result<CreateReply, LifecycleError> {
-        if let Ok(answer) = tokio::time::timeout(patience, &mut self.answer).await {
-            return answer.unwrap_or_else(|_| Err(LifecycleError::Lost { what: self.seat.to_string() }));
+        match tokio::time::timeout(patience, &mut self.end).await {
+            Ok(_) => self.ended(),
+            Err(_) => self.so_far(),
         }
-        // From here on the task knows that nobody listens; what it said just before is still heard.
-        self.answer.close();
-        if let Ok(answer) = self.answer.try_recv() {
+    }
+
+    /// The answer of work that ended; none is there when it panicked.
+    fn ended(self) -> Result<CreateReply, LifecycleError> {
+        let answer = lock(&self.slot).ended.take();
+        answer.unwrap_or_else(|| Err(LifecycleError::Lost { what: self.seat.to_string() }))
+    }
+
+    /// The answer as far as the work has come; from here on nobody listens.
+    fn so_far(self) -> Result<CreateReply, LifecycleError> {
+        let mut slot = lock(&self.slot);
+        slot.heard = false;
+        if let Some(answer) = slot.ended.take() {
             return answer;
         }
-        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
         let timings = self.timeline.timings();
-        if let Some(Created { instance, disposition }) = started {
+        if let Some(Created { instance, disposition }) = slot.started.take() {
             return Ok(CreateReply { instance, disposition, timings });
         }
-        match self.lifecycle.inner.inflight.pending(&self.seat) {
+        match slot.listed.as_ref().and_then(Listed::instance) {
             Some(instance) => Ok(CreateReply { instance, disposition: Disposition::Made, timings }),
             None => Err(LifecycleError::Lost { what: self.seat.to_string() }),
         }
     }
+}
+
+impl Drop for CreateJob {
+    fn drop(&mut self) {
+        lock(&self.slot).heard = false;
+    }
+}
+
+fn lock(slot: &Mutex<Slot>) -> std::sync::MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lifecycle {
@@ -86,31 +118,34 @@ impl Lifecycle {
         timeline.enter(Stage::Queue);
         let turn = self.inner.turns.join(&seat.workshop, Claim::Seat(seat.seat), Intent::Make);
         let listed = self.inner.inflight.begin(&seat, spec.image.as_str(), timeline.clone());
-        let started = Arc::new(Mutex::new(None));
-        let (tell, answer) = oneshot::channel();
-        let job = CreateJob {
-            lifecycle: self.clone(),
-            seat: seat.clone(),
-            timeline: timeline.clone(),
-            started: started.clone(),
-            answer,
-        };
+        let slot = Slot { listed: Some(listed), started: None, ended: None, heard: true };
+        let slot = Arc::new(Mutex::new(slot));
+        let (end, ended) = oneshot::channel();
+        let job = CreateJob { seat, timeline: timeline.clone(), slot: slot.clone(), end: ended };
         let lifecycle = self.clone();
-        let span = tracing::info_span!("create", seat = %seat);
+        let span = tracing::info_span!("create", seat = %spec.seat);
         let work = async move {
-            let outcome = lifecycle.work(&spec, turn, lane, &timeline, &started).await;
-            if let Err(error) = &outcome {
-                tracing::warn!(code = error.code(), %error, "create failed");
-            }
+            let outcome = lifecycle.work(&spec, turn, lane, &timeline, &slot).await;
             lifecycle.inner.telemetry.stages(lifecycle.provider(), &timeline.timings());
-            if let Err(Err(unheard)) = tell.send(outcome)
-                && unheard.leaves_the_seat_missing() {
-                    lifecycle.inner.inflight.failed(&spec.seat, spec.image.as_str(), unheard.reason());
-                }
-            drop(listed);
+            lifecycle.tell(&spec, &slot, outcome);
+            drop(end);
         };
         self.inner.tasks.spawn(work.instrument(span));
         Ok(job)
+    }
+
+    /// Ends a create: off the board, and the answer to whoever listens. A failure that nobody hears is put up for
+    /// those who look for the seat later.
+    fn tell(&self, spec: &SeatSpec, slot: &Mutex<Slot>, outcome: Result<CreateReply, LifecycleError>) {
+        let mut slot = lock(slot);
+        slot.listed = None;
+        if let Err(error) = &outcome {
+            tracing::warn!(code = error.code(), %error, "create failed");
+            if !slot.heard && error.leaves_the_seat_missing() {
+                self.inner.inflight.failed(&spec.seat, spec.image.as_str(), error.reason());
+            }
+        }
+        slot.ended = Some(outcome);
     }
 
     async fn work(
@@ -119,7 +154,7 @@ impl Lifecycle {
         turn: Turn,
         lane: Lane,
         timeline: &Timeline,
-        started: &Mutex<Option<Created>>,
+        slot: &Mutex<Slot>,
     ) -> Result<CreateReply, LifecycleError> {
         let began = Instant::now();
         let admitted = tokio::select! {
@@ -140,7 +175,12 @@ impl Lifecycle {
         drop(turn);
         self.count(Operation::Create, outcome.as_ref().map(|_| ()), began);
         let created = outcome.inspect_err(|_| timeline.finish())?;
-        *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(created.clone());
+        {
+            // The infrastructure shows the seat from here on.
+            let mut slot = lock(slot);
+            slot.listed = None;
+            slot.started = Some(created.clone());
+        }
         let instance = self.settle(created.instance, timeline).await?;
         Ok(CreateReply { instance, disposition: created.disposition, timings: timeline.timings() })
     }

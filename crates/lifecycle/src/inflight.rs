@@ -78,12 +78,6 @@ impl Inflight {
         self.boards().failures.remove(seat);
     }
 
-    /// The seat as a create under way shows it.
-    pub(crate) fn pending(&self, seat: &SeatRef) -> Option<Instance> {
-        let boards = self.boards();
-        boards.under_way.get(seat).and_then(|line| line.first()).map(|under| self.starting(seat, under))
-    }
-
     /// Adds to a listing what the infrastructure does not show, and keeps it in order.
     pub(crate) fn complete(&self, scope: &Scope, listed: &mut Vec<Instance>) {
         let mut missing: Vec<Instance> = {
@@ -162,6 +156,15 @@ pub(crate) struct Listed {
     number: u64,
 }
 
+impl Listed {
+    /// The seat as the board shows it.
+    pub(crate) fn instance(&self) -> Option<Instance> {
+        let boards = self.inflight.boards();
+        let line = boards.under_way.get(&self.seat)?;
+        line.first().map(|under| self.inflight.starting(&self.seat, under))
+    }
+}
+
 impl Drop for Listed {
     fn drop(&mut self) {
         let mut boards = self.inflight.boards();
@@ -217,8 +220,8 @@ mod tests {
     #[test]
     fn the_infrastructure_has_the_last_word() {
         let inflight = Inflight::new(ProviderKind::Sim);
-        let _under = inflight.begin(&seat(1), "img", Arc::default());
-        let mut real = inflight.pending(&seat(1)).unwrap();
+        let under = inflight.begin(&seat(1), "img", Arc::default());
+        let mut real = under.instance().unwrap();
         real.status = Status::Running;
         let mut listed = vec![real];
         inflight.complete(&Scope::All, &mut listed);

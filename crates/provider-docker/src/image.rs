@@ -51,10 +51,7 @@ impl Images {
         seat: &SeatRef,
         timeline: &Timeline,
     ) -> Result<ImageFacts, ProviderError> {
-        if let Some(facts) = self.believed(image) {
-            return Ok(facts);
-        }
-        if let Some(facts) = self.inspect(engine, docker, image, &Whom::Seat(seat)).await? {
+        if let Some(facts) = self.present(engine, docker, image, seat).await? {
             return Ok(facts);
         }
         self.pulled(docker, image, timeline).await?;
@@ -63,7 +60,21 @@ impl Images {
         facts.ok_or_else(gone)
     }
 
-    /// Whether the image is on the host.
+    /// The facts of an image if it is on the host, from memory when it was seen lately.
+    pub(crate) async fn present(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        image: &ImageRef,
+        seat: &SeatRef,
+    ) -> Result<Option<ImageFacts>, ProviderError> {
+        match self.believed(image) {
+            Some(facts) => Ok(Some(facts)),
+            None => self.inspect(engine, docker, image, &Whom::Seat(seat)).await,
+        }
+    }
+
+    /// The facts of an image if it is on the host.
     pub(crate) async fn inspect(
         &self,
         engine: &Engine,

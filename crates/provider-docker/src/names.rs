@@ -42,6 +42,14 @@ pub(crate) fn network(workshop: &WorkshopId) -> String {
     format!("clarateach-{workshop}")
 }
 
+/// The name of the host's bridge for a workshop: at most 15 bytes (`IFNAMSIZ`), and always the same, so that the
+/// engine refuses a second network for the same workshop.
+pub(crate) fn bridge(workshop: &WorkshopId) -> String {
+    let digest =
+        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, network(workshop).as_bytes()).simple().to_string();
+    format!("ct-{}", &digest[..12])
+}
+
 pub(crate) fn container(seat: &SeatRef) -> String {
     format!("clarateach-{}-{}", seat.workshop, seat.seat)
 }
@@ -93,6 +101,14 @@ mod tests {
         assert_eq!(network(&one.workshop), "clarateach-rust-101");
         assert_eq!(container(&one), "clarateach-rust-101-7");
         assert_eq!(volume(&one), "clarateach-rust-101-7-data");
+    }
+
+    #[test]
+    fn a_bridge_is_named_after_its_workshop_alone() {
+        let of = |text: &str| bridge(&text.parse().unwrap());
+        assert_eq!(of("rust-101"), "ct-b264759e4c14");
+        assert_ne!(of("rust-101"), of("rust-102"));
+        assert!(of("12345678901234567890").len() <= 15);
     }
 
     #[test]

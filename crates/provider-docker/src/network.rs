@@ -47,6 +47,9 @@ pub(crate) struct Networks {
     book: std::sync::Mutex<HashMap<WorkshopId, Arc<Mutex<Page>>>>,
 }
 
+/// Between two looks for a network that another process is making.
+const TWIN_PAUSE: Duration = Duration::from_millis(20);
+
 /// A place in the book; given back with [`Networks::release`].
 #[derive(Debug)]
 pub(crate) struct NetworkUse {
@@ -251,13 +254,13 @@ impl Networks {
                     tracing::info!(%workshop, %subnet, "network made");
                     return Ok(made.id);
                 }
-                // Another process was faster: with this subnet, or with the very network.
+                // Another process was faster: with this subnet, or with the very network. That one may take a
+                // moment until it can be found.
                 Err(error) if overlaps(&error) => taken.push(subnet),
-                Err(error) if is_status(&error, 409) => {
-                    if let Some(id) = self.find(engine, docker, workshop).await? {
-                        return Ok(id);
-                    }
-                }
+                Err(error) if is_twin(&error) => match self.find(engine, docker, workshop).await? {
+                    Some(id) => return Ok(id),
+                    None => tokio::time::sleep(TWIN_PAUSE).await,
+                },
                 Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
             }
         }
@@ -276,7 +279,10 @@ impl Networks {
                 config: Some(vec![IpamConfig { subnet: Some(subnet.to_string()), ..IpamConfig::default() }]),
                 ..Ipam::default()
             }),
-            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), icc)])),
+            options: Some(HashMap::from([
+                ("com.docker.network.bridge.enable_icc".to_owned(), icc),
+                ("com.docker.network.bridge.name".to_owned(), names::bridge(workshop)),
+            ])),
             labels: Some(labels),
             ..NetworkCreateRequest::default()
         }
@@ -319,6 +325,12 @@ impl Networks {
 /// The engine has no status of its own for this, only the text (20.10: 403; later versions: 400).
 fn overlaps(error: &bollard::errors::Error) -> bool {
     status(error).is_some_and(|(_, message)| message.to_lowercase().contains("overlap"))
+}
+
+/// The engine lets two networks have one name (before API 1.44), and then cannot start a container on either. It
+/// never lets two have one bridge.
+fn is_twin(error: &bollard::errors::Error) -> bool {
+    is_status(error, 409) || status(error).is_some_and(|(_, message)| message.contains("same bridge name"))
 }
 
 fn in_use(error: &bollard::errors::Error) -> bool {

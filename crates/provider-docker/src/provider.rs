@@ -121,6 +121,13 @@ impl Provider for DockerProvider {
     async fn prepare(&self, spec: &SeatSpec, timeline: &Timeline) -> Result<(), ProviderError> {
         timeline.enter(Stage::Image);
         let docker = self.client().await?;
+        if self.images.present(&self.engine, &docker, &spec.image, &spec.seat).await?.is_some() {
+            return Ok(());
+        }
+        // A seat that is there already needs no image, and may well outlive it.
+        if self.find(&docker, &spec.seat).await?.is_some() {
+            return Ok(());
+        }
         self.images.ensure(&self.engine, &docker, &spec.image, &spec.seat, timeline).await.map(|_| ())
     }
 

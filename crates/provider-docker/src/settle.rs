@@ -50,7 +50,8 @@ impl DockerProvider {
                 return Ok(now);
             }
             if began.elapsed() >= within {
-                return Ok(given_up(now, within));
+                let had_its_time = within >= self.config.start_timeout;
+                return Ok(if had_its_time { given_up(now, within) } else { now });
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),

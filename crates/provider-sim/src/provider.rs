@@ -116,7 +116,8 @@ impl Provider for SimProvider {
             .call(step, Some(&spec.seat), |state| Ok(state.has_image(image)))
             .await
             .map_err(failed(step))?;
-        if !there {
+        // A seat that is there already needs no image, and may well outlive it.
+        if !there && self.get(&spec.seat).await?.is_none() {
             timeline.note(format!("pulling image {image}"));
             self.pull(image, spec).await.map_err(failed(Step::PullImage))?;
         }

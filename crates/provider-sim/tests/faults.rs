@@ -332,3 +332,15 @@ async fn a_workspace_that_crashes_says_why_and_starts_again() {
     );
     assert_eq!(up(&provider, &spec(1)).await.id, seen.id);
 }
+
+#[tokio::test]
+async fn a_seat_that_is_there_needs_its_image_no_more() {
+    let world = world();
+    let provider = SimProvider::new(world.clone());
+    let spec = spec(1);
+    up(&provider, &spec).await;
+    world.remove_image(&spec.image);
+    provider.prepare(&spec, &Timeline::default()).await.unwrap();
+    let again = provider.create(&spec, &Timeline::default()).await.unwrap();
+    assert_eq!(again.disposition, Disposition::Found);
+}

@@ -12,9 +12,8 @@ use crate::{Instance, ProviderError, SeatRef, SeatSpec, Timeline, WorkshopId};
 ///
 /// # What every provider promises
 /// - **State lives in the infrastructure.** A provider made anew over the same infrastructure knows every seat.
-/// - **A failed create leaves nothing**, and neither does one whose future is dropped once its undo was run.
-///   What could not be taken back (the engine died in the middle) stays visible in [`Provider::list`] and goes
-///   with [`Provider::destroy`].
+/// - **A failed create leaves nothing.** What could not be taken back, because the infrastructure died in the
+///   middle and stayed away, is found again by the next create of the seat, and goes with [`Provider::destroy`].
 /// - **Removing what is not there is success**, and a removal that failed half way can be repeated.
 /// - **Foreign objects are never touched**: ownership is read from labels and records, not from names.
 /// - **Listing never waits for creating.**
@@ -31,8 +30,8 @@ pub trait Provider: Send + Sync + 'static {
     /// Which provider this is.
     fn kind(&self) -> ProviderKind;
 
-    /// Brings in what seats of this spec share (the image), once for all that wait for it. Dropping the future
-    /// is safe and leaves nothing half done.
+    /// Brings in what seats of this spec share (the image), once for all that wait for it. A seat that is there
+    /// already needs nothing. Dropping the future is safe and leaves nothing half done.
     ///
     /// # Errors
     /// When the image is not there and cannot be had.

@@ -1,0 +1,153 @@
+//! A wire to an engine that fails the call it is told to fail.
+//!
+//! ```text
+//!   provider ──► unix socket of the proxy ──► unix socket of the engine
+//!                 │ the nth counted call:
+//!                 ├─ Refused: answered 500, the engine never hears of it
+//!                 └─ Lost:    the engine does it, its answer is thrown away with the connection
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{UnixListener, UnixStream};
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The engine refuses it: no effect.
+    Refused,
+    /// The engine does it and dies before it answers.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Plan {
+    engine: PathBuf,
+    calls: AtomicUsize,
+    fault: Mutex<Option<(usize, Fault)>>,
+    struck: Mutex<Option<String>>,
+    log: Mutex<Vec<String>>,
+}
+
+/// The proxy; it ends when it is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    plan: Arc<Plan>,
+    socket: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl FaultProxy {
+    /// Listens on a socket of its own, in front of `engine`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn start(engine: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let socket = dir.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket)?;
+        let plan = Arc::new(Plan {
+            engine: engine.to_owned(),
+            calls: AtomicUsize::new(0),
+            fault: Mutex::default(),
+            struck: Mutex::default(),
+            log: Mutex::default(),
+        });
+        let shared = plan.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let plan = shared.clone();
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| handle(plan.clone(), request));
+                    // An error is a connection that was dropped on purpose, or by the caller.
+                    drop(
+                        hyper::server::conn::http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await,
+                    );
+                });
+            }
+        });
+        Ok(Self { plan, socket, task, _dir: dir })
+    }
+
+    /// Where the proxy listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Counts from zero again, and fails the call with that number (from 0). Version queries and the event stream
+    /// are not counted.
+    pub fn arm(&self, number: usize, fault: Fault) {
+        *lock(&self.plan.struck) = None;
+        *lock(&self.plan.fault) = Some((number, fault));
+        lock(&self.plan.log).clear();
+        self.plan.calls.store(0, Ordering::SeqCst);
+    }
+
+    /// Fails nothing from now on; says which call was failed (`METHOD /path`), if any was.
+    pub fn disarm(&self) -> Option<String> {
+        *lock(&self.plan.fault) = None;
+        lock(&self.plan.struck).take()
+    }
+
+    /// The counted calls since the last [`FaultProxy::arm`], as `METHOD /path`.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        lock(&self.plan.log).clone()
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+async fn handle(plan: Arc<Plan>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let path = request.uri().path().to_owned();
+    let counted = !path.ends_with("/version") && !path.ends_with("/events");
+    let fault = counted.then(|| strike(&plan, &format!("{} {path}", request.method()))).flatten();
+    if fault == Some(Fault::Refused) {
+        let body = Full::from(r#"{"message":"injected fault"}"#).map_err(|never| match never {}).boxed();
+        return Ok(Response::builder().status(500).header("content-type", "application/json").body(body)?);
+    }
+    let stream = TokioIo::new(UnixStream::connect(&plan.engine).await?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await?;
+    if fault == Some(Fault::Lost) {
+        // Read to its end, so that the effect is complete; then the error closes the connection unanswered.
+        answer.into_body().collect().await?;
+        anyhow::bail!("the answer is lost");
+    }
+    Ok(answer.map(BodyExt::boxed))
+}
+
+fn strike(plan: &Plan, call: &str) -> Option<Fault> {
+    let number = plan.calls.fetch_add(1, Ordering::SeqCst);
+    lock(&plan.log).push(call.to_owned());
+    let (at, fault) = (*lock(&plan.fault))?;
+    (at == number).then(|| {
+        *lock(&plan.struck) = Some(call.to_owned());
+        fault
+    })
+}

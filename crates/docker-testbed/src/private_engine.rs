@@ -1,0 +1,188 @@
+//! An engine that belongs to one test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::Host;
+
+/// How often, and how many times, a new engine is asked whether it is there.
+const POLL: Duration = Duration::from_millis(100);
+const POLLS: u32 = 600;
+
+/// A `dockerd` with data, socket and container runtime of its own. It keeps its hands off the packet filter, which
+/// it would share with the machine's engine. Killed, its containers included, when dropped.
+#[derive(Debug)]
+pub struct PrivateEngine {
+    dir: PathBuf,
+    child: Option<Child>,
+    mounted: bool,
+    _guard: tempfile::TempDir,
+}
+
+impl PrivateEngine {
+    /// Starts an engine. With `disk_mib` its data is on a file system of that size in memory. Needs root.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start(disk_mib: Option<u32>) -> Result<Self> {
+        let guard = tempfile::Builder::new().prefix("ct-engine-").tempdir()?;
+        let dir = guard.path().to_owned();
+        std::fs::create_dir(dir.join("data"))?;
+        if let Some(size) = disk_mib {
+            let mounted = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"])
+                .arg(dir.join("data"))
+                .status()?;
+            anyhow::ensure!(mounted.success(), "the engine's disk cannot be mounted");
+        }
+        let mut engine = Self { dir, child: None, mounted: disk_mib.is_some(), _guard: guard };
+        engine.restart().await?;
+        Ok(engine)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("docker.sock")
+    }
+
+    /// Where its data is.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Kills the engine with SIGKILL; its containers live on, as they would on a host.
+    ///
+    /// # Errors
+    /// When it is not there to be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the engine does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Starts the engine (again) over the same data, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not come up; with the end of its log.
+    pub async fn restart(&mut self) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
+        // A killed engine leaves these; the next one would take its own old process for a rival.
+        drop(std::fs::remove_file(self.dir.join("docker.pid")));
+        drop(std::fs::remove_file(self.socket()));
+        let child = Command::new("dockerd")
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()))
+            .arg("--data-root")
+            .arg(self.data())
+            .arg("--exec-root")
+            .arg(self.dir.join("exec"))
+            .arg("--pidfile")
+            .arg(self.dir.join("docker.pid"))
+            .args([
+                "--iptables=false",
+                "--ip6tables=false",
+                "--ip-masq=false",
+                "--bridge=none",
+                "--live-restore",
+            ])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("dockerd cannot be run")?;
+        self.child = Some(child);
+        for _ in 0..POLLS {
+            if Host::at(&self.socket()).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let end: Vec<&str> = log.lines().rev().take(5).collect();
+        bail!("the private engine does not come up: {}", end.join(" | "))
+    }
+
+    /// Copies an image from another engine.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn load(&self, from: &Path, image: &str) -> Result<()> {
+        let mut save = Command::new("docker")
+            .arg("--host")
+            .arg(format!("unix://{}", from.display()))
+            .args(["save", image])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stream = save.stdout.take().context("docker save has no output")?;
+        let load = Command::new("docker")
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()))
+            .arg("load")
+            .stdin(stream)
+            .stdout(Stdio::null())
+            .status()?;
+        anyhow::ensure!(save.wait()?.success() && load.success(), "{image} cannot be copied");
+        Ok(())
+    }
+
+    /// The processes of this engine: its container runtime and the shims of its containers, which outlive it.
+    fn processes(&self) -> Vec<Pid> {
+        let marker = self.dir.display().to_string();
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid: &i32| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&marker)
+            })
+            .filter_map(Pid::from_raw)
+            .collect()
+    }
+}
+
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        // In order first, so that the engine unmounts and removes what it made.
+        if let Some(mut child) = self.child.take() {
+            let docker = |arguments: &[&str]| {
+                let host = format!("unix://{}", self.socket().display());
+                Command::new("docker").arg("--host").arg(host).args(arguments).output()
+            };
+            if let Ok(listed) = docker(&["ps", "-aq"]) {
+                let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
+                let mut arguments = vec!["rm", "-f"];
+                arguments.extend(ids.split_whitespace());
+                drop(docker(&arguments));
+            }
+            drop(docker(&["network", "prune", "-f"]));
+            if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                kill_process(pid, Signal::TERM).ok();
+            }
+            drop(child.wait());
+        }
+        for pid in self.processes() {
+            kill_process_group(pid, Signal::KILL).ok();
+            kill_process(pid, Signal::KILL).ok();
+        }
+        // Whatever is still mounted below, deepest first, or the directory cannot be removed.
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let marker = self.dir.display().to_string();
+        let mut points: Vec<&str> = mounts
+            .lines()
+            .filter_map(|line| line.split(' ').nth(1))
+            .filter(|point| point.starts_with(&marker))
+            .collect();
+        points.sort_by_key(|point| std::cmp::Reverse(point.len()));
+        for point in points {
+            drop(Command::new("umount").args(["-l", point]).output());
+        }
+        self.mounted = false;
+    }
+}

@@ -1,0 +1,149 @@
+//! Every call of a create failed in turn, on a real engine: refused without effect, and done but its answer lost.
+
+mod common;
+
+use std::sync::Arc;
+
+use docker_testbed::{Fault, FaultProxy, Host};
+use provider_docker::{DockerConfig, DockerProvider};
+use seats::{DataPolicy, Disposition, Provider, Timeline, WorkshopId};
+
+/// More calls than a create makes; the loops end when there is no call left to fail.
+const MANY: usize = 40;
+
+struct Bench {
+    host: Host,
+    proxy: FaultProxy,
+    provider: Arc<DockerProvider>,
+    workshop: WorkshopId,
+}
+
+async fn bench() -> Bench {
+    let host = Host::of_this_machine().await.unwrap();
+    let proxy = FaultProxy::start(&host.socket).unwrap();
+    let through = proxy.socket().to_str().unwrap().parse().unwrap();
+    let provider = common::provider(DockerConfig { host: through, ..common::config(&host) });
+    Bench { host, proxy, provider, workshop: common::workshop() }
+}
+
+/// Fails the calls of a create one after the other until there is none left; returns which ones were failed.
+async fn every_call_failed(bench: &Bench, fault: Fault) -> Vec<String> {
+    let mut failed = Vec::new();
+    let spec = common::spec(common::seat(&bench.workshop, 1));
+    for number in 0..MANY {
+        // A provider that never saw the image and the network asks for both.
+        let through = bench.proxy.socket().to_str().unwrap().parse().unwrap();
+        let provider = common::provider(DockerConfig { host: through, ..common::config(&bench.host) });
+        bench.proxy.arm(number, fault);
+        let prepared = provider.prepare(&spec, &Timeline::default()).await;
+        let made = match prepared {
+            Ok(()) => provider.create(&spec, &Timeline::default()).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        let struck = bench.proxy.disarm();
+        let Some(struck) = struck else {
+            made.unwrap();
+            provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
+            break;
+        };
+        assert!(made.is_err(), "{fault:?} {struck} (call {number}) was not noticed");
+        let remains = bench.host.remains(&bench.workshop).await.unwrap();
+        assert!(remains.is_empty(), "{fault:?} {struck} (call {number}) left {remains}");
+        failed.push(struck);
+    }
+    failed
+}
+
+fn assert_covers_the_steps(failed: &[String]) {
+    for step in ["/networks/create", "/volumes/create", "/containers/create", "/start", "/json"] {
+        assert!(failed.iter().any(|call| call.contains(step)), "{step} was never failed: {failed:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_refused_call_leaves_nothing() {
+    let bench = bench().await;
+    let failed = every_call_failed(&bench, Fault::Refused).await;
+    assert_covers_the_steps(&failed);
+    assert!(bench.host.remains(&bench.workshop).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_lost_answer_leaves_nothing() {
+    let bench = bench().await;
+    let failed = every_call_failed(&bench, Fault::Lost).await;
+    assert_covers_the_steps(&failed);
+    assert!(bench.host.remains(&bench.workshop).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_failed_create_leaves_the_other_seats_and_kept_data_alone() {
+    let Bench { host, proxy, provider, workshop } = bench().await;
+    let (first, second) =
+        (common::spec(common::seat(&workshop, 1)), common::spec(common::seat(&workshop, 2)));
+    provider.create(&first, &Timeline::default()).await.unwrap();
+    provider.create(&second, &Timeline::default()).await.unwrap();
+    provider.destroy(&second.seat, DataPolicy::Keep).await.unwrap();
+    let before = host.remains(&workshop).await.unwrap();
+    assert_eq!(before.volumes.len(), 2);
+    for number in 0..MANY {
+        proxy.arm(number, Fault::Lost);
+        let made = provider.create(&second, &Timeline::default()).await;
+        if proxy.disarm().is_none() {
+            assert_eq!(made.unwrap().disposition, Disposition::Made);
+            break;
+        }
+        assert!(made.is_err());
+        assert_eq!(host.remains(&workshop).await.unwrap(), before, "call {number}");
+    }
+    provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_destroy_that_failed_at_any_call_can_be_repeated() {
+    let Bench { host, proxy, provider, workshop } = bench().await;
+    let spec = common::spec(common::seat(&workshop, 1));
+    for fault in [Fault::Refused, Fault::Lost] {
+        for number in 0..MANY {
+            provider.create(&spec, &Timeline::default()).await.unwrap();
+            proxy.arm(number, fault);
+            let destroyed = provider.destroy(&spec.seat, DataPolicy::Remove).await;
+            if proxy.disarm().is_none() {
+                destroyed.unwrap();
+                break;
+            }
+            assert!(destroyed.is_err(), "{fault:?} of call {number} was not noticed");
+            provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
+            let seats = host.remains(&workshop).await.unwrap();
+            assert!(seats.containers.is_empty() && seats.volumes.is_empty(), "{fault:?} {number}: {seats}");
+        }
+    }
+    provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
+
+/// Listing is one call, whatever there is to list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_listing_is_one_call() {
+    let Bench { host, proxy, provider, workshop } = bench().await;
+    for number in 1..=3 {
+        let made =
+            provider.create(&common::spec(common::seat(&workshop, number)), &Timeline::default()).await;
+        provider.settle(&made.unwrap().instance, common::START_TIMEOUT).await.unwrap();
+    }
+    for scope in [seats::Scope::All, seats::Scope::Workshop(workshop.clone())] {
+        proxy.arm(usize::MAX, Fault::Refused);
+        let listed = provider.list(&scope).await.unwrap();
+        assert!(listed.iter().filter(|one| one.seat.workshop == workshop).count() == 3);
+        let calls = proxy.calls();
+        assert!(calls.len() == 1 && calls[0].ends_with("/containers/json"), "{calls:?}");
+    }
+    provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
