@@ -1,7 +1,8 @@
 //! What callers send, as JSON Schema that accepts exactly what the readers accept.
 //!
 //! Written by hand and not derived: the readers in [`crate::request`] are by hand too, and bounds come from the
-//! settings. Two rules have no schema: `api_keys` names only seats of the class, and lengths count bytes.
+//! settings. What no schema can say is in the descriptions: `api_keys` names only seats of the class, lengths count
+//! bytes, and the name within an image reference has at most 255.
 
 use seats::{ApiKey, EnvName, EnvVars, ImageRef, WorkshopId};
 use serde_json::json;
@@ -94,7 +95,7 @@ fn request_id() -> ObjectBuilder {
 }
 
 fn image() -> ObjectBuilder {
-    text("A Docker image reference; the configured image when it is left out")
+    text("A Docker image reference, its name of at most 255 bytes; the configured image when it is left out")
         .pattern(Some(IMAGE_PATTERN))
         .min_length(Some(1))
         .max_length(Some(ImageRef::MAX_BYTES))
@@ -139,7 +140,7 @@ fn limits(deployment: &Deployment) -> ObjectBuilder {
 }
 
 fn api_key() -> ObjectBuilder {
-    text("The key that the workspace gets as `ANTHROPIC_API_KEY`; it never comes out again")
+    text("The key that the workspace gets as `ANTHROPIC_API_KEY`, in at most 4096 bytes; it never comes out again")
         .pattern(Some(NO_NUL))
         .min_length(Some(1))
         .max_length(Some(ApiKey::MAX_BYTES))
