@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,13 +14,13 @@ use crate::Host;
 const POLL: Duration = Duration::from_millis(100);
 const POLLS: u32 = 600;
 
-/// A `dockerd` with data, socket and container runtime of its own. It keeps its hands off the packet filter, which
-/// it would share with the machine's engine. Killed, its containers included, when dropped.
+/// A `dockerd` with data, socket, container runtime and network namespace of its own: two engines in one namespace
+/// would fight for `docker0` and the packet filter. Killed, its containers included, when dropped.
 #[derive(Debug)]
 pub struct PrivateEngine {
     dir: PathBuf,
+    namespace: String,
     child: Option<Child>,
-    mounted: bool,
     _guard: tempfile::TempDir,
 }
 
@@ -33,13 +34,14 @@ impl PrivateEngine {
         let dir = guard.path().to_owned();
         std::fs::create_dir(dir.join("data"))?;
         if let Some(size) = disk_mib {
-            let mounted = Command::new("mount")
-                .args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"])
-                .arg(dir.join("data"))
-                .status()?;
-            anyhow::ensure!(mounted.success(), "the engine's disk cannot be mounted");
+            let data = dir.join("data").display().to_string();
+            run("mount", &["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs", &data])?;
         }
-        let mut engine = Self { dir, child: None, mounted: disk_mib.is_some(), _guard: guard };
+        static NUMBER: AtomicU8 = AtomicU8::new(1);
+        let namespace = format!("ct-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        run("ip", &["netns", "add", &namespace])?;
+        let mut engine = Self { dir, namespace, child: None, _guard: guard };
+        run("ip", &["-n", &engine.namespace, "link", "set", "lo", "up"])?;
         engine.restart().await?;
         Ok(engine)
     }
@@ -54,6 +56,15 @@ impl PrivateEngine {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// A program in the engine's network namespace, from where its containers are reached.
+    #[must_use]
+    pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        // Not `ip netns exec`, which mounts a /sys of its own, without the control groups.
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.namespace)).arg(program);
+        command
     }
 
     /// Kills the engine with SIGKILL; its containers live on, as they would on a host.
@@ -76,7 +87,8 @@ impl PrivateEngine {
         // A killed engine leaves these; the next one would take its own old process for a rival.
         drop(std::fs::remove_file(self.dir.join("docker.pid")));
         drop(std::fs::remove_file(self.socket()));
-        let child = Command::new("dockerd")
+        let child = self
+            .inside("dockerd")
             .arg("--host")
             .arg(format!("unix://{}", self.socket().display()))
             .arg("--data-root")
@@ -85,13 +97,7 @@ impl PrivateEngine {
             .arg(self.dir.join("exec"))
             .arg("--pidfile")
             .arg(self.dir.join("docker.pid"))
-            .args([
-                "--iptables=false",
-                "--ip6tables=false",
-                "--ip-masq=false",
-                "--bridge=none",
-                "--live-restore",
-            ])
+            .arg("--live-restore")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -183,6 +189,17 @@ impl Drop for PrivateEngine {
         for point in points {
             drop(Command::new("umount").args(["-l", point]).output());
         }
-        self.mounted = false;
+        drop(run("ip", &["netns", "delete", &self.namespace]));
     }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let output =
+        Command::new(program).args(arguments).output().with_context(|| format!("{program} cannot be run"))?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }

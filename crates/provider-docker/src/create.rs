@@ -16,8 +16,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions,
+    CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use seats::{Created, Disposition, ObjectKind, ProviderError, SeatRef, SeatSpec, Stage, Timeline};
 
@@ -156,19 +156,23 @@ impl DockerProvider {
             );
             return Err(ProviderError::Refused { for_whom: Whom::Seat(seat).to_string(), detail });
         }
+        // The engine connects a container that is not started yet to anything, and then cannot start it.
+        match docker.inspect_network(names::SHARED_NETWORK, None::<InspectNetworkOptions>).await {
+            Ok(_) => {}
+            Err(error) if is_status(&error, 404) => {
+                let detail =
+                    format!("docker.shared_network is set and {} is not there", names::SHARED_NETWORK);
+                return Err(ProviderError::Refused { for_whom: Whom::Seat(seat).to_string(), detail });
+            }
+            Err(error) => return Err(self.engine.explain(error, Stage::Network, &Whom::Seat(seat))),
+        }
         let endpoint = EndpointSettings {
             aliases: Some(vec![format!("workspace-{}", seat.seat)]),
             ..EndpointSettings::default()
         };
         let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(endpoint) };
-        docker.connect_network(names::SHARED_NETWORK, request).await.map_err(|error| {
-            if is_status(&error, 404) {
-                let detail =
-                    format!("docker.shared_network is set and {} is not there", names::SHARED_NETWORK);
-                return ProviderError::Refused { for_whom: Whom::Seat(seat).to_string(), detail };
-            }
-            self.engine.explain(error, Stage::Network, &Whom::Seat(seat))
-        })
+        let connected = docker.connect_network(names::SHARED_NETWORK, request).await;
+        connected.map_err(|error| self.engine.explain(error, Stage::Network, &Whom::Seat(seat)))
     }
 
     pub(crate) async fn start_container(

@@ -256,7 +256,10 @@ impl Networks {
                 }
                 // Another process was faster: with this subnet, or with the very network. That one may take a
                 // moment until it can be found.
-                Err(error) if overlaps(&error) => taken.push(subnet),
+                Err(error) if overlaps(&error) => {
+                    tracing::debug!(%workshop, %subnet, %error, "another network is there");
+                    taken.push(subnet);
+                }
                 Err(error) if is_twin(&error) => match self.find(engine, docker, workshop).await? {
                     Some(id) => return Ok(id),
                     None => tokio::time::sleep(TWIN_PAUSE).await,
