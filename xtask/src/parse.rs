@@ -1,0 +1,6 @@
+//! What test runners print, turned into counts.
+
+pub(crate) mod conformance;
+pub(crate) mod junit;
+pub(crate) mod libtest;
+pub(crate) mod unittest;

@@ -1,0 +1,183 @@
+//! `cargo xtask test`: every tier that can run here, and an honest count.
+//!
+//! | tier      | what counts as a test                                                        | skipped            |
+//! |-----------|------------------------------------------------------------------------------|--------------------|
+//! | `unit`    | each test of `cargo test --workspace`: unit, property, doc, simulated seats  | –                  |
+//! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
+//! | `images`  | each test of `images/tests`                                                  | without python3    |
+//! | `api`     | each operation of the OpenAPI document, and their sequences, fuzzed          | without pip        |
+//! | `demo`    | one: `make demo` comes up, answers, and is gone                              | without an engine  |
+//! | `deny`    | one: licences, bans and sources of all dependencies                          | without cargo-deny |
+//! | `leaks`   | one: the engine holds nothing of ours that it did not hold before            | without an engine  |
+//! | `secrets` | one: no api key in anything that the tiers before it printed                 | –                  |
+//!
+//! A check that found out that it cannot run counts as skipped, whatever its test runner thinks of it.
+
+mod api;
+mod cargo;
+mod demo;
+mod deny;
+mod images;
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use crate::counts::{Counts, Report};
+use crate::engine::Object;
+use crate::repo::Repo;
+use crate::stop::Stop;
+use crate::{console, engine};
+
+/// Which tiers to run.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Choice {
+    /// Only these tiers.
+    #[arg(value_enum)]
+    tiers: Vec<Tier>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// Unit, property and doc tests, and the whole service over the simulated provider.
+    Unit,
+    /// Tests on a real Docker engine.
+    Docker,
+    /// Tests of the images.
+    Images,
+    /// The OpenAPI document fuzzed.
+    Api,
+    /// The demo from its start to its end.
+    Demo,
+    /// Licences, bans and sources of all dependencies.
+    Deny,
+    /// Nothing of ours left on the engine.
+    Leaks,
+    /// No api key in anything that was printed.
+    Secrets,
+}
+
+/// What the tiers share.
+struct Bench<'a> {
+    repo: &'a Repo,
+    stop: &'a Stop,
+    /// Everything that the tiers print is kept here.
+    output: PathBuf,
+    /// Why there is no engine, if so.
+    no_engine: Option<String>,
+    /// What the engine held before the first tier.
+    before: BTreeSet<Object>,
+}
+
+/// Runs the tiers; in order means that nothing failed. The last line printed is the count.
+pub(crate) async fn run(repo: &Repo, stop: &Stop, choice: &Choice) -> Result<bool> {
+    let output = repo.scratch("test-output");
+    drop(std::fs::remove_dir_all(&output));
+    std::fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    let no_engine = engine::trouble().await;
+    let before = if no_engine.is_none() { engine::objects(None).await? } else { BTreeSet::new() };
+    let bench = Bench { repo, stop, output, no_engine, before };
+
+    let wanted = |tier: &&Tier| choice.tiers.is_empty() || choice.tiers.contains(tier);
+    let tiers: Vec<_> = Tier::value_variants().iter().filter(wanted).copied().collect();
+    let mut reports = Vec::new();
+    if tiers.iter().any(|tier| matches!(tier, Tier::Unit | Tier::Docker | Tier::Api | Tier::Demo)) {
+        console::title("build");
+        let started = Instant::now();
+        if !cargo::build(&bench).await? {
+            reports.push(Report { name: "build", ..Report::one(Some("it does not compile".into())) });
+            return Ok(summary(&reports));
+        }
+        console::dim(&format!("  {} s", started.elapsed().as_secs()));
+    }
+    for tier in tiers {
+        let name = tier.name();
+        console::title(name);
+        let started = Instant::now();
+        // A tier that could not be carried out is a failure of that tier, and the others still have their say.
+        let mut report = match tier.run(&bench).await {
+            Err(error) if error.is::<crate::stop::Interrupted>() => return Err(error),
+            Err(error) => Report::one(Some(format!("{error:#}"))),
+            Ok(report) => report,
+        };
+        (report.name, report.took) = (name, started.elapsed());
+        tell(&report);
+        reports.push(report);
+    }
+    Ok(summary(&reports))
+}
+
+impl Tier {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Docker => "docker",
+            Self::Images => "images",
+            Self::Api => "api",
+            Self::Demo => "demo",
+            Self::Deny => "deny",
+            Self::Leaks => "leaks",
+            Self::Secrets => "secrets",
+        }
+    }
+
+    async fn run(self, bench: &Bench<'_>) -> Result<Report> {
+        match self {
+            Self::Unit => cargo::unit(bench).await,
+            Self::Docker => cargo::docker(bench).await,
+            Self::Images => images::run(bench).await,
+            Self::Api => api::run(bench).await,
+            Self::Demo => demo::run(bench).await,
+            Self::Deny => deny::run(bench).await,
+            Self::Leaks => leaks(bench).await,
+            Self::Secrets => secrets::run(bench),
+        }
+    }
+}
+
+/// Compares the engine with what it held before; what others left there earlier is theirs.
+async fn leaks(bench: &Bench<'_>) -> Result<Report> {
+    if let Some(why) = &bench.no_engine {
+        return Ok(Report::skipped(1, why));
+    }
+    let after = engine::objects(None).await?;
+    let new: Vec<_> = after.difference(&bench.before).map(ToString::to_string).collect();
+    Ok(Report::one((!new.is_empty()).then(|| format!("left on the engine:\n{}", new.join("\n")))))
+}
+
+fn tell(report: &Report) {
+    for failure in &report.failures {
+        console::line(&format!("  {} {failure}", console::styled("31", "failed")));
+    }
+    for skip in &report.skips {
+        console::line(&format!("  {} {skip}", console::styled("33", "skipped")));
+    }
+}
+
+/// The table of the tiers, and the closing line.
+fn summary(reports: &[Report]) -> bool {
+    console::title("tier      passed  failed  skipped    took");
+    let mut total = Counts::default();
+    for report in reports {
+        let Counts { passed, failed, skipped } = report.counts;
+        let ran = if passed + failed == 0 { "did not run" } else { &seconds(report.took) };
+        console::line(&format!("{:8}  {passed:6}  {failed:6}  {skipped:7}  {ran:>6}", report.name));
+        total += report.counts;
+    }
+    for report in reports.iter().filter(|report| !report.failures.is_empty()) {
+        for failure in &report.failures {
+            console::line(&format!("{} {}: {failure}", console::styled("31", "failed"), report.name));
+        }
+    }
+    console::line("");
+    console::line(&total.to_string());
+    total.failed == 0
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.0} s", duration.as_secs_f64())
+}

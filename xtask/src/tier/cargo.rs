@@ -1,0 +1,190 @@
+//! The tiers that cargo runs.
+//!
+//! Tests that need a Docker engine are ignored tests in targets named `docker_*`: the unit tier leaves them out, and the
+//! docker tier runs these and no others.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use super::Bench;
+use crate::child::{self, Record, record, show};
+use crate::console;
+use crate::counts::{Counts, Report};
+use crate::parse::{conformance, libtest};
+
+const UNIT_LIMIT: Duration = Duration::from_secs(20 * 60);
+const DOCKER_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// Builds all tests and the binaries that they start.
+pub(super) async fn build(bench: &Bench<'_>) -> Result<bool> {
+    let mut cargo = test(bench);
+    Ok(show(cargo.arg("--no-run"), bench.stop).await?.success())
+}
+
+/// All tests but the docker tier's.
+pub(super) async fn unit(bench: &Bench<'_>) -> Result<Report> {
+    let mut cargo = test(bench);
+    cargo.args(["--no-fail-fast", "--", "--show-output"]);
+    let record = run(bench, &mut cargo, "unit", UNIT_LIMIT).await?;
+    let mut report = judge(&record, false);
+    unskip(bench, &mut report, "unit");
+    Ok(report)
+}
+
+/// The docker tier's.
+pub(super) async fn docker(bench: &Bench<'_>) -> Result<Report> {
+    let mut cargo = docker_tests(bench);
+    let list = child::output(cargo.args(["--list"])).await?;
+    let number = libtest::listed(&list);
+    if let Some(why) = &bench.no_engine {
+        return Ok(Report::skipped(number, format!("{number} tests: {why}")));
+    }
+    let built = show(&mut bench.repo.command("images/testbed/build.sh"), bench.stop).await?;
+    anyhow::ensure!(built.success(), "the test images could not be built (see above)");
+
+    let mut cargo = docker_tests(bench);
+    cargo.args(["--test-threads=2", "--show-output"]);
+    let record = run(bench, &mut cargo, "docker", DOCKER_LIMIT).await?;
+    let mut report = judge(&record, true);
+    let silent = number.saturating_sub(report.counts.all());
+    if silent > 0 {
+        report.counts.failed += silent;
+        report.failures.push(format!("{silent} more tests did not get to their end"));
+    }
+    unskip(bench, &mut report, "docker");
+    Ok(report)
+}
+
+fn test(bench: &Bench<'_>) -> Command {
+    let mut cargo = bench.repo.cargo();
+    cargo.args(["test", "--workspace"]);
+    // A build of the binary for its tests must not write the document.
+    cargo.env_remove("UPDATE_OPENAPI");
+    cargo
+}
+
+fn docker_tests(bench: &Bench<'_>) -> Command {
+    let mut cargo = test(bench);
+    cargo.args(["--no-fail-fast", "--test", "docker_*", "--", "--ignored"]);
+    cargo
+}
+
+async fn run(bench: &Bench<'_>, cargo: &mut Command, tier: &str, limit: Duration) -> Result<Record> {
+    cargo.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
+    cargo.env("CONFORMANCE_REPORT", bench.output.join(format!("conformance-{tier}.tsv")));
+    let log = bench.output.join(format!("{tier}.log"));
+    let mut failures = false;
+    record(cargo, &log, limit, bench.stop, |line| shown(line, &mut failures)).await
+}
+
+/// Shows which binary runs, how it ended, and all that failed tests said.
+fn shown(line: &str, failures: &mut bool) -> Option<String> {
+    if libtest::result(line).is_some() {
+        *failures = false;
+        return Some(console::styled("2", &format!("  {line}")));
+    }
+    *failures |= line == "failures:";
+    let matters = *failures
+        || libtest::ended_with(line, "FAILED").is_some()
+        || line.starts_with("error")
+        || line.contains("process didn't exit successfully")
+        || line.contains("has been running for over");
+    if let Some(name) = libtest::header(line) {
+        return Some(format!("  {name}"));
+    }
+    matters.then(|| format!("    {line}"))
+}
+
+/// Counts what was recorded: `docker` says whose ignored tests are meant.
+fn judge(record: &Record, docker: bool) -> Report {
+    let mut report = Report::default();
+    for binary in libtest::binaries(&record.text) {
+        report.failures.extend(binary.failed.iter().map(|test| format!("{} {test}", binary.name)));
+        let Some(mut counts) = binary.counts else {
+            report.fail(format!("{} ended before it could say how", binary.name));
+            continue;
+        };
+        // They are the docker tier's, which counts them itself.
+        if binary.is_docker() && !docker {
+            counts.skipped = 0;
+        } else {
+            report.skips.extend(binary.ignored.iter().map(|test| format!("{} {test}", binary.name)));
+        }
+        report.counts += counts;
+    }
+    match &record.trouble {
+        Some(trouble) if report.counts.failed == 0 => report.fail(format!("cargo test {trouble}")),
+        Some(trouble) if trouble.starts_with("took") => report.failures.push(format!("cargo test {trouble}")),
+        None if report.counts == Counts::default() => report.fail("cargo test ran no test"),
+        _ => {}
+    }
+    report
+}
+
+/// Moves the conformance checks that found out that they cannot run from passed to skipped.
+fn unskip(bench: &Bench<'_>, report: &mut Report, tier: &str) {
+    let path = bench.output.join(format!("conformance-{tier}.tsv"));
+    let skipped = conformance::skipped(&std::fs::read_to_string(path).unwrap_or_default());
+    report.counts.passed = report.counts.passed.saturating_sub(skipped.len());
+    report.counts.skipped += skipped.len();
+    report.skips.extend(skipped);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "\
+     Running unittests src/lib.rs (target/debug/deps/seats-11aa22bb33cc44dd)
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+     Running tests/docker_faults.rs (target/debug/deps/docker_faults-99aa22bb33cc44dd)
+test every_step ... ignored, docker tier: needs an engine
+test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.23s
+     Running tests/other.rs (target/debug/deps/other-99aa22bb33cc44dd)
+test slow ... ignored, takes an hour
+test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.23s
+";
+
+    fn judged(text: &str, trouble: Option<&str>, docker: bool) -> Report {
+        judge(&Record { trouble: trouble.map(str::to_owned), text: text.to_owned() }, docker)
+    }
+
+    #[test]
+    fn the_unit_tier_leaves_the_docker_tier_to_itself() {
+        let report = judged(RUN, None, false);
+        assert_eq!(report.counts, Counts { passed: 3, failed: 0, skipped: 1 });
+        assert_eq!(report.skips, ["tests/other.rs slow: takes an hour"]);
+        assert_eq!(judged(RUN, None, true).counts.skipped, 2);
+    }
+
+    #[test]
+    fn a_binary_without_a_result_is_a_failure() {
+        let crash =
+            "     Running tests/crash.rs (target/debug/deps/crash-99aa22bb33cc44dd)\nrunning 1 test\n";
+        let report = judged(&format!("{RUN}{crash}"), Some("ended with exit status: 101"), false);
+        assert_eq!(report.counts, Counts { passed: 3, failed: 1, skipped: 1 });
+        assert_eq!(report.failures, ["tests/crash.rs ended before it could say how"]);
+    }
+
+    #[test]
+    fn trouble_without_a_failed_test_is_a_failure() {
+        let report = judged(RUN, Some("left processes behind that hold on to its output"), false);
+        assert_eq!(report.counts.failed, 1);
+        assert_eq!(judged("", None, false).failures, ["cargo test ran no test"]);
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_shown() {
+        let mut failures = false;
+        let mut shows = |line: &str| shown(line, &mut failures).is_some();
+        assert!(!shows("test a ... ok"));
+        assert!(shows("test b ... FAILED"));
+        assert!(!shows("successes:"));
+        assert!(shows("failures:"));
+        assert!(shows("thread 'b' panicked"));
+        assert!(shows("test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out"));
+        assert!(!shows("running 3 tests"));
+    }
+}
