@@ -1,0 +1,43 @@
+# The front door: `make demo` and `make test` on a fresh Debian or Ubuntu machine, as root or with sudo.
+# They install and start what is missing (Rust, a Docker engine); everything else is `cargo xtask --help`.
+
+SHELL := /bin/bash
+# Rust may have been installed a moment ago, and sbin is where Debian keeps dockerd and nft.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build lint fmt rust engine tools
+# The steps print what they do, one at a time.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+help: ## Show this
+	@echo 'usage: make TARGET'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 12
+	@echo
+	@echo 'demo: DEMO_PORT=8081 takes another port, DEMO_SEATS=10 makes a larger class, DEMO_ONCE=1 does not wait'
+
+demo: rust engine ## Start the service and a class of three seats; Ctrl-C removes all of it
+	@cargo xtask demo
+
+test: rust engine tools ## Run every test that can run here
+	@cargo xtask test
+
+build: rust ## Build the service: target/debug/orchestrator
+	@cargo build --bin orchestrator
+
+lint: rust tools ## Check format, clippy and the shell scripts
+	@cargo xtask lint
+
+fmt: rust ## Format the Rust code
+	@cargo xtask fmt
+
+rust:
+	@scripts/ensure-rust.sh
+
+engine:
+	@scripts/ensure-docker.sh
+
+tools:
+	@scripts/ensure-test-tools.sh

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Makes sure that no tier of the tests is skipped for want of a small program: Python with venv, and shellcheck.
+#
+# Contract
+#   - Debian/Ubuntu, as root or with sudo: installs only what is missing. Elsewhere it only says what is missing: the tests
+#     skip what they cannot run, and count it.
+#   - Running it again is cheap and changes nothing.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$here/lib.sh"
+
+missing=()
+have python3 || missing+=(python3)
+# Debian splits what makes environments off python3.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+have shellcheck || missing+=(shellcheck)
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    if have apt-get && can_be_root; then
+        apt_install "${missing[@]}"
+    else
+        say "note: not installed, so some tests will be skipped: ${missing[*]}"
+    fi
+fi
