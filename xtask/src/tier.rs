@@ -89,7 +89,8 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, choice: &Choice) -> Result<boo
         console::title("build");
         let started = Instant::now();
         if !cargo::build(&bench).await? {
-            reports.push(Report { name: "build", ..Report::one(Some("it does not compile".into())) });
+            let failed = Report::one(Some("it does not compile (see above)".into()));
+            reports.push(Report { name: "build", took: started.elapsed(), ..failed });
             return Ok(summary(&reports));
         }
         console::dim(&format!("  {} s", started.elapsed().as_secs()));

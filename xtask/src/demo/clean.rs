@@ -44,9 +44,8 @@ pub(crate) async fn run(service: Service, claim: &Claim, options: &Options) -> R
     }
     ensure!(left.is_empty(), "the demo could not remove all that it made");
     claim.forget_workshop();
-    stopped?;
     console::line("nothing is left: no container, no network, no volume");
-    Ok(())
+    stopped
 }
 
 /// The workshops that this service made a network for.
