@@ -20,6 +20,8 @@ const POLLS: u32 = 600;
 pub struct PrivateEngine {
     dir: PathBuf,
     namespace: String,
+    /// The container runtime; as on a host, it is a service of its own and outlives the engine.
+    containerd: Child,
     child: Option<Child>,
     _guard: tempfile::TempDir,
 }
@@ -40,8 +42,21 @@ impl PrivateEngine {
         static NUMBER: AtomicU8 = AtomicU8::new(1);
         let namespace = format!("ct-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &namespace])?;
-        let mut engine = Self { dir, namespace, child: None, _guard: guard };
-        run("ip", &["-n", &engine.namespace, "link", "set", "lo", "up"])?;
+        run("ip", &["-n", &namespace, "link", "set", "lo", "up"])?;
+        let log = std::fs::File::create(dir.join("containerd.log"))?;
+        let containerd = Command::new("containerd")
+            .arg("--address")
+            .arg(dir.join("containerd.sock"))
+            .arg("--root")
+            .arg(dir.join("data/containerd"))
+            .arg("--state")
+            .arg(dir.join("containerd"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("containerd cannot be run")?;
+        let mut engine = Self { dir, namespace, containerd, child: None, _guard: guard };
         engine.restart().await?;
         Ok(engine)
     }
@@ -56,6 +71,12 @@ impl PrivateEngine {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// The name of its network namespace (`/run/netns/…`).
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// A program in the engine's network namespace, from where its containers are reached.
@@ -97,6 +118,8 @@ impl PrivateEngine {
             .arg(self.dir.join("exec"))
             .arg("--pidfile")
             .arg(self.dir.join("docker.pid"))
+            .arg("--containerd")
+            .arg(self.dir.join("containerd.sock"))
             .arg("--live-restore")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -173,6 +196,8 @@ impl Drop for PrivateEngine {
             }
             drop(child.wait());
         }
+        self.containerd.kill().ok();
+        self.containerd.wait().ok();
         for pid in self.processes() {
             kill_process_group(pid, Signal::KILL).ok();
             kill_process(pid, Signal::KILL).ok();

@@ -39,6 +39,10 @@ impl FromStr for ImageRef {
         if text.len() > Self::MAX_BYTES {
             return Err(InvalidImageRef("it is too long".into()));
         }
+        // The reference grammar is ASCII; the library's word characters are not.
+        if !text.is_ascii() {
+            return Err(InvalidImageRef("it has characters outside ASCII".into()));
+        }
         let reference: Reference = text.parse().map_err(|error| {
             // The library's messages start upper case in some cases; ours are clauses.
             InvalidImageRef(format!("{error}").to_lowercase().into())
@@ -96,6 +100,7 @@ mod tests {
     #[case("-x")]
     #[case("../../etc")]
     #[case("a\n")]
+    #[case("name:\u{e9}")]
     fn refuses(#[case] text: &str) {
         assert!(text.parse::<ImageRef>().is_err(), "{text:?}");
     }

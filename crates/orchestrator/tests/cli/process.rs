@@ -1,5 +1,7 @@
 //! Runs the binary, for one command or as a service.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -80,14 +82,15 @@ impl Service {
 
     pub(crate) fn start_with(flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut child = orchestrator(directory.path())
-            .args(["serve", "--provider", "sim", "--listen", "127.0.0.1:0", "--log-format", "json"])
-            .args(flags)
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = orchestrator(directory.path());
+        command.args(["serve", "--provider", "sim", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(flags).envs(variables.iter().copied());
+        Self::launch(directory, command)
+    }
+
+    /// Starts what was prepared and waits until it listens.
+    pub(crate) fn launch(directory: TempDir, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let log = Arc::new(Mutex::new(String::new()));
         let (kept, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
@@ -152,6 +155,12 @@ impl Service {
     pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Ends the service at once, as a power failure would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits until the service has ended by itself.

@@ -1,0 +1,199 @@
+//! The service around a simulated provider: what its callers see.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifecycle::{
+    ClassRequest, Lifecycle, LifecycleError, LimitsRequest, Policy, SeatOutcome, SeatRequest, Silent,
+};
+use provider_sim::{DEFAULT_IMAGE, Fault, SimProvider, Step, World, WorldOptions};
+use seats::{DataPolicy, Disposition, EnvVars, Limits, Scope, SeatBound, SeatRef, Status, WorkshopId};
+
+const LONG: Duration = Duration::from_secs(600);
+
+fn service(world: &World, parallel: usize, queue: usize) -> Lifecycle {
+    let policy = Policy {
+        image: DEFAULT_IMAGE.parse().unwrap(),
+        allowed_images: Vec::new(),
+        limits: Limits::default(),
+        ceiling: Limits::default(),
+        parallel,
+        queue,
+        start_timeout: Duration::from_secs(5),
+    };
+    Lifecycle::new(Arc::new(SimProvider::new(world.clone())), policy.checked().unwrap(), Arc::new(Silent))
+}
+
+fn world() -> World {
+    World::new(WorldOptions { http: false, ..WorldOptions::default() })
+}
+
+fn workshop() -> WorkshopId {
+    "rust-101".parse().unwrap()
+}
+
+fn seat(number: u64) -> SeatRef {
+    SeatRef::new(workshop(), SeatBound::default().seat(number).unwrap())
+}
+
+fn request(number: u64) -> SeatRequest {
+    SeatRequest {
+        seat: seat(number),
+        image: None,
+        env: EnvVars::default(),
+        limits: LimitsRequest::default(),
+        api_key: None,
+    }
+}
+
+fn class(seats: std::ops::RangeInclusive<u64>, prune: Option<DataPolicy>) -> ClassRequest {
+    ClassRequest {
+        workshop: workshop(),
+        seats: seats.map(|number| seat(number).seat).collect(),
+        image: None,
+        env: EnvVars::default(),
+        limits: LimitsRequest::default(),
+        api_key: None,
+        api_keys: std::collections::BTreeMap::new(),
+        prune,
+    }
+}
+
+/// Waits until no create works or waits.
+async fn idle(service: &Lifecycle) {
+    while service.load().working + service.load().waiting > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_that_was_told_to_have_failed_is_not_under_way_any_more() {
+    let world = world();
+    let service = service(&world, 2, 8);
+    for _ in 0..500 {
+        world.fail(Fault::at(Step::Create));
+        service.create(request(1), LONG).await.unwrap_err();
+        assert!(service.get(&seat(1)).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_wait_finds_the_seat_while_it_is_made_and_why_it_failed() {
+    let world = world();
+    let service = service(&world, 2, 8);
+    let gate = world.hang(Fault::at(Step::Create));
+    let reply = service.create(request(1), Duration::ZERO).await.unwrap();
+    assert_eq!((reply.instance.status, reply.instance.id), (Status::Starting, None));
+    gate.reached(1).await;
+    let shown = service.get(&seat(1)).await.unwrap().unwrap();
+    assert_eq!(shown.reason.as_deref(), Some("making the instance"));
+    gate.release();
+    assert_eq!(service.create(request(1), LONG).await.unwrap().disposition, Disposition::Found);
+
+    let gate = world.hang(Fault::at(Step::Create));
+    service.create(request(2), Duration::ZERO).await.unwrap();
+    gate.reached(1).await;
+    world.fail(Fault::at(Step::Start));
+    gate.release();
+    service.drain(LONG).await;
+    let listed = service.list(&Scope::Workshop(workshop())).await.unwrap();
+    assert_eq!(listed[1].status, Status::Error, "{listed:?}");
+    assert!(listed[1].reason.as_ref().unwrap().contains("start failed"), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroy_calls_off_the_creates_before_it_and_not_those_after_it() {
+    let world = world();
+    let service = service(&world, 1, 8);
+    let gate = world.hang(Fault::at(Step::Create));
+    let working = tokio::spawn({
+        let service = service.clone();
+        async move { service.create(request(1), LONG).await }
+    });
+    gate.reached(1).await;
+    let waiting = service.create(request(1), Duration::ZERO).await.unwrap();
+    assert_eq!(waiting.instance.status, Status::Starting);
+    let destroying = tokio::spawn({
+        let service = service.clone();
+        async move { service.destroy(&seat(1), DataPolicy::Remove).await }
+    });
+    while !destroying.is_finished() && service.load().waiting > 0 {
+        tokio::task::yield_now().await;
+    }
+    gate.release();
+    destroying.await.unwrap().unwrap();
+    // What worked when the destroy came was made and then destroyed.
+    let answer = working.await.unwrap();
+    assert!(answer.is_ok() || answer.as_ref().is_err_and(|error| error.code() == "seat_gone"), "{answer:?}");
+    assert!(world.is_empty(), "{world:?}");
+    assert_eq!(service.create(request(1), LONG).await.unwrap().disposition, Disposition::Made);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_the_line_it_is_full_and_a_class_stands_in_it_as_a_whole() {
+    let world = world();
+    let service = service(&world, 1, 1);
+    let gate = world.hang(Fault::at(Step::Create));
+    service.create(request(1), Duration::ZERO).await.unwrap();
+    gate.reached(1).await;
+    service.create(request(2), Duration::ZERO).await.unwrap();
+    let error = service.create(request(3), Duration::ZERO).await.unwrap_err();
+    assert!(
+        matches!(&error, LifecycleError::Busy { retry_after, .. } if *retry_after >= Duration::from_secs(1))
+    );
+    assert!(service.converge(class(1..=3, None)).is_err());
+    gate.release();
+    idle(&service).await;
+    let report = service.converge(class(1..=30, None)).unwrap().finish().await.unwrap();
+    assert!(report.converged() && report.seats.len() == 30, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn surplus_seats_are_told_of_and_go_only_when_asked() {
+    let world = world();
+    let service = service(&world, 4, 8);
+    service.converge(class(1..=4, None)).unwrap().finish().await.unwrap();
+    let outcomes =
+        |report: lifecycle::ClassReport| report.seats.iter().map(|one| one.outcome).collect::<Vec<_>>();
+    use SeatOutcome::{Destroyed, Surplus, Unchanged};
+    let report = service.converge(class(1..=2, None)).unwrap().finish().await.unwrap();
+    assert_eq!(outcomes(report), [Unchanged, Unchanged, Surplus, Surplus]);
+    let prune = Some(DataPolicy::Remove);
+    let report = service.converge(class(1..=2, prune)).unwrap().finish().await.unwrap();
+    assert_eq!(outcomes(report), [Unchanged, Unchanged, Destroyed, Destroyed]);
+    assert_eq!(service.list(&Scope::All).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_goes_on_when_nobody_watches_it() {
+    let world = world();
+    let service = service(&world, 2, 8);
+    drop(service.converge(class(1..=12, None)).unwrap());
+    idle(&service).await;
+    assert_eq!(service.list(&Scope::All).await.unwrap().len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_lets_the_engine_work_end_and_takes_nothing_new() {
+    let world = world();
+    let service = service(&world, 1, 8);
+    let gate = world.hang(Fault::at(Step::Create));
+    let working = tokio::spawn({
+        let service = service.clone();
+        async move { service.create(request(1), LONG).await }
+    });
+    gate.reached(1).await;
+    let waiting = tokio::spawn({
+        let service = service.clone();
+        async move { service.create(request(2), LONG).await }
+    });
+    while service.load().waiting < 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(service.drain(Duration::ZERO).await, 1);
+    assert!(matches!(waiting.await.unwrap().unwrap_err(), LifecycleError::Draining));
+    assert!(matches!(service.create(request(3), LONG).await.unwrap_err(), LifecycleError::Draining));
+    gate.release();
+    assert_eq!(service.drain(LONG).await, 0);
+    assert_eq!(working.await.unwrap().unwrap().disposition, Disposition::Made);
+}
