@@ -1,5 +1,7 @@
 //! The service around a simulated provider: what its callers see.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

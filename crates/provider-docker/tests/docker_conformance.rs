@@ -1,5 +1,7 @@
 //! The conformance suite on a real engine.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
 mod common;
 
 use std::collections::{BTreeMap, HashMap};

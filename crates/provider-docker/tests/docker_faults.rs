@@ -1,5 +1,7 @@
 //! Every call of a create failed in turn, on a real engine: refused without effect, and done but its answer lost.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
 mod common;
 
 use std::sync::Arc;

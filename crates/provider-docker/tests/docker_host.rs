@@ -1,6 +1,8 @@
 //! What the host and its engine can do to seats: addresses that run out, volumes in use, disks that are full,
 //! networks that others share.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
 mod common;
 
 use std::collections::HashMap;

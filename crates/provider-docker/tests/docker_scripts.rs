@@ -1,5 +1,7 @@
 //! Side by side with the shell scripts: seats made by plain `docker` commands, and the scripts' own queries on ours.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
 mod common;
 
 use std::process::Command;
