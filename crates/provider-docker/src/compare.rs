@@ -43,23 +43,11 @@ pub(crate) fn differences(spec: &SeatSpec, inspected: &ContainerInspectResponse)
 #[cfg(test)]
 mod tests {
     use bollard::models::ContainerConfig;
-    use seats::{ApiKey, EnvVars, Limits, SeatBound, SeatRef};
+    use seats::{ApiKey, EnvVars, Limits};
 
     use super::*;
     use crate::DockerConfig;
-    use crate::payload::Attempt;
-
-    fn spec() -> SeatSpec {
-        let mut env = EnvVars::default();
-        env.insert("LESSON", "one".into()).unwrap();
-        SeatSpec {
-            seat: SeatRef::new("abc".parse().unwrap(), SeatBound::default().seat(1).unwrap()),
-            image: "clarateach-workspace".parse().unwrap(),
-            env,
-            limits: Limits::default(),
-            api_key: Some(ApiKey::new("sk=1".into()).unwrap()),
-        }
-    }
+    use crate::payload::{Attempt, example as spec};
 
     /// What the engine shows of a container made for a spec.
     fn made(spec: &SeatSpec) -> ContainerInspectResponse {
@@ -89,7 +77,7 @@ mod tests {
         let there = made(&spec());
         let other = SeatSpec { image: "other".parse().unwrap(), ..spec() };
         assert_eq!(differences(&other, &there), [SpecDifference::Image]);
-        let other = SeatSpec { limits: Limits { pids: 99, ..Limits::default() }, ..spec() };
+        let other = SeatSpec { limits: Limits { pids: 98, ..spec().limits }, ..spec() };
         assert_eq!(differences(&other, &there), [SpecDifference::Limits]);
         for api_key in [None, Some(ApiKey::new("sk=2".into()).unwrap())] {
             assert_eq!(differences(&SeatSpec { api_key, ..spec() }, &there), [SpecDifference::ApiKey]);

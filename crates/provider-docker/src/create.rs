@@ -17,7 +17,7 @@ use bollard::Docker;
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use seats::{Created, Disposition, ObjectKind, ProviderError, SeatRef, SeatSpec, Stage, Timeline};
 
@@ -303,10 +303,8 @@ impl DockerProvider {
         for step in done.iter().rev() {
             match step {
                 Step::Container => {
-                    let filter = names::filter(&of_attempt(names::TYPE_CONTAINER));
-                    let options = ListContainersOptionsBuilder::default().all(true).filters(&filter).build();
-                    let listed = docker.list_containers(Some(options)).await;
-                    let listed = listed.map_err(|error| self.engine.explain(error, Stage::Undo, &whom))?;
+                    let wanted = of_attempt(names::TYPE_CONTAINER);
+                    let listed = self.engine.containers(&docker, &wanted, Stage::Undo, &whom).await?;
                     for id in listed.into_iter().filter_map(|container| container.id) {
                         let options = RemoveContainerOptionsBuilder::default().force(true).build();
                         match docker.remove_container(&id, Some(options)).await {

@@ -2,9 +2,7 @@
 //! Teardown goes on after an error, returns the first, and can be repeated.
 
 use bollard::Docker;
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 use futures_util::{StreamExt, stream};
 use seats::{DataPolicy, ProviderError, SeatRef, Stage, WorkshopId};
 
@@ -66,10 +64,7 @@ impl DockerProvider {
         whom: Whom<'_>,
         data: DataPolicy,
     ) -> Result<usize, ProviderError> {
-        let options =
-            ListContainersOptionsBuilder::default().all(true).filters(&names::filter(wanted)).build();
-        let listed = docker.list_containers(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.explain(error, Stage::Check, &whom))?;
+        let listed = self.engine.containers(docker, wanted, Stage::Check, &whom).await?;
         let ids: Vec<String> = listed.into_iter().filter_map(|container| container.id).collect();
         let count = ids.len();
         let removals =

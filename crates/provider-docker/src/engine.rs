@@ -3,10 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use bollard::errors::Error as Bollard;
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use seats::{ProviderError, ProviderKind, SeatRef, Stage, WorkshopId};
 
 use crate::DockerConfig;
+use crate::names::{self, Labels};
 
 /// A connection that is made when it is first needed, negotiates the API version, and is made anew after the
 /// engine went away: it may have come back as another version.
@@ -48,6 +51,20 @@ impl Engine {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let detail = format!("{}: {}", self.socket, describe(error));
         ProviderError::Unavailable { provider: ProviderKind::Docker, detail }
+    }
+
+    /// Every container, in whatever state, that carries all of `wanted`.
+    pub(crate) async fn containers(
+        &self,
+        docker: &Docker,
+        wanted: &Labels,
+        stage: Stage,
+        whom: &Whom<'_>,
+    ) -> Result<Vec<ContainerSummary>, ProviderError> {
+        let options =
+            ListContainersOptionsBuilder::default().all(true).filters(&names::filter(wanted)).build();
+        let listed = docker.list_containers(Some(options)).await;
+        listed.map_err(|error| self.explain(error, stage, whom))
     }
 
     /// What a failed call means for the caller.

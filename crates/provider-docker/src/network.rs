@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
-use bollard::query_parameters::{
-    InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions, ListNetworksOptionsBuilder,
-};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions, ListNetworksOptionsBuilder};
 use ipnet::Ipv4Net;
 use seats::{ObjectKind, ProviderError, Stage, WorkshopId};
 use tokio::sync::Mutex;
@@ -148,12 +146,9 @@ impl Networks {
         docker: &Docker,
         workshop: &WorkshopId,
     ) -> Result<(), ProviderError> {
-        let whom = Whom::Workshop(workshop);
         let wanted = names::workshop_labels(names::TYPE_CONTAINER, workshop);
-        let options =
-            ListContainersOptionsBuilder::default().all(true).filters(&names::filter(&wanted)).build();
-        let seats = docker.list_containers(Some(options)).await;
-        if !seats.map_err(|error| engine.explain(error, Stage::Network, &whom))?.is_empty() {
+        let seats = engine.containers(docker, &wanted, Stage::Network, &Whom::Workshop(workshop)).await?;
+        if !seats.is_empty() {
             return Ok(());
         }
         match self.remove(engine, docker, workshop).await {

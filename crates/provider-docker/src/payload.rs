@@ -160,24 +160,27 @@ pub(crate) fn order_ports(mut ports: Vec<u16>) -> Vec<u16> {
     ports
 }
 
+/// The spec that this crate's unit tests start from.
+#[cfg(test)]
+pub(crate) fn example() -> SeatSpec {
+    use seats::{ApiKey, EnvVars, SeatBound, SeatRef};
+    let mut env = EnvVars::default();
+    env.insert("LESSON", "one".into()).unwrap();
+    SeatSpec {
+        seat: SeatRef::new("rust-101".parse().unwrap(), SeatBound::default().seat(7).unwrap()),
+        image: "clarateach-workspace".parse().unwrap(),
+        env,
+        limits: Limits { cpu_millis: 1500, memory_mib: 512, pids: 99 },
+        api_key: Some(ApiKey::new("sk-1\n$HOME".into()).unwrap()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use seats::{ApiKey, EnvVars, SeatBound, SeatRef};
 
+    use super::example as spec;
     use super::*;
-
-    fn spec() -> SeatSpec {
-        let mut env = EnvVars::default();
-        env.insert("LESSON", "one".into()).unwrap();
-        SeatSpec {
-            seat: SeatRef::new("rust-101".parse().unwrap(), SeatBound::default().seat(7).unwrap()),
-            image: "clarateach-workspace".parse().unwrap(),
-            env,
-            limits: Limits { cpu_millis: 1500, memory_mib: 512, pids: 99 },
-            api_key: Some(ApiKey::new("sk-1\n$HOME".into()).unwrap()),
-        }
-    }
 
     const ATTEMPT: Attempt<'static> = Attempt { create_id: "c1", network_id: "n1", ports: &[3001, 3002] };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use bollard::query_parameters::InspectContainerOptions;
 use seats::{
     Created, DataPolicy, Instance, ObjectKind, Provider, ProviderError, ProviderKind, Scope, SeatRef,
     SeatSpec, Stage, Survey, Timeline, WorkshopId,
@@ -59,10 +59,8 @@ impl DockerProvider {
         wanted: Option<Labels>,
     ) -> Result<Vec<View>, ProviderError> {
         let everyone = || Labels::from([(names::TYPE.to_owned(), names::TYPE_CONTAINER.to_owned())]);
-        let filter = names::filter(&wanted.unwrap_or_else(everyone));
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filter).build();
-        let listed = docker.list_containers(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.explain(error, Stage::Check, &Whom::Host))?;
+        let wanted = wanted.unwrap_or_else(everyone);
+        let listed = self.engine.containers(docker, &wanted, Stage::Check, &Whom::Host).await?;
         let mut views: Vec<View> = listed.into_iter().filter_map(View::of_summary).collect();
         // Two containers may claim one seat (somebody renamed one and made another): the one with the name of the
         // seat comes first and speaks for it; destroying removes both.

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-    HealthStatusEnum,
-};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, HealthStatusEnum};
 use jiff::Timestamp;
 use seats::{Instance, ProviderKind, SeatRef, Status};
 
@@ -81,7 +78,7 @@ impl View {
         Some(Self {
             id: summary.id?,
             name: name.trim_start_matches('/').to_owned(),
-            state: state_of_summary(summary.state),
+            state: state(summary.state.as_ref().map_or("", AsRef::as_ref)),
             health: health_in_text(&status),
             exit_code: exit_code_in_text(&status),
             ip: address.and_then(|ip| ip.parse().ok()),
@@ -98,7 +95,7 @@ impl View {
         let config = inspected.config.as_ref()?;
         let labels = config.labels.as_ref()?;
         let seat = names::owner(labels)?;
-        let state = inspected.state.as_ref()?;
+        let said = inspected.state.as_ref()?;
         let settings = inspected.network_settings.as_ref();
         let networks = settings.and_then(|settings| settings.networks.as_ref());
         let address = networks
@@ -118,9 +115,9 @@ impl View {
         Some(Self {
             id: inspected.id.clone()?,
             name: inspected.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
-            state: state_of_inspection(state.status),
-            health: state.health.as_ref().and_then(|health| health_of_inspection(health.status)),
-            exit_code: state.exit_code,
+            state: state(said.status.as_ref().map_or("", AsRef::as_ref)),
+            health: said.health.as_ref().and_then(|health| health_of_inspection(health.status)),
+            exit_code: said.exit_code,
             ip: address.and_then(|ip| ip.parse().ok()),
             ports: ports(labels, exposed),
             published: published.collect(),
@@ -266,29 +263,17 @@ fn ports(labels: &Labels, exposed: Vec<u16>) -> Vec<u16> {
     payload::order_ports(recorded.unwrap_or(exposed))
 }
 
-fn state_of_summary(state: Option<ContainerSummaryStateEnum>) -> State {
-    use ContainerSummaryStateEnum as Engine;
-    match state {
-        Some(Engine::CREATED) => State::Created,
-        Some(Engine::RUNNING | Engine::STOPPING) => State::Running,
-        Some(Engine::PAUSED) => State::Paused,
-        Some(Engine::RESTARTING) => State::Restarting,
-        Some(Engine::REMOVING) => State::Removing,
-        Some(Engine::DEAD) => State::Dead,
-        Some(Engine::EXITED | Engine::EMPTY) | None => State::Exited,
-    }
-}
-
-fn state_of_inspection(state: Option<ContainerStateStatusEnum>) -> State {
-    use ContainerStateStatusEnum as Engine;
-    match state {
-        Some(Engine::CREATED) => State::Created,
-        Some(Engine::RUNNING | Engine::STOPPING) => State::Running,
-        Some(Engine::PAUSED) => State::Paused,
-        Some(Engine::RESTARTING) => State::Restarting,
-        Some(Engine::REMOVING) => State::Removing,
-        Some(Engine::DEAD) => State::Dead,
-        Some(Engine::EXITED | Engine::EMPTY) | None => State::Exited,
+/// The engine's word for a state; the client library has an enumeration of its own per kind of answer.
+fn state(word: &str) -> State {
+    match word {
+        "created" => State::Created,
+        // Of an engine from 1.53 on; it still runs.
+        "running" | "stopping" => State::Running,
+        "paused" => State::Paused,
+        "restarting" => State::Restarting,
+        "removing" => State::Removing,
+        "dead" => State::Dead,
+        _ => State::Exited,
     }
 }
 
