@@ -7,6 +7,7 @@
 //!   .ci/run   ──► make lint test        "N passed, N failed, N skipped"
 //! ```
 
+mod bench;
 mod child;
 mod console;
 mod counts;
@@ -59,6 +60,9 @@ enum Task {
     },
     /// Start the service with a class of three seats; Ctrl-C removes all of it.
     Demo(demo::Options),
+    /// Measure the service against the engine it drives and the scripts it replaces.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// List what the service left on the Docker engine; fails when there is anything.
     Leaks {
         /// Only what belongs to this workshop.
@@ -96,6 +100,7 @@ async fn run(task: Task) -> Result<bool> {
         Task::Test(choice) => tier::run(&repo, &stop, &choice).await,
         Task::Openapi { check } => openapi::run(&repo, &stop, check).await,
         Task::Demo(options) => demo::run(&repo, &stop, &options).await,
+        Task::Bench(what) => bench::run(&repo, &stop, &what).await,
         Task::Leaks { workshop } => leaks::run(workshop.as_deref()).await,
     }
 }

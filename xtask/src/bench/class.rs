@@ -1,0 +1,106 @@
+//! One run from beginning to end.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use bollard::{API_DEFAULT_VERSION, Docker};
+
+use super::machine::Machine;
+use super::report::{ClassOf, Report};
+use super::start::{self, Running};
+use super::ways::Ground;
+use super::{Options, budget, build, print, process, resident, rounds, same, stubborn, sweep};
+use crate::console;
+use crate::repo::Repo;
+use crate::stop::Stop;
+
+const STARTS: usize = 11;
+/// Seconds that one call to the engine may take.
+const CALL: u64 = 120;
+
+/// Measures, prints, and writes the file. Whatever happens, nothing is left on the engine.
+pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<()> {
+    let folder = repo.scratch("bench");
+    let work = folder.join("work");
+    fs::create_dir_all(&work)?;
+    let lock = File::create(folder.join("lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("another bench runs: they would measure each other");
+    }
+    let socket = socket();
+    let docker = Docker::connect_with_unix(&socket, CALL, API_DEFAULT_VERSION)?.negotiate_version().await;
+    let docker = docker.context("no Docker engine answers; scripts/ensure-docker.sh starts one")?;
+    let engine = process::engine(Path::new(&socket)).await?;
+    for image in [&options.image, &options.stubborn] {
+        let found = docker.inspect_image(image).await;
+        found.with_context(|| {
+            format!("the image {image} is not there; images/testbed/build.sh makes the usual ones")
+        })?;
+    }
+    let binary = build::release(repo, stop, options, &work).await?;
+    // What a run that was killed has left.
+    sweep::sweep(&docker).await?;
+    let measured = stop.or(measure(repo, &docker, &engine, &binary, &work, options)).await;
+    // The service was stopped, or killed with the measurement that held it.
+    let swept = sweep::sweep(&docker).await;
+    let report = measured?;
+    swept?;
+
+    print::report(&report);
+    let file = folder.join(format!("class-{}.json", report.taken_at.replace([':', '-'], "")));
+    fs::write(&file, serde_json::to_string_pretty(&report)?)?;
+    console::line(&format!("\nwritten to {}", file.display()));
+    Ok(())
+}
+
+async fn measure(
+    repo: &Repo,
+    docker: &Docker,
+    engine: &[i32],
+    binary: &Path,
+    folder: &Path,
+    options: &Options,
+) -> Result<Report> {
+    let taken_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut machine = Machine::look(docker, repo).await?;
+
+    let service = Running::start(binary, folder).await?;
+    same::prove(docker, &service.client, &options.image).await?;
+    let ground = Ground { docker, service: &service.client, engine };
+    let turns = rounds::run(&ground, options).await?;
+    let stubborn_turns = stubborn::measure(&ground, options).await?;
+    service.stop().await?;
+
+    console::title("the service with many seats, and its start");
+    let resident = resident::measure(docker, binary, folder, options).await?;
+    let start_ms = start::times(binary, folder, STARTS).await?;
+    let left = sweep::remains(docker).await?;
+    if !left.is_empty() {
+        bail!("something is left on the engine: {}", left.join(", "));
+    }
+    machine.look_again();
+
+    let classes = ClassOf::all(&turns);
+    let stubborn = ClassOf::all(&stubborn_turns).into_iter().next();
+    let verdicts = budget::judge(&classes, stubborn.as_ref(), resident.as_ref(), start_ms.as_ref());
+    let image = options.image.clone();
+    Ok(Report {
+        taken_at,
+        machine,
+        image,
+        verdicts,
+        classes,
+        stubborn,
+        resident,
+        start_ms,
+        turns,
+        stubborn_turns,
+    })
+}
+
+/// The engine that the docker command line talks to as well.
+fn socket() -> String {
+    let given = std::env::var("DOCKER_HOST").unwrap_or_default();
+    given.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
+}

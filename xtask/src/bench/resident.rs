@@ -1,0 +1,118 @@
+//! The service with many seats: memory, listing, and a restart that disturbs nobody.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bollard::Docker;
+use bollard::query_parameters::InspectContainerOptions;
+use serde::Serialize;
+
+use super::list::{self, Listing};
+use super::objects::container_name;
+use super::start::Running;
+use super::sweep::SERVICE;
+use super::ways::{answers, millis};
+use super::{Options, process};
+use crate::console;
+
+/// What a seat of the testbed takes of the machine: its shim, a shell and two small servers.
+const SEAT_MIB: f64 = 40.0;
+/// What is left to everybody else.
+const SPARE_MIB: f64 = 1024.0;
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Figures of a service with many seats; memory in MiB.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Resident {
+    pub(super) seats: u16,
+    pub(super) create_ms: f64,
+    pub(super) destroy_ms: f64,
+    pub(super) rss_started: f64,
+    pub(super) rss_class_made: f64,
+    pub(super) rss_listed: f64,
+    pub(super) rss_idle: f64,
+    pub(super) rss_after_samples: f64,
+    pub(super) rss_highest: f64,
+    pub(super) listing: Option<Listing>,
+    /// From the start of a new process until it has listed every seat as running.
+    pub(super) restart_ms: f64,
+}
+
+/// Measures with a fresh service. `None` when nothing is wanted.
+pub(super) async fn measure(
+    docker: &Docker,
+    binary: &Path,
+    folder: &Path,
+    options: &Options,
+) -> Result<Option<Resident>> {
+    let room = (process::memory_mib()?.0 - SPARE_MIB) / SEAT_MIB;
+    let seats = options.resident_seats.min(room.max(0.0) as u16);
+    if seats == 0 {
+        return Ok(None);
+    }
+    if seats < options.resident_seats {
+        console::line(&format!("free memory has room for {seats} of {} seats", options.resident_seats));
+    }
+    let service = Running::start(binary, folder).await?;
+    let id = service.client.id;
+    let (rss_started, _) = process::resident_mib(id)?;
+
+    let began = Instant::now();
+    let made = service.client.create(SERVICE, seats, &options.image).await?;
+    let create_ms = millis(began.elapsed());
+    for address in made.addresses {
+        answers(address).await?;
+    }
+    let (rss_class_made, _) = process::resident_mib(id)?;
+    all_run(&service, seats).await?;
+    let (rss_listed, _) = process::resident_mib(id)?;
+    tokio::time::sleep(IDLE).await;
+    let (rss_idle, _) = process::resident_mib(id)?;
+    let listing = list::measure(docker, &service.client, seats, options.list_samples).await?;
+    let (rss_after_samples, rss_highest) = process::resident_mib(id)?;
+
+    let before = births(docker, seats).await?;
+    service.stop().await?;
+    let began = Instant::now();
+    let service = Running::start(binary, folder).await?;
+    all_run(&service, seats).await?;
+    let restart_ms = millis(began.elapsed());
+    ensure!(births(docker, seats).await? == before, "the restart of the service disturbed a seat");
+
+    let began = Instant::now();
+    service.client.destroy(SERVICE).await?;
+    let destroy_ms = millis(began.elapsed());
+    service.stop().await?;
+    Ok(Some(Resident {
+        seats,
+        create_ms,
+        destroy_ms,
+        rss_started,
+        rss_class_made,
+        rss_listed,
+        rss_idle,
+        rss_after_samples,
+        rss_highest,
+        listing,
+        restart_ms,
+    }))
+}
+
+async fn all_run(service: &Running, seats: u16) -> Result<()> {
+    let running = service.client.list(SERVICE).await?;
+    ensure!(running == usize::from(seats), "{running} of {seats} seats run");
+    Ok(())
+}
+
+/// When each container was started, and which one it is.
+async fn births(docker: &Docker, seats: u16) -> Result<BTreeMap<Option<String>, Option<String>>> {
+    let mut births = BTreeMap::new();
+    for seat in 1..=seats {
+        let name = container_name(SERVICE, seat);
+        let seen = docker.inspect_container(&name, None::<InspectContainerOptions>).await?;
+        births.insert(seen.id, seen.state.and_then(|state| state.started_at));
+    }
+    Ok(births)
+}
