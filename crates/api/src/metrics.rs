@@ -22,7 +22,7 @@ use labels::{Answer, Build, Done, Request, Staged};
 pub(crate) use scrape::CONTENT_TYPE;
 
 /// The commit that the build was told, if any.
-pub(crate) const COMMIT: Option<&str> = option_env!("ORCHESTRATOR_GIT_COMMIT");
+pub(crate) const COMMIT: Option<&str> = option_env!("BUILD_GIT_COMMIT");
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 

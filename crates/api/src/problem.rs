@@ -15,6 +15,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 
+pub(crate) use lifecycle::ENGINE_BACK;
+
 pub(crate) use body::{FieldError, LegacyError, ProblemBody};
 
 /// The media type of problem details.

@@ -54,6 +54,7 @@ impl Lifecycle {
             events,
             reserved,
             watched: jobs.iter().map(|(seat, job)| (*seat, (job.timeline().clone(), None))).collect(),
+            before: BTreeMap::new(),
             reports: BTreeMap::new(),
         };
         let span = tracing::info_span!("class", workshop = %class.workshop, seats = class.seats.len());
@@ -71,12 +72,16 @@ struct Gathering {
     events: mpsc::Sender<ClassEvent>,
     reserved: usize,
     watched: BTreeMap<SeatId, (Arc<Timeline>, Seen)>,
+    /// What was there when the class began.
+    before: BTreeMap<SeatId, Instance>,
     reports: BTreeMap<SeatId, SeatReport>,
 }
 
 impl Gathering {
     async fn run(mut self, class: ClassRequest, jobs: Vec<(SeatId, CreateJob)>) {
-        let surplus = self.surplus(&class).await;
+        self.before = self.look_around(&class).await;
+        let surplus = self.before.values().filter(|one| !class.seats.contains(&one.seat.seat)).cloned();
+        let surplus: Vec<Instance> = surplus.collect();
         let mut answers: FuturesUnordered<_> =
             jobs.into_iter().map(|(seat, job)| async move { (seat, job.finish().await) }).collect();
         let mut removals: FuturesUnordered<_> = surplus
@@ -105,15 +110,15 @@ impl Gathering {
         self.send(ClassEvent::Done(report));
     }
 
-    /// The seats that are there and not wished for.
-    async fn surplus(&self, class: &ClassRequest) -> Vec<Instance> {
+    /// The seats of the workshop that are there.
+    async fn look_around(&self, class: &ClassRequest) -> BTreeMap<SeatId, Instance> {
         let scope = Scope::Workshop(class.workshop.clone());
         match self.lifecycle.inner.provider.list(&scope).await {
-            Ok(listed) => listed.into_iter().filter(|one| !class.seats.contains(&one.seat.seat)).collect(),
+            Ok(listed) => listed.into_iter().map(|instance| (instance.seat.seat, instance)).collect(),
             Err(error) => {
                 // The seats themselves fail for the same reason, and their reports say so.
                 tracing::warn!(%error, "cannot look for surplus seats");
-                Vec::new()
+                BTreeMap::new()
             }
         }
     }
@@ -144,7 +149,7 @@ impl Gathering {
                 SeatReport {
                     seat,
                     outcome: if conflict { SeatOutcome::Conflict } else { SeatOutcome::Failed },
-                    instance: None,
+                    instance: self.before.get(&seat).filter(|_| conflict).cloned(),
                     code: Some(error.code()),
                     reason: Some(error.reason()),
                     timings: Vec::new(),

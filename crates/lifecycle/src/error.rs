@@ -12,7 +12,7 @@ pub enum LifecycleError {
     #[error(transparent)]
     Provider(#[from] ProviderError),
     /// The line is full; nothing was done.
-    #[error("{waiting} creates are waiting in line, which is the most this service takes")]
+    #[error("the line of creates is full: {waiting} are waiting")]
     Busy {
         /// How many wait.
         waiting: usize,

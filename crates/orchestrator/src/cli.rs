@@ -78,11 +78,14 @@ pub(crate) struct Doctor {
     pub(crate) settings: SettingFlags,
 }
 
+/// Where a service listens that nobody configured otherwise.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
 /// Where the service is, and how to be let in.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// The service's address.
-    #[arg(long, env = "ORCHESTRATOR_URL", default_value = "http://127.0.0.1:8080", help_heading = "Service")]
+    #[arg(long, env = "ORCHESTRATOR_URL", default_value = DEFAULT_URL, help_heading = "Service")]
     pub(crate) url: String,
     /// The file with the service's token; ORCHESTRATOR_TOKEN can hold the token itself [env: ORCHESTRATOR_TOKEN_FILE].
     #[arg(long, value_name = "FILE", help_heading = "Service")]

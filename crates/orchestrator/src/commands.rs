@@ -11,7 +11,7 @@ use std::io::Write as _;
 
 use clap::CommandFactory as _;
 
-use crate::cli::{Cli, Command, Connection};
+use crate::cli::{Cli, Command, Connection, DEFAULT_URL};
 use crate::client::Client;
 use crate::config::{self, Surroundings, Token};
 use crate::exit::{Exit, Failure};
@@ -58,5 +58,7 @@ fn connect(connection: &Connection, surroundings: &Surroundings) -> Result<Clien
     let file = file.or_else(|| surroundings.variable("ORCHESTRATOR_TOKEN_FILE").map(Into::into));
     let token = Token::find(file.as_deref(), by_flag, surroundings)
         .map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
-    Client::new(&connection.url, token)
+    // An empty variable is one that is not set, as everywhere else.
+    let url = Some(connection.url.as_str()).filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
+    Client::new(url, token)
 }

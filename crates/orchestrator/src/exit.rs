@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Unavailable = 5,
     /// Some seats of the class failed.
     Partly = 6,
+    /// The time to wait was over first; the service goes on.
+    Late = 7,
 }
 
 impl Exit {
@@ -32,7 +34,8 @@ Exit codes:
   3  not found
   4  in conflict with what is there
   5  the service or its engine does not answer, or is full; trying again may help
-  6  some seats of the class failed";
+  6  some seats of the class failed
+  7  the time to wait was over first; the service goes on";
 }
 
 impl From<Exit> for ExitCode {

@@ -75,7 +75,11 @@ impl Plan {
     /// When the provider refuses its configuration.
     pub(crate) fn provider(&self, settings: &Settings) -> anyhow::Result<Arc<dyn Provider>> {
         Ok(match &self.backend {
-            Backend::Docker(docker) => DockerProvider::new((**docker).clone())?,
+            Backend::Docker(docker) => {
+                let provider = DockerProvider::new((**docker).clone())?;
+                provider.start();
+                provider
+            }
             Backend::Sim => Arc::new(SimProvider::new(world(settings)?)),
         })
     }

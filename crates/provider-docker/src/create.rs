@@ -280,6 +280,7 @@ impl DockerProvider {
             };
             if attempt == UNDO_TRIES {
                 tracing::error!(seat = %spec.seat, %error, "a failed create left something behind; destroy the seat");
+                break;
             }
             tokio::time::sleep(UNDO_PAUSE).await;
         }

@@ -27,13 +27,8 @@ impl DockerProvider {
             let wanted = names::seat_labels(names::TYPE_VOLUME, seat);
             outcome = volume::remove_all(&self.engine, &docker, &wanted, whom).await;
         }
-        // Only who removes a seat may have removed the last one: a workshop that is empty because its first seat
-        // is just being made by the scripts keeps its network.
-        if had_any {
-            let network = self.networks.remove_if_empty(&self.engine, &docker, &seat.workshop).await;
-            outcome = outcome.and(network);
-        }
-        outcome
+        let network = self.networks.remove_if_empty(&self.engine, &docker, &seat.workshop, had_any).await;
+        outcome.and(network)
     }
 
     pub(crate) async fn remove_workshop(
@@ -52,7 +47,7 @@ impl DockerProvider {
                 volume::remove_all(&self.engine, &docker, &wanted, whom).await
             }
         };
-        let network = self.networks.remove(&self.engine, &docker, workshop).await;
+        let network = self.networks.remove(&self.engine, &docker, workshop, true).await;
         containers.and(volumes).and(network)
     }
 

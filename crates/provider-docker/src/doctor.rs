@@ -1,14 +1,12 @@
 //! What an operator should know of a host before class day.
 
-use std::path::Path;
-
 use bollard::Docker;
 use bollard::models::SystemInfo;
 use seats::{ImageRef, ProviderError};
 
 use crate::engine::Whom;
 use crate::provider::DockerProvider;
-use crate::{GuardMode, names};
+use crate::{GuardMode, guard, names};
 
 /// The oldest engine API that is served: Docker 20.10.
 const OLDEST_API: (u32, u32) = (1, 41);
@@ -117,7 +115,7 @@ impl DockerProvider {
         match self.networks.free(&self.engine, docker).await {
             Ok(0) => Finding::error(
                 "addresses",
-                format!("{} are in use", self.networks.pool()),
+                format!("in use: {}", self.networks.pool()),
                 "destroy a workshop, or set a larger docker.pool",
             ),
             Ok(free) => Finding::ok(
@@ -148,7 +146,16 @@ impl DockerProvider {
 
     fn reach(&self) -> Finding {
         if let Some(address) = self.config.publish {
-            return Finding::ok("reach", format!("seats are reached through ports published on {address}"));
+            let detail = format!("seats are reached through ports published on {address}");
+            if address.is_loopback() {
+                return Finding::ok("reach", detail);
+            }
+            let detail = format!("{detail}, where the seats reach each other's too");
+            return Finding::warning(
+                "reach",
+                detail,
+                "publish on 127.0.0.1, or filter that address on this host",
+            );
         }
         if cfg!(not(target_os = "linux")) {
             return Finding::error(
@@ -157,8 +164,7 @@ impl DockerProvider {
                 "set docker.publish = \"127.0.0.1\"",
             );
         }
-        // The bridge of Docker's default network is in the network namespace of the engine.
-        if Path::new("/.dockerenv").exists() && !Path::new("/sys/class/net/docker0").exists() {
+        if !guard::is_beside_the_engine() {
             return Finding::warning(
                 "reach",
                 "the service runs in a container with a network of its own, which cannot reach seats",

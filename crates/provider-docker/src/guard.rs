@@ -3,11 +3,16 @@
 //! On a cloud host any process that reaches 169.254.169.254 can fetch the host's credentials, and a bridge
 //! network reaches whatever the host reaches. Docker has no setting against it, so one small nftables table of
 //! our own drops that traffic for the whole address pool. The table is the same for every seat, so it is not
-//! touched when seats come and go; `nft -f` replaces it as one transaction, whatever was there.
+//! touched when seats come and go; `nft -f` replaces it as one transaction, whatever was there. It is named after
+//! the pool: a service with another pool has its own, and seats of a pool that was given up stay covered.
+//!
+//! Seats come back with the engine after a reboot, before anybody asks for one, and other programs flush rules. So
+//! the guard is put in force when the service starts and again every minute, not only when a seat is made.
 //!
 //! DNS stays open: on Google's cloud the metadata address is also the resolver. What does not come from the pool
 //! (networks that the scripts made) is not covered.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,14 +25,11 @@ use tokio::process::Command;
 use crate::GuardMode;
 use crate::engine::Whom;
 
-/// Our table.
-const TABLE: &str = "clarateach_docker";
-
 /// Instance metadata (AWS, Azure, GCP, `OpenStack` and others), and the task credentials of AWS ECS.
 const METADATA: &str = "169.254.169.254, 169.254.170.2";
 
-/// How long the table is believed to be in force. Other programs flush rules; making a seat looks again.
-const BELIEVED: Duration = Duration::from_secs(60);
+/// How long the table is believed to be in force, and how often it is put there again.
+pub(crate) const BELIEVED: Duration = Duration::from_secs(60);
 
 const NFT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -77,7 +79,7 @@ impl Guard {
         let is_news = before.is_none_or(|(_, before)| before.is_ok() != outcome.is_ok());
         match &outcome {
             Ok(()) if is_news => {
-                tracing::info!(table = TABLE, pool = %self.pool, "seats are kept from cloud metadata");
+                tracing::info!(table = table(self.pool), pool = %self.pool, "seats are kept from cloud metadata");
             }
             Err(why) if is_news => {
                 tracing::warn!(
@@ -95,17 +97,30 @@ impl Guard {
     }
 }
 
+/// Whether this process shares the engine's network, and so its packet filter: not in a container with a network
+/// of its own. Docker's default bridge tells, which is where the engine is.
+pub(crate) fn is_beside_the_engine() -> bool {
+    let in_container = ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| Path::new(marker).exists());
+    !in_container || Path::new("/sys/class/net/docker0").exists()
+}
+
+/// Our table for a pool; `clarateach_10_213_0_0_16`.
+fn table(pool: Ipv4Net) -> String {
+    format!("clarateach_{pool}").replace(['.', '/'], "_")
+}
+
 /// Declared, deleted and declared anew within one transaction: right whether it was there or not.
 fn ruleset(pool: Ipv4Net) -> String {
     let rules = format!(
         "ip saddr {pool} ip daddr {{ {METADATA} }} meta l4proto {{ tcp, udp }} th dport 53 accept; \
          ip saddr {pool} ip daddr {{ {METADATA} }} counter drop;"
     );
+    let table = table(pool);
     // Before Docker's own chains (priority filter, 0): a drop is final wherever it happens.
     format!(
-        "table ip {TABLE} {{}}\n\
-         delete table ip {TABLE}\n\
-         table ip {TABLE} {{\n\
+        "table ip {table} {{}}\n\
+         delete table ip {table}\n\
+         table ip {table} {{\n\
          chain forward {{ type filter hook forward priority -10; policy accept; {rules} }}\n\
          chain input {{ type filter hook input priority -10; policy accept; {rules} }}\n\
          }}\n"
@@ -115,6 +130,9 @@ fn ruleset(pool: Ipv4Net) -> String {
 async fn apply(ruleset: &str) -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("this host has no nftables".to_owned());
+    }
+    if !is_beside_the_engine() {
+        return Err("the service runs in a container with a network of its own".to_owned());
     }
     let spawned = Command::new("nft")
         .args(["-f", "-"])
@@ -154,6 +172,7 @@ mod tests {
         let rules = ruleset("10.213.0.0/16".parse().unwrap());
         assert_eq!(rules.matches("ip saddr 10.213.0.0/16").count(), 4);
         assert_eq!(rules.matches("drop;").count(), 2);
+        assert_eq!(rules.matches("table ip clarateach_10_213_0_0_16").count(), 3);
         assert!(!rules.contains("flush ruleset"));
     }
 

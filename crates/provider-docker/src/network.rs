@@ -109,7 +109,7 @@ impl Networks {
         }
         page.seen = None;
         if page.fresh && page.users <= 1 {
-            self.remove_empty(engine, docker, &using.workshop).await?;
+            self.remove_empty(engine, docker, &using.workshop, true).await?;
             page.fresh = false;
         }
         // Last, so that a release that failed can be tried again.
@@ -124,20 +124,25 @@ impl Networks {
         page.seen = None;
     }
 
-    /// Removes the network of a workshop that has no seat any more; leaves it to those who use it otherwise.
+    /// Removes the network of a workshop that has no seat any more; leaves it to those who use it otherwise. Unless
+    /// it had a seat until just now, only a network of this service goes: the scripts make theirs before the first
+    /// seat.
     pub(crate) async fn remove_if_empty(
         &self,
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
+        had_seats: bool,
     ) -> Result<(), ProviderError> {
         let page = self.page(workshop);
         let mut page = page.lock().await;
         if page.users > 0 {
+            // Should all of them fail, the last one takes it back.
+            page.fresh = true;
             return Ok(());
         }
         page.seen = None;
-        self.remove_empty(engine, docker, workshop).await
+        self.remove_empty(engine, docker, workshop, had_seats).await
     }
 
     async fn remove_empty(
@@ -145,13 +150,14 @@ impl Networks {
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
+        any_maker: bool,
     ) -> Result<(), ProviderError> {
         let wanted = names::workshop_labels(names::TYPE_CONTAINER, workshop);
         let seats = engine.containers(docker, &wanted, Stage::Network, &Whom::Workshop(workshop)).await?;
         if !seats.is_empty() {
             return Ok(());
         }
-        match self.remove(engine, docker, workshop).await {
+        match self.remove(engine, docker, workshop, any_maker).await {
             // Somebody attached a container of their own: the network is theirs until they leave.
             Err(ProviderError::InUse { detail, .. }) => {
                 tracing::info!(%workshop, detail, "the network of the empty workshop stays: it is in use");
@@ -161,19 +167,24 @@ impl Networks {
         }
     }
 
-    /// Removes the networks that carry the workshop's labels.
+    /// Removes the networks that carry the workshop's labels, whoever made them or this service alone.
     pub(crate) async fn remove(
         &self,
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
+        any_maker: bool,
     ) -> Result<(), ProviderError> {
         let whom = Whom::Workshop(workshop);
         let wanted = names::workshop_labels(names::TYPE_NETWORK, workshop);
         let options = ListNetworksOptionsBuilder::default().filters(&names::filter(&wanted)).build();
         let listed = docker.list_networks(Some(options)).await;
         for network in listed.map_err(|error| engine.explain(error, Stage::Network, &whom))? {
+            let is_ours = network.labels.is_some_and(|labels| labels.contains_key(names::CREATE_ID));
             let (Some(id), Some(name)) = (network.id, network.name) else { continue };
+            if !any_maker && !is_ours {
+                continue;
+            }
             match docker.remove_network(&id).await {
                 Ok(()) => tracing::info!(%workshop, network = name, "network removed"),
                 Err(error) if is_status(&error, 404) => {}
@@ -241,7 +252,7 @@ impl Networks {
             let Some(subnet) = self.pool.first_free(&taken) else {
                 return Err(ProviderError::AddressesExhausted {
                     workshop: workshop.clone(),
-                    detail: format!("{} are in use", self.pool),
+                    detail: format!("in use: {}", self.pool),
                 });
             };
             match docker.create_network(self.request(workshop, create_id, subnet)).await {
@@ -262,7 +273,7 @@ impl Networks {
                 Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
             }
         }
-        let detail = format!("{RACES} subnets of {} were taken by others while this one tried", self.pool);
+        let detail = format!("{RACES} times another process was faster; there are {}", self.pool);
         Err(ProviderError::AddressesExhausted { workshop: workshop.clone(), detail })
     }
 

@@ -12,13 +12,13 @@ use seats::{
 };
 
 use crate::engine::{Engine, Whom, is_status};
-use crate::guard::Guard;
+use crate::guard::{BELIEVED, Guard};
 use crate::image::Images;
 use crate::names::{self, Labels};
 use crate::network::{Networks, Pool};
 use crate::view::{State, View};
 use crate::watch::Watch;
-use crate::{ConfigError, DockerConfig};
+use crate::{ConfigError, DockerConfig, GuardMode};
 
 /// How long the removal of a container by somebody else is waited for.
 const GONE_TRIES: u32 = 300;
@@ -50,6 +50,22 @@ impl DockerProvider {
             guard: Guard::new(config.guard, config.pool),
             config,
         }))
+    }
+
+    /// Begins what goes on in the background: keeping the metadata guard in force. Needs a runtime; ends when the
+    /// provider is dropped.
+    pub fn start(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        if self.guard.mode() != GuardMode::Off {
+            tokio::spawn(async move {
+                while let Some(provider) = weak.upgrade() {
+                    // What it finds is logged by it, and refuses seats where it must.
+                    drop(provider.guard.ensure().await);
+                    drop(provider);
+                    tokio::time::sleep(BELIEVED).await;
+                }
+            });
+        }
     }
 
     /// Every container in scope, one engine call.

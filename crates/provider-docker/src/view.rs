@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary, HealthStatusEnum};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, HealthStatusEnum, PortSummaryTypeEnum};
 use jiff::Timestamp;
 use seats::{Instance, ProviderKind, SeatRef, Status};
 
@@ -67,7 +67,8 @@ impl View {
             .get(&names::network(&seat.workshop))
             .or_else(|| networks.values().next())
             .and_then(|endpoint| endpoint.ip_address.as_deref());
-        let listed = summary.ports.unwrap_or_default();
+        let mut listed = summary.ports.unwrap_or_default();
+        listed.retain(|port| port.typ.is_none_or(|kind| kind == PortSummaryTypeEnum::TCP));
         let published = listed.iter().filter_map(|port| {
             // Docker lists a wildcard binding twice, as 0.0.0.0 and as ::.
             let ip: IpAddr = port.ip.as_deref()?.parse().ok().filter(IpAddr::is_ipv4)?;

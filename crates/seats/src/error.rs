@@ -126,13 +126,13 @@ impl ProviderError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Conflict { .. } => "destroy the seat first, or ask for what is there",
-            Self::Foreign { .. } => "rename or remove that object, or choose another workshop id",
+            Self::Foreign { .. } => "rename or remove that object, or choose another workshop or seat",
             Self::InUse { .. } => "stop or detach what uses it, then try again",
             Self::Refused { .. } => "change that setting, or what is on the host, then try again",
             Self::Gone { .. } => "create the seat again if it is still wanted",
             Self::ImageUnavailable { .. } => "load or build the image on this host, or correct the name",
             Self::AddressesExhausted { .. } => "destroy a workshop, or configure a larger pool",
-            Self::HostFull { .. } => "free disk space on the host, then try again",
+            Self::HostFull { .. } => "free disk space or memory on the host, then try again",
             Self::Unavailable { .. } => "start the engine or correct its address, then try again",
             Self::Failed { .. } => "see the service's log for this request; trying again is safe",
         }

@@ -11,7 +11,7 @@ use seats::{SeatBound, SeatId, WorkshopId};
 use super::nearest::unknown;
 use super::{FieldErrors, duration, shown};
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 
 /// The path and query parameters of one request, and the mistakes found so far.
 pub(crate) struct Input {
@@ -30,10 +30,16 @@ impl Input {
         self.path_value("id", str::parse)
     }
 
-    /// The seat in the path.
+    /// The seat in the path, of any number that some deployment could have made.
     pub(crate) fn seat(&mut self) -> Option<SeatId> {
-        let bound = self.bound;
-        self.path_value("seat", |text| bound.parse(text))
+        self.path_value("seat", |text| SeatBound::widest().parse(text))
+    }
+
+    /// The mistake of asking for a seat above this deployment's bound, for the handlers to make when there is no
+    /// such seat. One that was made before the bound was lowered is shown and destroyed like any other.
+    pub(crate) fn above_bound(&self, seat: SeatId) -> Option<Problem> {
+        let error = self.bound.seat(seat.get().into()).err()?;
+        Some(Problem::invalid(vec![FieldError { field: "seat".to_owned(), message: error.to_string() }]))
     }
 
     /// `?name=true` or `?name=false`; false when it is not there.

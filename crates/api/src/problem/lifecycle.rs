@@ -11,7 +11,7 @@ use seats::{InvalidLimits, ProviderError};
 use super::{FieldError, Problem};
 
 /// When to come back after the engine did not answer.
-const ENGINE_BACK: Duration = Duration::from_secs(5);
+pub(crate) const ENGINE_BACK: Duration = Duration::from_secs(5);
 /// When to come back after the host had no room: somebody has to make some first.
 const ROOM_AGAIN: Duration = Duration::from_secs(30);
 /// When to come back after a shutdown.
@@ -66,9 +66,11 @@ fn status_of(error: &LifecycleError) -> (StatusCode, Option<Duration>) {
 
 fn status_of_provider(error: &ProviderError) -> (StatusCode, Option<Duration>) {
     match error {
-        ProviderError::Conflict { .. } | ProviderError::Foreign { .. } | ProviderError::Gone { .. } => {
-            (StatusCode::CONFLICT, None)
-        }
+        ProviderError::Conflict { .. }
+        | ProviderError::Foreign { .. }
+        | ProviderError::InUse { .. }
+        | ProviderError::Refused { .. }
+        | ProviderError::Gone { .. } => (StatusCode::CONFLICT, None),
         ProviderError::ImageUnavailable { .. } => (StatusCode::UNPROCESSABLE_ENTITY, None),
         ProviderError::AddressesExhausted { .. } | ProviderError::HostFull { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, Some(ROOM_AGAIN))

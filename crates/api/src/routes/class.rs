@@ -16,7 +16,7 @@ use crate::ApiConfig;
 use crate::app::App;
 use crate::input::{Input, JsonBody};
 use crate::openapi::{params, responses, schemas};
-use crate::problem::Problem;
+use crate::problem::{ENGINE_BACK, Problem};
 use crate::reply::{ClassBody, ClassProgress};
 use crate::request::{ClassWish, class_wish};
 
@@ -113,8 +113,14 @@ fn engine_is_down(report: &ClassReport) -> bool {
 }
 
 fn down(app: &App, report: &ClassReport) -> Problem {
-    let detail = report.seats.iter().find_map(|seat| seat.reason.clone()).unwrap_or_default();
-    ProviderError::Unavailable { provider: app.lifecycle.provider(), detail }.into()
+    let said = report.seats.iter().find_map(|seat| seat.reason.clone()).unwrap_or_default();
+    // A reason is the message and the remedy of the error; the problem has its own place for the second.
+    let error = ProviderError::Unavailable { provider: app.lifecycle.provider(), detail: String::new() };
+    let detail =
+        said.strip_suffix(error.remedy()).map_or(said.as_str(), |message| message.trim_end_matches("; "));
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, ENGINE_UNAVAILABLE, detail)
+        .remedy(error.remedy())
+        .retry_after(ENGINE_BACK)
 }
 
 /// Whether the caller asks for a stream: `text/event-stream` in `Accept` (RFC 9110, 12.5.1) and not with `q=0`.

@@ -104,11 +104,13 @@ pub(super) async fn get_seat(
 ) -> Result<Json<InstanceBody>, Problem> {
     let (workshop, seat) = (input.workshop(), input.seat());
     input.finish_query();
+    let above = seat.and_then(|seat| input.above_bound(seat));
     let (workshop, seat) = input.errors.check(workshop.zip(seat))?;
     let seat = SeatRef::new(workshop, seat);
-    match app.lifecycle.get(&seat).await? {
-        Some(instance) => Ok(Json(instance.into())),
-        None => {
+    match (app.lifecycle.get(&seat).await?, above) {
+        (Some(instance), _) => Ok(Json(instance.into())),
+        (None, Some(problem)) => Err(problem),
+        (None, None) => {
             let detail = format!("there is no seat {seat}");
             Err(Problem::new(StatusCode::NOT_FOUND, "seat_not_found", detail).remedy("create it first"))
         }
@@ -126,8 +128,15 @@ pub(super) async fn get_seat(
 pub(super) async fn destroy_seat(State(app): State<App>, mut input: Input) -> Result<StatusCode, Problem> {
     let (workshop, seat, data) = (input.workshop(), input.seat(), keep_data(&mut input));
     input.finish_query();
+    let above = seat.and_then(|seat| input.above_bound(seat));
     let ((workshop, seat), data) = input.errors.check(workshop.zip(seat).zip(data))?;
-    app.lifecycle.destroy(&SeatRef::new(workshop, seat), data).await?;
+    let seat = SeatRef::new(workshop, seat);
+    if let Some(problem) = above
+        && app.lifecycle.get(&seat).await?.is_none()
+    {
+        return Err(problem);
+    }
+    app.lifecycle.destroy(&seat, data).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

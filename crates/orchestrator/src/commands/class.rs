@@ -29,7 +29,8 @@ pub(super) async fn run(command: Class, surroundings: &Surroundings, ui: Ui) -> 
                 Ok(done) => done,
                 Err(_) => {
                     ui.note("the time to wait is over; the service goes on, and this is how far it is:");
-                    list(&client, &workshop, ui).await
+                    list(&client, &workshop, ui).await?;
+                    Ok(Exit::Late)
                 }
             }
         }

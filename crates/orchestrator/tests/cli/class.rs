@@ -65,7 +65,7 @@ fn some_failed_seats_have_an_exit_code_of_their_own() {
 #[test]
 fn the_wait_can_be_shorter_than_the_work() {
     let service = Service::start(&["--sim-latency", "500ms"]);
-    let up = service.run(&["class", "up", "abc", "--seats", "2", "--wait", "100ms"]).code(0);
+    let up = service.run(&["class", "up", "abc", "--seats", "2", "--wait", "100ms"]).code(7);
     assert!(up.err.contains("the service goes on"), "{}", up.err);
     assert!(up.out.contains("starting"), "{}", up.out);
     service.run(&["class", "up", "abc", "--seats", "2"]).code(0);

@@ -41,7 +41,8 @@ impl Pool {
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = 1u64 << (self.prefix - self.range.prefix_len());
-        write!(f, "all {count} subnets of size /{} in the pool {}", self.prefix, self.range)
+        let subnets = if count == 1 { "the one subnet".to_owned() } else { format!("all {count} subnets") };
+        write!(f, "{subnets} of size /{} in the pool {}", self.prefix, self.range)
     }
 }
 
