@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use seats::WorkshopId;
@@ -66,25 +65,6 @@ impl Host {
             networks: networks.filter_map(|one| one.name).collect(),
             volumes: volumes.into_iter().map(|one| one.name).collect(),
         })
-    }
-
-    /// Removes whatever carries the workshop's label, for the end of a test that failed.
-    ///
-    /// # Errors
-    /// When something of it is still there.
-    pub async fn sweep(&self, workshop: &WorkshopId) -> Result<()> {
-        let remains = self.remains(workshop).await?;
-        for name in &remains.containers {
-            let options = RemoveContainerOptionsBuilder::default().force(true).build();
-            self.docker.remove_container(name, Some(options)).await?;
-        }
-        for name in &remains.volumes {
-            self.docker.remove_volume(name, Some(RemoveVolumeOptionsBuilder::default().build())).await?;
-        }
-        for name in &remains.networks {
-            self.docker.remove_network(name).await?;
-        }
-        Ok(())
     }
 
     /// Runs a program in a container and returns what it printed.

@@ -167,6 +167,20 @@ async fn surplus_seats_are_told_of_and_go_only_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_in_conflict_is_shown_as_it_is() {
+    let world = world();
+    let service = service(&world, 4, 8);
+    let made = service.create(request(2), LONG).await.unwrap();
+    let mut other = class(1..=2, None);
+    other.env.insert("LESSON", "two".into()).unwrap();
+    let report = service.converge(other).unwrap().finish().await.unwrap();
+    assert!(!report.converged());
+    let conflict = &report.seats[1];
+    assert_eq!((conflict.outcome, conflict.code), (SeatOutcome::Conflict, Some("seat_conflict")));
+    assert_eq!(conflict.instance.as_ref().unwrap().id, made.instance.id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_class_goes_on_when_nobody_watches_it() {
     let world = world();
     let service = service(&world, 2, 8);

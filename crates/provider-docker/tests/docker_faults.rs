@@ -6,9 +6,9 @@ mod common;
 
 use std::sync::Arc;
 
-use docker_testbed::{Fault, FaultProxy, Host};
+use docker_testbed::{Fault, FaultProxy, Host, TestWorkshop};
 use provider_docker::{DockerConfig, DockerProvider};
-use seats::{DataPolicy, Disposition, Provider, Timeline, WorkshopId};
+use seats::{DataPolicy, Disposition, Provider, Timeline};
 
 /// More calls than a create makes; the loops end when there is no call left to fail.
 const MANY: usize = 40;
@@ -17,7 +17,7 @@ struct Bench {
     host: Host,
     proxy: FaultProxy,
     provider: Arc<DockerProvider>,
-    workshop: WorkshopId,
+    workshop: TestWorkshop,
 }
 
 async fn bench() -> Bench {
@@ -142,7 +142,7 @@ async fn a_listing_is_one_call() {
     for scope in [seats::Scope::All, seats::Scope::Workshop(workshop.clone())] {
         proxy.arm(usize::MAX, Fault::Refused);
         let listed = provider.list(&scope).await.unwrap();
-        assert!(listed.iter().filter(|one| one.seat.workshop == workshop).count() == 3);
+        assert!(listed.iter().filter(|one| one.seat.workshop == *workshop).count() == 3);
         let calls = proxy.calls();
         assert!(calls.len() == 1 && calls[0].ends_with("/containers/json"), "{calls:?}");
     }

@@ -121,6 +121,8 @@ mod tests {
     #[rstest]
     #[case(ProviderError::Conflict { seat: seat(), differences: vec![SpecDifference::Image] }, 409, None)]
     #[case(ProviderError::Foreign { kind: ObjectKind::Network, name: "n".into(), for_whom: "abc".into() }, 409, None)]
+    #[case(ProviderError::InUse { kind: ObjectKind::Volume, name: "v".into(), for_whom: "abc/1".into(), detail: "x".into() }, 409, None)]
+    #[case(ProviderError::Refused { for_whom: "abc/1".into(), detail: "x".into() }, 409, None)]
     #[case(ProviderError::Gone { seat: seat() }, 409, None)]
     #[case(ProviderError::ImageUnavailable { image: "x".parse().unwrap(), detail: "no".into() }, 422, None)]
     #[case(ProviderError::AddressesExhausted { workshop: seat().workshop, detail: "full".into() }, 503, Some("30"))]

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use provider_sim::{Fault, SimImage, Step};
 use serde_json::{Value, json};
 
-use crate::service::{Service, seat};
+use crate::service::{Service, policy, seat};
 
 #[tokio::test]
 async fn the_original_four_routes() {
@@ -171,4 +171,19 @@ async fn lists_are_ordered_and_never_wait_for_creating() {
 async fn an_unknown_workshop_has_an_empty_list() {
     let listed = Service::new().get("/workshops/nobody/seats").await.is(200);
     assert_eq!(listed.json(), json!({"workshop": "nobody", "seats": []}));
+}
+
+#[tokio::test]
+async fn a_seat_made_before_the_bound_was_lowered_is_shown_and_destroyed() {
+    let before = Service::new();
+    before.post("/workshops/abc/seats", json!({"seat": 60})).await.is(201);
+    let config = api::ApiConfig { bound: seats::SeatBound::new(50).unwrap(), ..api::ApiConfig::default() };
+    let service = Service::over(before.world.clone(), policy(), config);
+    assert_eq!(service.get("/workshops/abc/seats/60").await.is(200).json()["status"], "running");
+    let refused = service.get("/workshops/abc/seats/61").await.is(400).json();
+    assert_eq!(refused["errors"][0]["message"], "a seat is from 1 to 50");
+    service.delete("/workshops/abc/seats/61").await.is(400);
+    service.post("/workshops/abc/seats", json!({"seat": 60})).await.is(400);
+    service.delete("/workshops/abc/seats/60").await.is(204);
+    assert!(before.world.is_empty());
 }

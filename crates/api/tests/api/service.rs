@@ -38,7 +38,10 @@ impl Service {
     }
 
     pub(crate) fn with(policy: Policy, config: ApiConfig) -> Self {
-        let world = World::new(WorldOptions { http: false, ..WorldOptions::default() });
+        Self::over(World::new(WorldOptions { http: false, ..WorldOptions::default() }), policy, config)
+    }
+
+    pub(crate) fn over(world: World, policy: Policy, config: ApiConfig) -> Self {
         let metrics = Arc::new(Metrics::new());
         let provider = Arc::new(SimProvider::new(world.clone()));
         let lifecycle = Lifecycle::new(provider, policy.checked().unwrap(), metrics.clone());

@@ -92,7 +92,11 @@ async fn seats_are_kept_from_the_metadata_service_and_only_by_the_guard() {
     run_inside(&engine, &service, &["class", "down", workshop.as_str()]).code(0);
     drop(service);
 
+    // In force from the start: seats come back with the engine, before anybody asks for one.
     let service = serve_inside(&engine, &["--docker-metadata-guard=required"]);
+    service.logged("kept from cloud metadata");
+    let tables = engine.inside("nft").args(["list", "tables"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&tables.stdout).contains("clarateach_10_218_0_0_16"), "{tables:?}");
     run_inside(&engine, &service, &["seat", "create", workshop.as_str(), "1"]).code(0);
     assert!(!reaches(&host, &container, 80).await, "the guard is not in force");
     assert!(reaches(&host, &container, 53).await, "name resolution was cut off");

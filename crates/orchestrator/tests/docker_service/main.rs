@@ -11,11 +11,8 @@ mod guard;
 mod process;
 mod secrets;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use docker_testbed::{Host, IMAGE, PrivateEngine};
+use docker_testbed::{Host, IMAGE, PrivateEngine, TestWorkshop};
 use process::Service;
-use seats::WorkshopId;
 
 /// Flags of a service over the testbed, in a corner of the address pool away from any real service.
 const FLAGS: [&str; 13] = [
@@ -35,9 +32,8 @@ const FLAGS: [&str; 13] = [
 ];
 
 /// A workshop id that no other test of this run uses.
-fn workshop() -> WorkshopId {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    format!("s{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)).parse().unwrap()
+fn workshop() -> TestWorkshop {
+    TestWorkshop::new('s')
 }
 
 /// A service on this machine's engine.

@@ -3,10 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use docker_testbed::{Host, IMAGE};
+use docker_testbed::{Host, IMAGE, TestWorkshop};
 use provider_docker::{DockerConfig, DockerProvider};
 use seats::{EnvVars, Limits, SeatBound, SeatRef, SeatSpec, WorkshopId};
 
@@ -30,10 +29,8 @@ pub(crate) fn provider(config: DockerConfig) -> Arc<DockerProvider> {
 }
 
 /// A workshop id that no other test of this run uses.
-pub(crate) fn workshop() -> WorkshopId {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("t{}-{number}", std::process::id()).parse().unwrap()
+pub(crate) fn workshop() -> TestWorkshop {
+    TestWorkshop::new('t')
 }
 
 pub(crate) fn seat(workshop: &WorkshopId, number: u64) -> SeatRef {
