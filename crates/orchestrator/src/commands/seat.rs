@@ -108,7 +108,7 @@ fn judge(seat: &Instance, what: &str, ui: Ui) -> anyhow::Result<Exit> {
         }
         "starting" => {
             ui.note(&format!("{what} is still starting; 'orchestrator seat show' tells how far it is"));
-            Ok(Exit::Ok)
+            Ok(Exit::Late)
         }
         _ => Ok(Exit::Ok),
     }
