@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The exit codes that scripts can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,13 @@ pub(crate) enum Exit {
     Partly = 6,
     /// The time to wait was over first; the service goes on.
     Late = 7,
+}
+
+impl Exit {
+    /// How a command ends that stopped waiting after `wait`: who asked not to wait at all got what they asked for.
+    pub(crate) fn of_wait(wait: Option<Duration>) -> Self {
+        if wait.is_some_and(|wait| wait.is_zero()) { Self::Ok } else { Self::Late }
+    }
 }
 
 impl Exit {

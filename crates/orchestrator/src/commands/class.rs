@@ -30,7 +30,7 @@ pub(super) async fn run(command: Class, surroundings: &Surroundings, ui: Ui) -> 
                 Err(_) => {
                     ui.note("the time to wait is over; the service goes on, and this is how far it is:");
                     list(&client, &workshop, ui).await?;
-                    Ok(Exit::Late)
+                    Ok(Exit::of_wait(Some(wait)))
                 }
             }
         }

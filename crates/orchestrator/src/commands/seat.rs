@@ -1,5 +1,7 @@
 //! `orchestrator seat …`
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{connect, wish};
@@ -24,7 +26,7 @@ pub(super) async fn run(command: Seat, surroundings: &Surroundings, ui: Ui) -> a
             let (_, answer) =
                 client.post(&["workshops", &workshop, "seats"], &query, &Value::Object(body), &what).await?;
             show_one(&answer, ui)?;
-            judge(&types::read(&answer)?, &what, ui)
+            judge(&types::read(&answer)?, &what, wait, ui)
         }
         Seat::List { workshop, connection } => {
             wish::workshop(&workshop)?;
@@ -100,7 +102,7 @@ fn table(seats: &[Instance], ui: Ui) -> std::io::Result<()> {
 }
 
 /// A seat that was made and does not work is a failure of the command.
-fn judge(seat: &Instance, what: &str, ui: Ui) -> anyhow::Result<Exit> {
+fn judge(seat: &Instance, what: &str, wait: Option<Duration>, ui: Ui) -> anyhow::Result<Exit> {
     match seat.status.as_str() {
         "error" => {
             let reason = seat.reason.as_deref().unwrap_or("the service gives no reason");
@@ -108,7 +110,7 @@ fn judge(seat: &Instance, what: &str, ui: Ui) -> anyhow::Result<Exit> {
         }
         "starting" => {
             ui.note(&format!("{what} is still starting; 'orchestrator seat show' tells how far it is"));
-            Ok(Exit::Late)
+            Ok(Exit::of_wait(wait))
         }
         _ => Ok(Exit::Ok),
     }
