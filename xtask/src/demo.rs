@@ -62,12 +62,12 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     console::title("The service");
     let listen = format!("127.0.0.1:{}", options.port);
     let started = Instant::now();
-    let log = folder.join("service.log");
-    let mut service = Service::start(&binary, &folder, &log, &["--listen", &listen]).await?;
+    let mut service = Service::start(&binary, &folder, &["--listen", &listen], None).await?;
     let up = async {
         claim.note_service(service.id())?;
         let took = started.elapsed().as_millis();
-        console::line(&format!("  listens on {} after {took} ms, logs to {}", service.url(), log.display()));
+        let log = service.log.display();
+        console::line(&format!("  listens on {} after {took} ms, logs to {log}", service.url()));
         class(&service, &claim, options, stop).await?;
         show::next(&service, &binary, options);
         Ok(())

@@ -29,25 +29,33 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts it and waits until it listens. Its files go to `folder`: an empty configuration and `log`.
-    pub(crate) async fn start(binary: &Path, folder: &Path, log: &Path, flags: &[&str]) -> Result<Self> {
+    /// Starts it and waits until it listens, in a folder that gets an empty configuration and `service.log`. With a
+    /// token it lets nobody in without it.
+    pub(crate) async fn start(
+        binary: &Path,
+        folder: &Path,
+        flags: &[&str],
+        token: Option<&str>,
+    ) -> Result<Self> {
+        let log = folder.join("service.log");
         let config = config(folder);
         std::fs::write(&config, "# Empty on purpose: no file of this machine has a say.\n")?;
-        let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = isolated(binary);
         command
             .current_dir(folder)
             .args(["serve", "--log-format", "json", "--config"])
             .arg(config)
             .args(flags);
+        command.envs(token.map(|token| ("ORCHESTRATOR_TOKEN", token)));
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let mut family = Family::spawn(&mut command)?;
 
         let started = Instant::now();
         loop {
-            let text = std::fs::read_to_string(log)?;
+            let text = std::fs::read_to_string(&log)?;
             if let Some(address) = text.lines().find_map(listening) {
-                return Ok(Self { family, binary: binary.to_owned(), address, log: log.to_owned() });
+                return Ok(Self { family, binary: binary.to_owned(), address, log });
             }
             let ended = tokio::time::timeout(POLL, family.ended()).await;
             if let Ok(status) = ended {

@@ -13,7 +13,7 @@ use crate::counts::Counts;
 /// What one test binary printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Binary {
-    /// As cargo names it, such as `tests/http.rs` or `Doc-tests seats`.
+    /// Such as `tests/http.rs`, `seats` for the unit tests of that crate, or `Doc-tests seats`.
     pub(crate) name: String,
     /// Its counts; none when it ended before it could say.
     pub(crate) counts: Option<Counts>,
@@ -35,7 +35,7 @@ pub(crate) fn binaries(text: &str) -> Vec<Binary> {
     let mut found: Vec<Binary> = Vec::new();
     for line in text.lines() {
         if let Some(name) = header(line) {
-            found.push(Binary { name: name.to_owned(), ..Binary::default() });
+            found.push(Binary { name, ..Binary::default() });
             continue;
         }
         let Some(current) = found.last_mut() else { continue };
@@ -56,13 +56,15 @@ pub(crate) fn listed(text: &str) -> usize {
 }
 
 /// The name of the binary that begins with this line.
-pub(crate) fn header(line: &str) -> Option<&str> {
+pub(crate) fn header(line: &str) -> Option<String> {
     let line = line.trim_start();
     if line.starts_with("Doc-tests ") {
-        return Some(line);
+        return Some(line.to_owned());
     }
     let (name, executable) = line.strip_prefix("Running ")?.rsplit_once(" (")?;
-    (executable.ends_with(')') && executable.contains("deps")).then_some(name)
+    let (folder, file) = executable.strip_suffix(')')?.rsplit_once('/')?;
+    let (krate, _) = file.rsplit_once('-')?;
+    folder.ends_with("deps").then(|| if name.starts_with("unittests ") { krate } else { name }.to_owned())
 }
 
 /// The counts of the binary that ends with this line.
@@ -151,10 +153,7 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     fn each_binary_has_its_counts() {
         let found = binaries(RUN);
         let names: Vec<_> = found.iter().map(|binary| binary.name.as_str()).collect();
-        assert_eq!(
-            names,
-            ["unittests src/lib.rs", "tests/docker_faults.rs", "tests/crash.rs", "Doc-tests seats"]
-        );
+        assert_eq!(names, ["seats", "tests/docker_faults.rs", "tests/crash.rs", "Doc-tests seats"]);
         let found: Vec<_> = found.iter().map(|binary| binary.counts).collect();
         assert_eq!(found, [counts(2, 0, 0), counts(1, 1, 1), None, counts(1, 0, 1)]);
     }

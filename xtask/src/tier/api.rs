@@ -1,8 +1,9 @@
 //! The running service against its own OpenAPI document: schemathesis makes up requests, good and bad ones, and whole
 //! sequences of them, and holds every answer against the document.
 //!
-//! One test per operation, and one for the sequences. A failure is a 5xx, or a status, header, body or content type that
-//! the document does not know. The requests are the same in every run.
+//! One test per operation, and one for the sequences. A failure is a 5xx; a status, header, body or content type that the
+//! document does not know; bad input accepted; or an answer to somebody without the token. The requests are the same in
+//! every run.
 //!
 //! schemathesis lives in a Python environment in the cache folder, made once per version and Python.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Bench;
+use super::{Bench, secrets};
 use crate::child::{self, installed, record};
 use crate::console;
 use crate::counts::{Counts, Report};
@@ -37,12 +38,15 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
     let folder = bench.output.join("api");
     std::fs::create_dir_all(&folder)?;
     let flags = ["--provider", "sim", "--listen", "127.0.0.1:0"];
-    let service = Service::start(&bench.repo.service(), &folder, &folder.join("service.log"), &flags).await?;
+    let token = format!("{}token", secrets::MARKER);
+    let service = Service::start(&bench.repo.service(), &folder, &flags, Some(&token)).await?;
 
     let junit = folder.join("junit.xml");
     let mut fuzz = bench.repo.command(program);
     fuzz.args(["run", DOCUMENT, "--no-color", "--generation-deterministic", "--request-timeout", "30"]);
     fuzz.args(["--max-time", FUZZ_SECONDS, "--url", &service.url()]);
+    // It also leaves the token out, and sends a wrong one.
+    fuzz.args(["--header", &format!("Authorization: Bearer {token}")]);
     // The document cannot say which images a host has, nor that one member needs another: a request that fits its
     // schema may be refused. What it must not do is fail in a way that the document does not know.
     fuzz.args(["--exclude-checks", "positive_data_acceptance"]);

@@ -19,8 +19,9 @@ const DOCKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Builds all tests and the binaries that they start.
 pub(super) async fn build(bench: &Bench<'_>) -> Result<bool> {
-    let mut cargo = test(bench);
-    Ok(show(cargo.arg("--no-run"), bench.stop).await?.success())
+    // What `cargo test --no-run` does, without a line for each binary.
+    let mut cargo = bench.repo.cargo();
+    Ok(show(cargo.args(["build", "--workspace", "--tests"]), bench.stop).await?.success())
 }
 
 /// All tests but the docker tier's.
@@ -75,26 +76,37 @@ async fn run(bench: &Bench<'_>, cargo: &mut Command, tier: &str, limit: Duration
     cargo.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
     cargo.env("CONFORMANCE_REPORT", bench.output.join(format!("conformance-{tier}.tsv")));
     let log = bench.output.join(format!("{tier}.log"));
-    let mut failures = false;
-    record(cargo, &log, limit, bench.stop, |line| shown(line, &mut failures)).await
+    let mut view = View::default();
+    record(cargo, &log, limit, bench.stop, |line| view.shown(line)).await
 }
 
-/// Shows which binary runs, how it ended, and all that failed tests said.
-fn shown(line: &str, failures: &mut bool) -> Option<String> {
-    if libtest::result(line).is_some() {
-        *failures = false;
-        return Some(console::styled("2", &format!("  {line}")));
+/// What is shown of a run: how each binary with tests ended, and all that failed tests said.
+#[derive(Debug, Default)]
+struct View {
+    binary: String,
+    failures: bool,
+}
+
+impl View {
+    fn shown(&mut self, line: &str) -> Option<String> {
+        if let Some(name) = libtest::header(line) {
+            (self.binary, self.failures) = (name, false);
+            return None;
+        }
+        if let Some(Counts { passed, failed, .. }) = libtest::result(line) {
+            self.failures = false;
+            let wrong =
+                if failed > 0 { console::styled("31", &format!("  {failed} FAILED")) } else { "".into() };
+            return (passed + failed > 0).then(|| format!("  {passed:4} ok{wrong}  {}", self.binary));
+        }
+        self.failures |= line == "failures:";
+        let matters = self.failures
+            || libtest::ended_with(line, "FAILED").is_some()
+            || line.starts_with("error")
+            || line.contains("process didn't exit successfully")
+            || line.contains("has been running for over");
+        matters.then(|| format!("    {line}"))
     }
-    *failures |= line == "failures:";
-    let matters = *failures
-        || libtest::ended_with(line, "FAILED").is_some()
-        || line.starts_with("error")
-        || line.contains("process didn't exit successfully")
-        || line.contains("has been running for over");
-    if let Some(name) = libtest::header(line) {
-        return Some(format!("  {name}"));
-    }
-    matters.then(|| format!("    {line}"))
 }
 
 /// Counts what was recorded: `docker` says whose ignored tests are meant.
@@ -177,8 +189,8 @@ test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
 
     #[test]
     fn what_failed_tests_said_is_shown() {
-        let mut failures = false;
-        let mut shows = |line: &str| shown(line, &mut failures).is_some();
+        let mut view = View::default();
+        let mut shows = |line: &str| view.shown(line).is_some();
         assert!(!shows("test a ... ok"));
         assert!(shows("test b ... FAILED"));
         assert!(!shows("successes:"));
@@ -186,5 +198,6 @@ test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         assert!(shows("thread 'b' panicked"));
         assert!(shows("test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out"));
         assert!(!shows("running 3 tests"));
+        assert!(!shows("test result: ok. 0 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out"));
     }
 }
