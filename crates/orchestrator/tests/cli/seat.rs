@@ -45,7 +45,7 @@ fn a_seat_that_does_not_work_is_a_failure_with_a_reason() {
 #[test]
 fn a_seat_that_still_starts_when_the_wait_is_over_is_late() {
     let service = Service::start(&["--sim-latency", "300ms"]);
-    service.run(&["seat", "create", "abc", "2", "--wait", "0"]).code(0);
+    service.run(&["seat", "create", "abc", "2", "--wait", "0s"]).code(0);
     let made = service.run(&["seat", "create", "abc", "1", "--wait", "10ms"]).code(7);
     assert!(made.out.contains("starting") && made.err.contains("still starting"), "{made:?}");
 }

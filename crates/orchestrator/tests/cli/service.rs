@@ -48,7 +48,7 @@ fn a_shutdown_lets_a_running_create_end() {
 /// a shutdown simply calls it off: each listing takes as long as each step does.
 fn service_in_the_middle_of_a_create(flags: &[&str]) -> Service {
     let service = Service::start(&[&["--sim-latency", "1500ms"], flags].concat());
-    service.run(&["seat", "create", "abc", "1", "--wait", "0"]).code(0);
+    service.run(&["seat", "create", "abc", "1", "--wait", "0s"]).code(0);
     for _ in 0..2 {
         service.run(&["seat", "list", "abc"]).code(0);
     }
@@ -76,7 +76,7 @@ fn a_shutdown_has_a_deadline() {
 #[test]
 fn a_shutdown_calls_off_what_has_not_begun() {
     let mut service = Service::start(&["--sim-latency", "1h", "--shutdown-timeout", "1h"]);
-    service.run(&["seat", "create", "abc", "1", "--wait", "0"]).code(0);
+    service.run(&["seat", "create", "abc", "1", "--wait", "0s"]).code(0);
     service.terminate();
     assert_eq!(service.ended().code(), Some(0));
 }
