@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 help: ## Show this
 	@echo 'usage: make TARGET'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'demo: DEMO_PORT=8081 takes another port, DEMO_SEATS=10 makes a larger class, DEMO_ONCE=1 does not wait'
 
