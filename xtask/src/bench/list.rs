@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::objects::labels;
 use super::service::Client;
 use super::spread::Spread;
-use super::sweep::SERVICE;
 use super::ways::millis;
 
 /// Latencies in milliseconds.
@@ -29,10 +28,11 @@ pub(super) struct Listing {
 pub(super) async fn measure(
     docker: &Docker,
     service: &Client,
+    workshop: &str,
     seats: u16,
     samples: usize,
 ) -> Result<Option<Listing>> {
-    let wanted = labels("learner-workspace", SERVICE, None);
+    let wanted = labels("learner-workspace", workshop, None);
     let wanted = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let filter = HashMap::from([("label".to_owned(), wanted)]);
     let mut took: [Vec<f64>; 2] = Default::default();
@@ -40,7 +40,7 @@ pub(super) async fn measure(
         for which in [turn % 2, (turn + 1) % 2] {
             let began = Instant::now();
             if which == 0 {
-                service.list_bytes(SERVICE).await?;
+                service.list_bytes(workshop).await?;
             } else {
                 let options = ListContainersOptionsBuilder::default().all(true).filters(&filter).build();
                 let listed = docker.list_containers(Some(options)).await?;

@@ -16,8 +16,6 @@ pub(super) const PIDS: u32 = 64;
 pub(super) const API_KEY: &str = "bench-key";
 /// Where the service of this bench takes its subnets from.
 pub(super) const SERVICE_POOL: &str = "10.215.0.0/16";
-/// The subnet of the floor's workshop, of the size that the service gives to a hundred seats.
-const FLOOR_SUBNET: &str = "10.216.0.0/25";
 /// The ports of a workspace.
 pub(super) const PORTS: [u16; 2] = [3001, 3002];
 
@@ -61,16 +59,18 @@ pub(super) fn environment(seat: u16) -> Vec<String> {
     ]
 }
 
-/// The body of `POST /networks/create`.
-pub(super) fn network(workshop: &str) -> NetworkCreateRequest {
-    let subnet = IpamConfig { subnet: Some(FLOOR_SUBNET.to_owned()), ..IpamConfig::default() };
+/// The body of `POST /networks/create`. The number says which subnet it is; they have the size that the service
+/// gives to a hundred seats, outside its pool.
+pub(super) fn network(workshop: &str, number: u16) -> NetworkCreateRequest {
+    let subnet = format!("10.216.{}.{}/25", number / 2 % 256, number % 2 * 128);
+    let subnet = IpamConfig { subnet: Some(subnet), ..IpamConfig::default() };
     NetworkCreateRequest {
         name: network_name(workshop),
         driver: Some("bridge".to_owned()),
         ipam: Some(Ipam { config: Some(vec![subnet]), ..Ipam::default() }),
         options: Some(HashMap::from([
             ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned()),
-            ("com.docker.network.bridge.name".to_owned(), "ct-bench-floor".to_owned()),
+            ("com.docker.network.bridge.name".to_owned(), format!("ct-xbench-{number}")),
         ])),
         labels: Some(of_attempt(labels("workshop-network", workshop, None))),
         ..NetworkCreateRequest::default()

@@ -104,6 +104,16 @@ fn print_resident(resident: &Resident) {
     }
 }
 
+/// Tells of networks that the engine did not let go.
+pub(super) fn stuck(networks: &[String]) {
+    for name in networks {
+        console::line(&format!(
+            "{name} stays: nothing is attached to it, and the engine says that it has active endpoints (moby issue \
+             42119). It can be removed when the engine was restarted."
+        ));
+    }
+}
+
 fn verdicts(report: &Report) {
     console::title("budgets");
     let mut table = Table::new(["what", "measured", "budget", "verdict"]);

@@ -22,6 +22,8 @@ pub(super) struct Report {
     pub(super) stubborn: Option<ClassOf>,
     pub(super) resident: Option<Resident>,
     pub(super) start_ms: Option<Spread>,
+    /// Networks of this run that the engine would not let go.
+    pub(super) stuck_networks: Vec<String>,
     /// Each turn as it was, in order.
     pub(super) turns: Vec<Turn>,
     pub(super) stubborn_turns: Vec<Turn>,
@@ -158,7 +160,15 @@ mod tests {
 
     fn turn(way: Way, create: f64) -> Turn {
         let cost = Cost { wall_ms: create, service_cpu_ms: 3.0, engine_cpu_ms: 0.0 };
-        Turn { way, seats: 3, image: "i".into(), create: cost, destroy: cost, stages_ms: BTreeMap::new() }
+        Turn {
+            way,
+            seats: 3,
+            image: "i".into(),
+            create: cost,
+            destroy: cost,
+            stages_ms: BTreeMap::new(),
+            stuck_network: false,
+        }
     }
 
     #[test]

@@ -12,9 +12,8 @@ use serde::Serialize;
 use super::list::{self, Listing};
 use super::objects::container_name;
 use super::start::Running;
-use super::sweep::SERVICE;
 use super::ways::{answers, millis};
-use super::{Options, process};
+use super::{Options, process, sweep};
 use crate::console;
 
 /// What a seat of the testbed takes of the machine: its shim, a shell and two small servers.
@@ -55,35 +54,37 @@ pub(super) async fn measure(
     if seats < options.resident_seats {
         console::line(&format!("free memory has room for {seats} of {} seats", options.resident_seats));
     }
+    let workshop = sweep::workshop();
     let service = Running::start(binary, folder).await?;
     let id = service.client.id;
     let (rss_started, _) = process::resident_mib(id)?;
 
     let began = Instant::now();
-    let made = service.client.create(SERVICE, seats, &options.image).await?;
+    let made = service.client.create(&workshop, seats, &options.image).await?;
     let create_ms = millis(began.elapsed());
     for address in made.addresses {
         answers(address).await?;
     }
     let (rss_class_made, _) = process::resident_mib(id)?;
-    all_run(&service, seats).await?;
+    all_run(&service, &workshop, seats).await?;
     let (rss_listed, _) = process::resident_mib(id)?;
     tokio::time::sleep(IDLE).await;
     let (rss_idle, _) = process::resident_mib(id)?;
-    let listing = list::measure(docker, &service.client, seats, options.list_samples).await?;
+    let listing = list::measure(docker, &service.client, &workshop, seats, options.list_samples).await?;
     let (rss_after_samples, rss_highest) = process::resident_mib(id)?;
 
-    let before = births(docker, seats).await?;
+    let before = births(docker, &workshop, seats).await?;
     service.stop().await?;
     let began = Instant::now();
     let service = Running::start(binary, folder).await?;
-    all_run(&service, seats).await?;
+    all_run(&service, &workshop, seats).await?;
     let restart_ms = millis(began.elapsed());
-    ensure!(births(docker, seats).await? == before, "the restart of the service disturbed a seat");
+    ensure!(births(docker, &workshop, seats).await? == before, "the restart of the service disturbed a seat");
 
     let began = Instant::now();
-    service.client.destroy(SERVICE).await?;
+    let destroyed = service.client.destroy(&workshop).await;
     let destroy_ms = millis(began.elapsed());
+    sweep::judge(docker, &workshop, destroyed).await?;
     service.stop().await?;
     Ok(Some(Resident {
         seats,
@@ -100,17 +101,21 @@ pub(super) async fn measure(
     }))
 }
 
-async fn all_run(service: &Running, seats: u16) -> Result<()> {
-    let running = service.client.list(SERVICE).await?;
+async fn all_run(service: &Running, workshop: &str, seats: u16) -> Result<()> {
+    let running = service.client.list(workshop).await?;
     ensure!(running == usize::from(seats), "{running} of {seats} seats run");
     Ok(())
 }
 
 /// When each container was started, and which one it is.
-async fn births(docker: &Docker, seats: u16) -> Result<BTreeMap<Option<String>, Option<String>>> {
+async fn births(
+    docker: &Docker,
+    workshop: &str,
+    seats: u16,
+) -> Result<BTreeMap<Option<String>, Option<String>>> {
     let mut births = BTreeMap::new();
     for seat in 1..=seats {
-        let name = container_name(SERVICE, seat);
+        let name = container_name(workshop, seat);
         let seen = docker.inspect_container(&name, None::<InspectContainerOptions>).await?;
         births.insert(seen.id, seen.state.and_then(|state| state.started_at));
     }

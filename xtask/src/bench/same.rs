@@ -8,17 +8,18 @@ use serde_json::Value;
 use super::floor::Floor;
 use super::objects::{container_name, network_name};
 use super::service::Client;
-use super::sweep::{FLOOR, SERVICE};
+use super::sweep;
 
 /// Makes a seat each way and compares what the engine says of both. Also the first of everything, so that no
 /// measured turn is.
 pub(super) async fn prove(docker: &Docker, service: &Client, image: &str) -> Result<()> {
-    let floor = Floor { docker, width: 1, ready: true };
+    let (by_hand, by_service) = (sweep::workshop(), sweep::workshop());
+    let floor = Floor { docker, workshop: &by_hand, width: 1, ready: true };
     floor.create(1, image).await?;
-    service.create(SERVICE, 1, image).await?;
-    let (ours, theirs) = (look(docker, FLOOR).await?, look(docker, SERVICE).await?);
-    floor.destroy(1).await?;
-    service.destroy(SERVICE).await?;
+    service.create(&by_service, 1, image).await?;
+    let (ours, theirs) = (look(docker, &by_hand).await?, look(docker, &by_service).await?);
+    sweep::judge(docker, &by_hand, floor.destroy(1).await).await?;
+    sweep::judge(docker, &by_service, service.destroy(&by_service).await).await?;
     let differences = differences("", &ours, &theirs);
     ensure!(
         differences.is_empty(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bollard::Docker;
 use futures_util::future::try_join_all;
 use serde::Serialize;
@@ -79,6 +79,8 @@ pub(super) struct Turn {
     pub(super) destroy: Cost,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) stages_ms: BTreeMap<String, Vec<f64>>,
+    /// The engine would not let the network go, although nothing is attached to it: see [`super::sweep`].
+    pub(super) stuck_network: bool,
 }
 
 /// What something took, in milliseconds.
@@ -95,13 +97,12 @@ pub(super) struct Cost {
 impl Ground<'_> {
     /// Makes a class, waits until it answers, destroys it, and makes sure that nothing is left.
     pub(super) async fn turn(&self, way: Way, seats: u16, image: &str) -> Result<Turn> {
+        let workshop = &sweep::workshop();
         let meter = Meter::start(self)?;
         let made = match way {
-            Way::Scripts => Scripts.create(seats, image).await?,
-            Way::Floor { width, ready } => {
-                Floor { docker: self.docker, width, ready }.create(seats, image).await?
-            }
-            Way::Service => self.service.create(sweep::SERVICE, seats, image).await?,
+            Way::Scripts => Scripts { workshop }.create(seats, image).await?,
+            Way::Floor { width, ready } => self.floor(workshop, width, ready).create(seats, image).await?,
+            Way::Service => self.service.create(workshop, seats, image).await?,
         };
         let create = meter.stop(self)?;
         ensure!(
@@ -114,16 +115,28 @@ impl Ground<'_> {
         tokio::time::sleep(BREATH).await;
 
         let meter = Meter::start(self)?;
-        match way {
-            Way::Scripts => Scripts.destroy(seats).await?,
-            Way::Floor { width, ready } => Floor { docker: self.docker, width, ready }.destroy(seats).await?,
-            Way::Service => self.service.destroy(sweep::SERVICE).await?,
-        }
+        let destroyed = match way {
+            Way::Scripts => Scripts { workshop }.destroy(seats).await,
+            Way::Floor { width, ready } => self.floor(workshop, width, ready).destroy(seats).await,
+            Way::Service => self.service.destroy(workshop).await,
+        };
         let destroy = meter.stop(self)?;
-        let left = sweep::remains(self.docker).await?;
-        ensure!(left.is_empty(), "{way} left something behind: {}", left.join(", "));
+        let stuck_network =
+            sweep::judge(self.docker, workshop, destroyed).await.with_context(|| way.to_string())?;
         tokio::time::sleep(BREATH).await;
-        Ok(Turn { way, seats, image: image.to_owned(), create, destroy, stages_ms: made.stages })
+        Ok(Turn {
+            way,
+            seats,
+            image: image.to_owned(),
+            create,
+            destroy,
+            stages_ms: made.stages,
+            stuck_network,
+        })
+    }
+
+    fn floor<'a>(&'a self, workshop: &'a str, width: usize, ready: bool) -> Floor<'a> {
+        Floor { docker: self.docker, workshop, width, ready }
     }
 }
 
