@@ -18,8 +18,12 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
         return Ok(Report::skipped(1, "cargo-deny is not installed (cargo install --locked cargo-deny)"));
     }
     let mut cargo = bench.repo.cargo();
-    cargo.args(["deny", "--all-features", "check", "licenses", "bans", "sources"]);
+    cargo.args(["deny", "--color", "never", "check", "--hide-inclusion-graph"]);
+    cargo.args(["licenses", "bans", "sources"]);
     let log = bench.output.join("deny.log");
-    let record = record(&mut cargo, &log, LIMIT, bench.stop, |line| Some(format!("  {line}"))).await?;
+    let record = record(&mut cargo, &log, LIMIT, bench.stop, |line| {
+        (line.starts_with("error") || line.starts_with("bans ")).then(|| format!("  {line}"))
+    });
+    let record = record.await?;
     Ok(Report::one(record.trouble))
 }
