@@ -4,12 +4,14 @@
 //!   provider ──► unix socket of the proxy ──► unix socket of the engine
 //!                 │ the nth counted call:
 //!                 ├─ Refused: answered 500, the engine never hears of it
-//!                 └─ Lost:    the engine does it, its answer is thrown away with the connection
+//!                 ├─ Lost:    the engine does it, its answer is thrown away with the connection
+//!                 └─ Late:    the connection ends at once, and the engine does it two seconds later
 //! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -21,6 +23,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 
+/// How late [`Fault::Late`] is.
+const LATE: Duration = Duration::from_secs(2);
+
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -28,6 +33,8 @@ pub enum Fault {
     Refused,
     /// The engine does it and dies before it answers.
     Lost,
+    /// The caller gives up, and the engine does it when nobody waits any more.
+    Late,
 }
 
 #[derive(Debug)]
@@ -130,16 +137,35 @@ async fn handle(plan: Arc<Plan>, request: Request<Incoming>) -> Result<Response<
         let body = Full::from(r#"{"message":"injected fault"}"#).map_err(|never| match never {}).boxed();
         return Ok(Response::builder().status(500).header("content-type", "application/json").body(body)?);
     }
-    let stream = TokioIo::new(UnixStream::connect(&plan.engine).await?);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-    tokio::spawn(connection);
-    let answer = sender.send_request(request).await?;
+    if fault == Some(Fault::Late) {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let request = Request::from_parts(parts, Full::new(body));
+        let engine = plan.engine.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            drop(forward(&engine, request).await);
+        });
+        anyhow::bail!("the caller gives up");
+    }
+    let answer = forward(&plan.engine, request).await?;
     if fault == Some(Fault::Lost) {
         // Read to its end, so that the effect is complete; then the error closes the connection unanswered.
         answer.into_body().collect().await?;
         anyhow::bail!("the answer is lost");
     }
     Ok(answer.map(BodyExt::boxed))
+}
+
+async fn forward<B>(engine: &Path, request: Request<B>) -> Result<Response<Incoming>>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let stream = TokioIo::new(UnixStream::connect(engine).await?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
 }
 
 fn strike(plan: &Plan, call: &str) -> Option<Fault> {

@@ -1,7 +1,9 @@
 //! How a class converges.
 //!
 //! The places in line of all seats are taken at once, when the request is handled, so that whatever is asked for
-//! later (a destroy of the workshop, say) comes after the whole class. One task then collects the answers. It
+//! later (a destroy of the workshop, say) comes after the whole class. A class that prunes takes a place for the
+//! whole workshop before those: what was asked for earlier is done when it looks for surplus seats, and what is
+//! asked for later has not begun. One task then collects the answers. It
 //! watches the timelines of the seats by a slow tick rather than being told of every step: a class that pulls an
 //! image for ten minutes produces a handful of events and not thousands.
 
@@ -11,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use seats::{DataPolicy, Instance, Scope, SeatId, SeatRef, Stage, Status, Timeline};
+use seats::{Instance, Scope, SeatId, Stage, Status, Timeline};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
 use crate::create::{CreateJob, Lane};
 use crate::service::busy;
+use crate::turns::{Claim, Intent, Turn};
 use crate::{
     ClassEvent, ClassReport, ClassRequest, ClassRun, CreateReply, Lifecycle, LifecycleError, SeatOutcome,
     SeatReport,
@@ -38,6 +41,8 @@ impl Lifecycle {
     pub fn converge(&self, class: ClassRequest) -> Result<ClassRun, LifecycleError> {
         self.refuse_when_draining()?;
         self.inner.admission.has_room().map_err(busy)?;
+        let whole =
+            class.prune.map(|_| self.inner.turns.join(&class.workshop, Claim::Workshop, Intent::Make));
         let window = Arc::new(Semaphore::new(self.inner.policy.parallel));
         let mut jobs = Vec::with_capacity(class.seats.len());
         for seat in &class.seats {
@@ -58,7 +63,7 @@ impl Lifecycle {
             reports: BTreeMap::new(),
         };
         let span = tracing::info_span!("class", workshop = %class.workshop, seats = class.seats.len());
-        self.inner.tasks.spawn(gathering.run(class, jobs).instrument(span));
+        self.inner.tasks.spawn(gathering.run(class, jobs, whole).instrument(span));
         Ok(ClassRun { events: receiver })
     }
 }
@@ -78,7 +83,10 @@ struct Gathering {
 }
 
 impl Gathering {
-    async fn run(mut self, class: ClassRequest, jobs: Vec<(SeatId, CreateJob)>) {
+    async fn run(mut self, class: ClassRequest, jobs: Vec<(SeatId, CreateJob)>, whole: Option<Turn>) {
+        if let Some(whole) = &whole {
+            whole.ready().await;
+        }
         self.before = self.look_around(&class).await;
         let surplus = self.before.values().filter(|one| !class.seats.contains(&one.seat.seat)).cloned();
         let surplus: Vec<Instance> = surplus.collect();
@@ -87,10 +95,16 @@ impl Gathering {
         let mut removals: FuturesUnordered<_> = surplus
             .into_iter()
             .map(|instance| {
-                let (lifecycle, prune) = (self.lifecycle.clone(), class.prune);
-                async move { (instance.clone(), remove(&lifecycle, &instance.seat, prune).await) }
+                let removal = class.prune.map(|data| self.lifecycle.begin_destroy(&instance.seat, data));
+                async move {
+                    match removal {
+                        Some(removal) => (instance, removal.await.map(|()| true)),
+                        None => (instance, Ok(false)),
+                    }
+                }
             })
             .collect();
+        drop(whole);
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -128,7 +142,7 @@ impl Gathering {
         let took = self.began.elapsed();
         let report = match answer {
             Ok(reply) => {
-                let broken = reply.instance.status == Status::Error;
+                let broken = matches!(reply.instance.status, Status::Error | Status::Stopped);
                 let outcome = match reply.disposition {
                     _ if broken => SeatOutcome::Failed,
                     seats::Disposition::Made => SeatOutcome::Created,
@@ -199,17 +213,5 @@ impl Gathering {
     fn send(&self, event: ClassEvent) {
         // Full cannot be (see `reserved`); closed means that nobody watches any more.
         drop(self.events.try_send(event));
-    }
-}
-
-/// Removes a surplus seat when that was asked for; says whether it did.
-async fn remove(
-    lifecycle: &Lifecycle,
-    seat: &SeatRef,
-    prune: Option<DataPolicy>,
-) -> Result<bool, LifecycleError> {
-    match prune {
-        Some(data) => lifecycle.destroy(seat, data).await.map(|()| true),
-        None => Ok(false),
     }
 }

@@ -125,10 +125,13 @@ impl Lifecycle {
         let lifecycle = self.clone();
         let span = tracing::info_span!("create", seat = %spec.seat);
         let work = async move {
-            let outcome = lifecycle.work(&spec, turn, lane, &timeline, &slot).await;
+            let mut turn = Some(turn);
+            let outcome = lifecycle.work(&spec, &mut turn, lane, &timeline, &slot).await;
             lifecycle.inner.telemetry.stages(lifecycle.provider(), &timeline.timings());
-            lifecycle.tell(&spec, &slot, outcome);
-            drop(end);
+            let superseded = turn.as_ref().is_some_and(Turn::is_superseded);
+            lifecycle.tell(&spec, &slot, outcome, superseded);
+            // After a failure the turn ends here, so that a destroy that waits for it finds nothing told later.
+            drop((turn, end));
         };
         self.inner.tasks.spawn(work.instrument(span));
         Ok(job)
@@ -136,12 +139,18 @@ impl Lifecycle {
 
     /// Ends a create: off the board, and the answer to whoever listens. A failure that nobody hears is put up for
     /// those who look for the seat later.
-    fn tell(&self, spec: &SeatSpec, slot: &Mutex<Slot>, outcome: Result<CreateReply, LifecycleError>) {
+    fn tell(
+        &self,
+        spec: &SeatSpec,
+        slot: &Mutex<Slot>,
+        outcome: Result<CreateReply, LifecycleError>,
+        superseded: bool,
+    ) {
         let mut slot = lock(slot);
         slot.listed = None;
         if let Err(error) = &outcome {
             tracing::warn!(code = error.code(), %error, "create failed");
-            if !slot.heard && error.leaves_the_seat_missing() {
+            if !slot.heard && !superseded && error.leaves_the_seat_missing() {
                 self.inner.inflight.failed(&spec.seat, spec.image.as_str(), error.reason());
             }
         }
@@ -151,17 +160,18 @@ impl Lifecycle {
     async fn work(
         &self,
         spec: &SeatSpec,
-        turn: Turn,
+        place: &mut Option<Turn>,
         lane: Lane,
         timeline: &Timeline,
         slot: &Mutex<Slot>,
     ) -> Result<CreateReply, LifecycleError> {
         let began = Instant::now();
+        let Some(turn) = place.as_ref() else { return Err(LifecycleError::Draining) };
         let admitted = tokio::select! {
             biased;
             () = turn.superseded() => Err(LifecycleError::Superseded { seat: spec.seat.clone() }),
             () = self.inner.draining.cancelled() => Err(LifecycleError::Draining),
-            admitted = self.come_in(spec, &turn, lane, timeline) => admitted,
+            admitted = self.come_in(spec, turn, lane, timeline) => admitted,
         };
         let outcome = match admitted {
             Ok(admitted) => {
@@ -171,8 +181,6 @@ impl Lifecycle {
             }
             Err(error) => Err(error),
         };
-        // The turn ends with the engine work: a destroy need not wait for a workspace that never answers.
-        drop(turn);
         self.count(Operation::Create, outcome.as_ref().map(|_| ()), began);
         let created = outcome.inspect_err(|_| timeline.finish())?;
         {
@@ -181,6 +189,8 @@ impl Lifecycle {
             slot.listed = None;
             slot.started = Some(created.clone());
         }
+        // The turn ends with the engine work: a destroy need not wait for a workspace that never answers.
+        *place = None;
         let instance = self.settle(created.instance, timeline).await?;
         Ok(CreateReply { instance, disposition: created.disposition, timings: timeline.timings() })
     }

@@ -62,10 +62,13 @@ impl Inflight {
     pub(crate) fn failed(&self, seat: &SeatRef, image: &str, reason: String) {
         let mut boards = self.boards();
         boards.failures.retain(|_, failure| failure.at.elapsed() < FAILURE_KEPT);
-        if boards.failures.len() < FAILURES {
-            let failure = Failure { image: image.to_owned(), reason, at: Instant::now() };
-            boards.failures.insert(seat.clone(), failure);
+        if boards.failures.len() >= FAILURES {
+            let oldest = boards.failures.iter().min_by_key(|(_, failure)| failure.at);
+            let oldest = oldest.map(|(seat, _)| seat.clone());
+            boards.failures.retain(|seat, _| Some(seat) != oldest.as_ref());
         }
+        let failure = Failure { image: image.to_owned(), reason, at: Instant::now() };
+        boards.failures.insert(seat.clone(), failure);
     }
 
     /// Forgets the failures in scope: they are to be destroyed.
@@ -78,25 +81,16 @@ impl Inflight {
         self.boards().failures.remove(seat);
     }
 
-    /// Adds to a listing what the infrastructure does not show, and keeps it in order.
-    pub(crate) fn complete(&self, scope: &Scope, listed: &mut Vec<Instance>) {
-        let mut missing: Vec<Instance> = {
-            let boards = self.boards();
-            let under = boards.under_way.iter().filter(|(seat, _)| scope.covers(seat));
-            let under = under.filter_map(|(seat, line)| line.first().map(|first| self.starting(seat, first)));
-            let failed = boards.failures.iter().filter(|(seat, failure)| {
-                scope.covers(seat)
-                    && failure.at.elapsed() < FAILURE_KEPT
-                    && !boards.under_way.contains_key(seat)
-            });
-            under.chain(failed.map(|(seat, failure)| self.broken(seat, failure))).collect()
-        };
-        if missing.is_empty() {
-            return;
-        }
-        missing.retain(|one| !listed.iter().any(|known| known.seat == one.seat));
-        listed.append(&mut missing);
-        listed.sort_by(|one, two| one.seat.cmp(&two.seat));
+    /// What is under way, or failed unheard, in scope. Taken *before* the infrastructure is asked: a create that ends
+    /// in between is then in both, and not in neither.
+    pub(crate) fn snapshot(&self, scope: &Scope) -> Vec<Instance> {
+        let boards = self.boards();
+        let under = boards.under_way.iter().filter(|(seat, _)| scope.covers(seat));
+        let under = under.filter_map(|(seat, line)| line.first().map(|first| self.starting(seat, first)));
+        let failed = boards.failures.iter().filter(|(seat, failure)| {
+            scope.covers(seat) && failure.at.elapsed() < FAILURE_KEPT && !boards.under_way.contains_key(seat)
+        });
+        under.chain(failed.map(|(seat, failure)| self.broken(seat, failure))).collect()
     }
 
     fn starting(&self, seat: &SeatRef, under: &Under) -> Instance {
@@ -148,6 +142,15 @@ fn describe(stage: Stage) -> &'static str {
     }
 }
 
+/// Adds to a listing what the infrastructure did not show, and keeps it in order.
+pub(crate) fn complete(listed: &mut Vec<Instance>, mut snapshot: Vec<Instance>) {
+    snapshot.retain(|one| !listed.iter().any(|known| known.seat == one.seat));
+    if !snapshot.is_empty() {
+        listed.append(&mut snapshot);
+        listed.sort_by(|one, two| one.seat.cmp(&two.seat));
+    }
+}
+
 /// A create on the board.
 #[derive(Debug)]
 pub(crate) struct Listed {
@@ -188,7 +191,7 @@ mod tests {
 
     fn listing(inflight: &Inflight) -> Vec<(u16, Status)> {
         let mut listed = Vec::new();
-        inflight.complete(&Scope::All, &mut listed);
+        complete(&mut listed, inflight.snapshot(&Scope::All));
         listed.iter().map(|instance| (instance.seat.seat.get(), instance.status)).collect()
     }
 
@@ -218,13 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn of_too_many_failures_the_oldest_goes() {
+        let inflight = Inflight::new(ProviderKind::Sim);
+        let seats = SeatBound::widest();
+        for number in 1..=FAILURES as u64 + 1 {
+            let seat = SeatRef::new("abc".parse().unwrap(), seats.seat(number).unwrap());
+            inflight.failed(&seat, "img", "no room".into());
+        }
+        let kept: Vec<u16> = listing(&inflight).iter().map(|(seat, _)| *seat).collect();
+        assert_eq!((kept.len(), kept[0]), (FAILURES, 2));
+    }
+
+    #[test]
     fn the_infrastructure_has_the_last_word() {
         let inflight = Inflight::new(ProviderKind::Sim);
         let under = inflight.begin(&seat(1), "img", Arc::default());
         let mut real = under.instance().unwrap();
         real.status = Status::Running;
         let mut listed = vec![real];
-        inflight.complete(&Scope::All, &mut listed);
+        complete(&mut listed, inflight.snapshot(&Scope::All));
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0].status, Status::Running);
     }

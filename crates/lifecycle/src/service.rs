@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::admission::{Admission, Full};
 use crate::create::Lane;
-use crate::inflight::Inflight;
+use crate::inflight::{self, Inflight};
 use crate::turns::{Claim, Intent, Turn, Turns};
 use crate::{CreateReply, LifecycleError, Operation, Policy, SeatRequest, Telemetry};
 
@@ -92,7 +92,8 @@ impl Lifecycle {
     /// when the wait is over or the returned future is dropped; it ends with the seat made, or with nothing left.
     ///
     /// # Errors
-    /// See [`LifecycleError`]; after an error nothing of the seat is left that this call made.
+    /// See [`LifecycleError`]; after an error nothing of the seat is left that this call made, unless the
+    /// infrastructure went away before it could be taken back.
     pub async fn create(&self, request: SeatRequest, wait: Duration) -> Result<CreateReply, LifecycleError> {
         self.refuse_when_draining()?;
         let ticket = self.inner.admission.enter().map_err(busy)?;
@@ -105,11 +106,21 @@ impl Lifecycle {
     /// When something of it is still there; asking again is safe.
     pub async fn destroy(&self, seat: &SeatRef, data: DataPolicy) -> Result<(), LifecycleError> {
         self.refuse_when_draining()?;
+        self.begin_destroy(seat, data).await
+    }
+
+    /// Takes a place in line for a destroy at once, and does it when polled.
+    pub(crate) fn begin_destroy(
+        &self,
+        seat: &SeatRef,
+        data: DataPolicy,
+    ) -> impl Future<Output = Result<(), LifecycleError>> + Send + use<> {
         let turn = self.inner.turns.join(&seat.workshop, Claim::Seat(seat.seat), Intent::Remove);
         self.inner.inflight.forget_seat(seat);
         let (inner, target) = (self.inner.clone(), seat.clone());
         let work = async move { inner.provider.destroy(&target, data).await };
-        self.tear_down(Operation::Destroy, seat.to_string(), turn, work).await
+        let (lifecycle, what) = (self.clone(), seat.to_string());
+        async move { lifecycle.tear_down(Operation::Destroy, what, turn, work).await }
     }
 
     /// Removes every seat of a workshop and what they share. Success also when there was nothing.
@@ -135,10 +146,11 @@ impl Lifecycle {
     /// When the infrastructure does not answer.
     pub async fn list(&self, scope: &Scope) -> Result<Vec<Instance>, LifecycleError> {
         let began = Instant::now();
+        let under_way = self.inner.inflight.snapshot(scope);
         let listed = self.inner.provider.list(scope).await;
         self.count(Operation::List, listed.as_ref().map(|_| ()), began);
         let mut listed = listed?;
-        self.inner.inflight.complete(scope, &mut listed);
+        inflight::complete(&mut listed, under_way);
         Ok(listed)
     }
 
@@ -147,12 +159,11 @@ impl Lifecycle {
     /// # Errors
     /// When the infrastructure does not answer.
     pub async fn get(&self, seat: &SeatRef) -> Result<Option<Instance>, LifecycleError> {
+        let under_way = self.inner.inflight.snapshot(&Scope::Workshop(seat.workshop.clone()));
         if let Some(instance) = self.inner.provider.get(seat).await? {
             return Ok(Some(instance));
         }
-        let mut listed = Vec::new();
-        self.inner.inflight.complete(&Scope::Workshop(seat.workshop.clone()), &mut listed);
-        Ok(listed.into_iter().find(|instance| instance.seat == *seat))
+        Ok(under_way.into_iter().find(|instance| instance.seat == *seat))
     }
 
     /// Asks the provider whether it can serve.

@@ -117,6 +117,11 @@ impl Turn {
         self.superseded.cancelled().await;
     }
 
+    /// Whether somebody later has asked to remove what this turn makes.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.is_cancelled()
+    }
+
     fn is_ready(&self) -> bool {
         let lines = self.turns.lines();
         lines.by_workshop.get(&self.workshop).is_none_or(|line| {

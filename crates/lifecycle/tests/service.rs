@@ -213,3 +213,56 @@ async fn draining_lets_the_engine_work_end_and_takes_nothing_new() {
     assert_eq!(service.drain(LONG).await, 0);
     assert_eq!(working.await.unwrap().unwrap().disposition, Disposition::Made);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pruning_keeps_the_order_of_requests() {
+    let world = world();
+    let service = service(&world, 4, 8);
+    // Asked before the class and still under way: surplus, and destroyed.
+    let gate = world.hang(Fault::at(Step::Create).only(&seat(3)));
+    service.create(request(3), Duration::ZERO).await.unwrap();
+    gate.reached(1).await;
+    let run = service.converge(class(1..=2, Some(DataPolicy::Remove))).unwrap();
+    // Asked after it: not the class's business.
+    service.create(request(4), Duration::ZERO).await.unwrap();
+    gate.release();
+    let report = run.finish().await.unwrap();
+    let outcomes: Vec<_> = report.seats.iter().map(|one| (one.seat.get(), one.outcome)).collect();
+    use SeatOutcome::{Created, Destroyed};
+    assert_eq!(outcomes, [(1, Created), (2, Created), (3, Destroyed)]);
+    service.create(request(4), LONG).await.unwrap();
+    let there: Vec<_> =
+        service.list(&Scope::All).await.unwrap().iter().map(|one| one.seat.seat.get()).collect();
+    assert_eq!(there, [1, 2, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_under_way_is_in_every_listing() {
+    let world = world();
+    let service = service(&world, 2, 8);
+    for _ in 0..1000 {
+        service.create(request(1), Duration::ZERO).await.unwrap();
+        assert!(service.get(&seat(1)).await.unwrap().is_some());
+        assert_eq!(service.list(&Scope::All).await.unwrap().len(), 1);
+        service.destroy(&seat(1), DataPolicy::Remove).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroyed_seat_does_not_come_back_as_a_failure() {
+    let world = world();
+    let service = service(&world, 2, 8);
+    for _ in 0..50 {
+        let gate = world.hang(Fault::at(Step::Create));
+        service.create(request(1), Duration::ZERO).await.unwrap();
+        gate.reached(1).await;
+        world.fail(Fault::at(Step::Start));
+        let target = seat(1);
+        let (destroyed, ()) = tokio::join!(service.destroy(&target, DataPolicy::Remove), async {
+            gate.release();
+        });
+        destroyed.unwrap();
+        assert!(service.get(&seat(1)).await.unwrap().is_none());
+        world.clear_faults();
+    }
+}

@@ -30,7 +30,7 @@ pub(crate) fn differences(spec: &SeatSpec, inspected: &ContainerInspectResponse)
     if !(same_names && same_values) {
         found.push(SpecDifference::Env);
     }
-    if is_ours && inspected.host_config.as_ref().and_then(payload::limits) != Some(spec.limits) {
+    if is_ours && labels.get(names::LIMITS) != Some(&payload::limits_text(spec.limits)) {
         found.push(SpecDifference::Limits);
     }
     let key = env.get(payload::API_KEY).copied().filter(|key| !key.is_empty());
@@ -62,7 +62,8 @@ mod tests {
                 labels: body.labels,
                 ..ContainerConfig::default()
             }),
-            host_config: body.host_config,
+            // What an engine shows that enforces none of them.
+            host_config: None,
             ..ContainerInspectResponse::default()
         }
     }
@@ -98,11 +99,10 @@ mod tests {
         let mut there = made(&spec());
         let config = there.config.as_mut().unwrap();
         let labels = config.labels.as_mut().unwrap();
-        for ours in [names::CREATE_ID, names::IMAGE, names::PORTS, names::ENV] {
+        for ours in [names::CREATE_ID, names::IMAGE, names::PORTS, names::ENV, names::LIMITS] {
             labels.remove(ours);
         }
         config.env.as_mut().unwrap().retain(|variable| !variable.starts_with("LESSON="));
-        there.host_config = None;
         let wanted = SeatSpec { env: EnvVars::default(), ..spec() };
         assert_eq!(differences(&wanted, &there), []);
         assert_eq!(differences(&SeatSpec { api_key: None, ..wanted }, &there), [SpecDifference::ApiKey]);

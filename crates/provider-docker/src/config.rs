@@ -122,6 +122,9 @@ pub enum ConfigError {
         /// The subnet that is needed.
         prefix: u8,
     },
+    /// A workspace that uses its grace would look like an engine that does not answer.
+    #[error("docker.stop_grace must be shorter than docker.call_timeout")]
+    StopGrace,
     /// An engine address of a kind that is not served.
     #[error(
         "docker.host {0:?} is not supported: give unix:///path/to/docker.sock (a remote engine's socket can be forwarded with ssh -L)"

@@ -9,9 +9,9 @@
 //!
 //! A step is written down before the engine is called. When a call fails, the engine may have done it all the
 //! same (it died between doing and answering), so the undo does not trust the answer: it looks for what carries
-//! this attempt's id.
+//! this attempt's id. An engine that did not answer may even do it later; [`late`] looks again for a while.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
@@ -26,15 +26,18 @@ use crate::network::NetworkUse;
 use crate::payload::{self, Attempt};
 use crate::provider::DockerProvider;
 use crate::view::{State, View};
-use crate::{names, volume};
+use crate::{late, names, volume};
 
 /// How long an undo tries while the engine is away, and how often.
-const UNDO_TRIES: u32 = 60;
+const UNDO_FOR: Duration = Duration::from_secs(30);
 const UNDO_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long the removal of an earlier instance by somebody else is waited for.
-const REMOVAL_TRIES: u32 = 100;
-const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+/// How often a create starts over because somebody else makes the same seat.
+const RIVALS: u32 = 5;
+
+/// How long a container whose name is taken is looked for, and how often.
+const LISTED_TRIES: u32 = 20;
+const LISTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// A step of which the effect must be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,22 +46,46 @@ enum Step {
     Container,
 }
 
+/// Why an attempt did not make a seat.
+enum Missed {
+    /// Somebody else is making the same seat right now.
+    Rival,
+    Failed(ProviderError),
+}
+
+impl From<ProviderError> for Missed {
+    fn from(error: ProviderError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl DockerProvider {
     pub(crate) async fn make_or_find(
         &self,
         spec: &SeatSpec,
         timeline: &Timeline,
     ) -> Result<Created, ProviderError> {
-        timeline.enter(Stage::Check);
-        let docker = self.engine.client().await?;
-        if let Some(view) = self.find(&docker, &spec.seat).await?
-            && let Some(created) = self.found(&docker, spec, view, timeline).await?
-        {
-            return Ok(created);
-        }
+        let docker = self.client().await?;
         self.guard.demand(&spec.seat).await?;
-        let created = self.make(&docker, spec, timeline).await?;
-        Ok(Created { instance: created, disposition: Disposition::Made })
+        for _ in 0..RIVALS {
+            timeline.enter(Stage::Check);
+            if let Some(view) = self.find(&docker, &spec.seat).await?
+                && let Some(created) = self.found(&docker, spec, view, timeline).await?
+            {
+                return Ok(created);
+            }
+            match self.make(&docker, spec, timeline).await {
+                Ok(instance) => return Ok(Created { instance, disposition: Disposition::Made }),
+                Err(Missed::Rival) => {}
+                Err(Missed::Failed(error)) => return Err(error),
+            }
+        }
+        Err(ProviderError::InUse {
+            kind: ObjectKind::Instance,
+            name: names::container(&spec.seat),
+            for_whom: Whom::Seat(&spec.seat).to_string(),
+            detail: "somebody else makes and removes this seat all the time".to_owned(),
+        })
     }
 
     async fn make(
@@ -66,23 +93,27 @@ impl DockerProvider {
         docker: &Docker,
         spec: &SeatSpec,
         timeline: &Timeline,
-    ) -> Result<seats::Instance, ProviderError> {
+    ) -> Result<seats::Instance, Missed> {
         let create_id = uuid::Uuid::new_v4().simple().to_string();
         let mut done = Vec::new();
         let network = self.networks.enter(&spec.seat.workshop).await;
         let made = self.steps(docker, spec, &create_id, &network, &mut done, timeline).await;
         match made {
             Ok(view) => {
-                self.networks.release(&self.engine, docker, &network, true).await?;
+                self.networks.keep(&network).await;
                 let instance = self.instance(&view, Some("it has just been started"));
                 self.watch.started(view);
                 Ok(instance)
             }
-            Err(error) => {
+            Err(missed) => {
                 timeline.enter(Stage::Undo);
                 self.undo(spec, &create_id, &network, &done).await;
                 timeline.finish();
-                Err(error)
+                let is_open = matches!(&missed, Missed::Failed(ProviderError::Unavailable { .. }));
+                if is_open && done.contains(&Step::Container) {
+                    late::sweep(self.engine.clone(), spec.seat.clone(), create_id);
+                }
+                Err(missed)
             }
         }
     }
@@ -95,17 +126,18 @@ impl DockerProvider {
         network: &NetworkUse,
         done: &mut Vec<Step>,
         timeline: &Timeline,
-    ) -> Result<View, ProviderError> {
+    ) -> Result<View, Missed> {
         let seat = &spec.seat;
         let image = self.images.ensure(&self.engine, docker, &spec.image, seat, timeline).await?;
         timeline.enter(Stage::Network);
-        let network_id = self.networks.ensure(&self.engine, docker, network, create_id).await?;
+        let network = self.networks.ensure(&self.engine, docker, network, create_id).await?;
+        self.guard.demand_network(seat, &network)?;
         timeline.enter(Stage::Volume);
         done.push(Step::Volume);
         volume::ensure(&self.engine, docker, seat, create_id).await?;
         timeline.enter(Stage::Create);
         done.push(Step::Container);
-        let attempt = Attempt { create_id, network_id: &network_id, ports: &image.ports };
+        let attempt = Attempt { create_id, network_id: &network.id, ports: &image.ports };
         let id = self.create_container(docker, spec, &attempt).await?;
         if self.config.shared_network {
             self.attach_shared(docker, seat, &id).await?;
@@ -113,7 +145,7 @@ impl DockerProvider {
         timeline.enter(Stage::Start);
         self.start_container(docker, seat, &id).await?;
         timeline.enter(Stage::Inspect);
-        self.inspect(docker, seat, &id).await
+        Ok(self.inspect(docker, seat, &id).await?)
     }
 
     async fn create_container(
@@ -121,8 +153,9 @@ impl DockerProvider {
         docker: &Docker,
         spec: &SeatSpec,
         attempt: &Attempt<'_>,
-    ) -> Result<String, ProviderError> {
+    ) -> Result<String, Missed> {
         let name = names::container(&spec.seat);
+        let whom = Whom::Seat(&spec.seat);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let body = payload::container(&self.config, spec, attempt);
         match docker.create_container(Some(options), body).await {
@@ -132,18 +165,37 @@ impl DockerProvider {
                 }
                 Ok(made.id)
             }
-            // No seat carries our labels (that was checked), so whatever has the name does not.
-            Err(error) if is_status(&error, 409) => {
-                let for_whom = Whom::Seat(&spec.seat).to_string();
-                Err(ProviderError::Foreign { kind: ObjectKind::Instance, name, for_whom })
+            Err(error) if is_status(&error, 409) => Err(self.name_taken(docker, &spec.seat, name).await?),
+            // What it refuses for its values it will refuse again: more cpus than it has, an unknown capability.
+            Err(error) if is_status(&error, 400) => {
+                let detail = status(&error).map(|(_, message)| message.trim().to_owned()).unwrap_or_default();
+                Err(ProviderError::Refused { for_whom: whom.to_string(), detail }.into())
             }
             Err(error) => {
                 if is_status(&error, 404) {
                     self.images.forget(&spec.image);
                 }
-                Err(self.engine.explain(error, Stage::Create, &Whom::Seat(&spec.seat)))
+                Err(self.engine.explain(error, Stage::Create, &whom).into())
             }
         }
+    }
+
+    /// Who has the name of a seat's container: a rival (another service, or an attempt of a service that was
+    /// killed), or somebody who knows nothing of seats. The engine gives out a name before it lists the container.
+    async fn name_taken(
+        &self,
+        docker: &Docker,
+        seat: &SeatRef,
+        name: String,
+    ) -> Result<Missed, ProviderError> {
+        for _ in 0..LISTED_TRIES {
+            if self.find(docker, seat).await?.is_some() {
+                return Ok(Missed::Rival);
+            }
+            tokio::time::sleep(LISTED_PAUSE).await;
+        }
+        let for_whom = Whom::Seat(seat).to_string();
+        Ok(ProviderError::Foreign { kind: ObjectKind::Instance, name, for_whom }.into())
     }
 
     /// Attaches a seat to the scripts' shared network, unless it would meet another workshop there.
@@ -171,8 +223,12 @@ impl DockerProvider {
             ..EndpointSettings::default()
         };
         let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(endpoint) };
-        let connected = docker.connect_network(names::SHARED_NETWORK, request).await;
-        connected.map_err(|error| self.engine.explain(error, Stage::Network, &Whom::Seat(seat)))
+        match docker.connect_network(names::SHARED_NETWORK, request).await {
+            Ok(()) => Ok(()),
+            // It is attached already.
+            Err(error) if is_status(&error, 403) => Ok(()),
+            Err(error) => Err(self.engine.explain(error, Stage::Network, &Whom::Seat(seat))),
+        }
     }
 
     pub(crate) async fn start_container(
@@ -219,7 +275,7 @@ impl DockerProvider {
         timeline: &Timeline,
     ) -> Result<Option<Created>, ProviderError> {
         if view.state == State::Removing {
-            return self.await_removal(docker, &view).await.map(|()| None);
+            return self.gone(docker, &view.id, Whom::Seat(&view.seat)).await.map(|()| None);
         }
         let inspected = match docker.inspect_container(&view.id, None::<InspectContainerOptions>).await {
             Ok(inspected) => inspected,
@@ -230,23 +286,21 @@ impl DockerProvider {
         if !differences.is_empty() {
             return Err(ProviderError::Conflict { seat: spec.seat.clone(), differences });
         }
-        if matches!(view.state, State::Created | State::Exited) {
-            timeline.enter(Stage::Start);
-            match self.start_container(docker, &spec.seat, &view.id).await {
-                Ok(()) => {}
-                Err(ProviderError::Gone { .. }) => return Ok(None),
-                // Left over from an interrupted create, and its network is gone: it never ran, so nothing is lost
-                // when it is made anew.
-                Err(ProviderError::Failed { .. }) if view.state == State::Created => {
-                    let options = RemoveContainerOptionsBuilder::default().force(true).build();
-                    let removed = docker.remove_container(&view.id, Some(options)).await;
-                    let whom = Whom::Seat(&spec.seat);
-                    return removed
-                        .map(|()| None)
-                        .map_err(|error| self.engine.explain(error, Stage::Start, &whom));
-                }
-                Err(other) => return Err(other),
+        timeline.enter(Stage::Start);
+        match self.bring_up(docker, &view).await {
+            Ok(()) => {}
+            Err(ProviderError::Gone { .. }) => return Ok(None),
+            // Left over from an interrupted create, and its network is gone: it never ran, so nothing is lost when
+            // it is made anew.
+            Err(ProviderError::Failed { .. }) if view.state == State::Created => {
+                let options = RemoveContainerOptionsBuilder::default().force(true).build();
+                let removed = docker.remove_container(&view.id, Some(options)).await;
+                let whom = Whom::Seat(&spec.seat);
+                return removed
+                    .map(|()| None)
+                    .map_err(|error| self.engine.explain(error, Stage::Start, &whom));
             }
+            Err(other) => return Err(other),
         }
         timeline.enter(Stage::Inspect);
         let view = self.inspect(docker, &spec.seat, &view.id).await?;
@@ -254,36 +308,41 @@ impl DockerProvider {
         Ok(Some(Created { instance, disposition: Disposition::Found }))
     }
 
-    async fn await_removal(&self, docker: &Docker, view: &View) -> Result<(), ProviderError> {
-        for _ in 0..REMOVAL_TRIES {
-            match self.inspect(docker, &view.seat, &view.id).await {
-                Err(ProviderError::Gone { .. }) => return Ok(()),
-                Err(other) => return Err(other),
-                Ok(_) => tokio::time::sleep(REMOVAL_PAUSE).await,
+    /// Makes a seat that is there run.
+    async fn bring_up(&self, docker: &Docker, view: &View) -> Result<(), ProviderError> {
+        match view.state {
+            State::Created => {
+                // Its making was interrupted, perhaps before this step.
+                if self.config.shared_network {
+                    self.attach_shared(docker, &view.seat, &view.id).await?;
+                }
+                self.start_container(docker, &view.seat, &view.id).await
             }
+            State::Exited => self.start_container(docker, &view.seat, &view.id).await,
+            State::Paused => {
+                let whom = Whom::Seat(&view.seat);
+                let unpaused = docker.unpause_container(&view.id).await;
+                unpaused.map_err(|error| self.engine.explain(error, Stage::Start, &whom))
+            }
+            State::Running | State::Restarting | State::Removing | State::Dead => Ok(()),
         }
-        Err(ProviderError::InUse {
-            kind: ObjectKind::Instance,
-            name: view.name.clone(),
-            for_whom: Whom::Seat(&view.seat).to_string(),
-            detail: "the engine is still removing it".to_owned(),
-        })
     }
 
-    /// Takes back what a failed attempt made, as long as it takes for an engine that went away to come back. What
-    /// could not be taken back is a seat that everyone can see and destroy.
+    /// Takes back what a failed attempt made, for as long as it takes an engine that went away to come back. What
+    /// could not be taken back is found by the next create of the seat, and goes with its destroy.
     async fn undo(&self, spec: &SeatSpec, create_id: &str, network: &NetworkUse, done: &[Step]) {
-        for attempt in 1..=UNDO_TRIES {
-            let error = match self.take_back(spec, create_id, network, done).await {
-                Ok(()) => return,
-                Err(error) => error,
-            };
-            if attempt == UNDO_TRIES {
-                tracing::error!(seat = %spec.seat, %error, "a failed create left something behind; destroy the seat");
-                break;
+        let until = Instant::now() + UNDO_FOR;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let taken_back = tokio::time::timeout(left, self.take_back(spec, create_id, network, done)).await;
+            match taken_back {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::debug!(seat = %spec.seat, %error, "undo goes on"),
+                Err(_) => break,
             }
             tokio::time::sleep(UNDO_PAUSE).await;
         }
+        tracing::error!(seat = %spec.seat, "a failed create left something behind; create or destroy the seat");
         self.networks.abandon(network).await;
     }
 
@@ -296,11 +355,7 @@ impl DockerProvider {
     ) -> Result<(), ProviderError> {
         let docker = self.engine.client().await?;
         let whom = Whom::Seat(&spec.seat);
-        let of_attempt = |kind| {
-            let mut labels = names::seat_labels(kind, &spec.seat);
-            labels.insert(names::CREATE_ID.to_owned(), create_id.to_owned());
-            labels
-        };
+        let of_attempt = |kind| names::made_labels(kind, &spec.seat, create_id);
         for step in done.iter().rev() {
             match step {
                 Step::Container => {
@@ -316,11 +371,17 @@ impl DockerProvider {
                     }
                 }
                 Step::Volume => {
-                    volume::remove_all(&self.engine, &docker, &of_attempt(names::TYPE_VOLUME), whom).await?;
+                    match volume::remove_all(&self.engine, &docker, &of_attempt(names::TYPE_VOLUME), whom)
+                        .await
+                    {
+                        // A rival's seat has it by now.
+                        Ok(()) | Err(ProviderError::InUse { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
-        self.networks.release(&self.engine, &docker, network, false).await
+        self.networks.take_back(&self.engine, &docker, network).await
     }
 }
 

@@ -8,6 +8,7 @@ use seats::{DataPolicy, ProviderError, SeatRef, Stage, WorkshopId};
 
 use crate::engine::{Whom, is_status};
 use crate::names::{self, Labels};
+use crate::network::Whose;
 use crate::provider::DockerProvider;
 use crate::volume;
 
@@ -17,7 +18,7 @@ const SIDE_BY_SIDE: usize = 16;
 
 impl DockerProvider {
     pub(crate) async fn remove_seat(&self, seat: &SeatRef, data: DataPolicy) -> Result<(), ProviderError> {
-        let docker = self.engine.client().await?;
+        let docker = self.client().await?;
         let whom = Whom::Seat(seat);
         let wanted = names::seat_labels(names::TYPE_CONTAINER, seat);
         let removed = self.remove_containers(&docker, &wanted, whom, data).await;
@@ -27,7 +28,8 @@ impl DockerProvider {
             let wanted = names::seat_labels(names::TYPE_VOLUME, seat);
             outcome = volume::remove_all(&self.engine, &docker, &wanted, whom).await;
         }
-        let network = self.networks.remove_if_empty(&self.engine, &docker, &seat.workshop, had_any).await;
+        let whose = if had_any { Whose::Anyone } else { Whose::Service };
+        let network = self.networks.remove_if_empty(&self.engine, &docker, &seat.workshop, whose).await;
         outcome.and(network)
     }
 
@@ -36,7 +38,7 @@ impl DockerProvider {
         workshop: &WorkshopId,
         data: DataPolicy,
     ) -> Result<(), ProviderError> {
-        let docker = self.engine.client().await?;
+        let docker = self.client().await?;
         let whom = Whom::Workshop(workshop);
         let wanted = names::workshop_labels(names::TYPE_CONTAINER, workshop);
         let containers = self.remove_containers(&docker, &wanted, whom, data).await.map(|_| ());
@@ -47,7 +49,7 @@ impl DockerProvider {
                 volume::remove_all(&self.engine, &docker, &wanted, whom).await
             }
         };
-        let network = self.networks.remove(&self.engine, &docker, workshop, true).await;
+        let network = self.networks.remove(&self.engine, &docker, workshop, &Whose::Anyone).await;
         containers.and(volumes).and(network)
     }
 

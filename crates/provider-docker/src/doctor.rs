@@ -223,12 +223,14 @@ fn disk(info: &SystemInfo) -> Finding {
 
 /// Limits that the engine's kernel does not enforce are ignored by it with a warning only.
 fn limits(info: &SystemInfo) -> Finding {
-    let kinds = [
-        ("memory", info.memory_limit),
-        ("swap", info.swap_limit),
-        ("cpus", info.cpu_cfs_quota),
-        ("pids", info.pids_limit),
-    ];
+    let kinds = [("memory", info.memory_limit), ("swap", info.swap_limit), ("pids", info.pids_limit)];
+    if info.cpu_cfs_quota == Some(false) {
+        return Finding::error(
+            "limits",
+            "the engine cannot limit cpus, and refuses seats that ask for it",
+            "enable the kernel's CFS bandwidth control (CONFIG_CFS_BANDWIDTH)",
+        );
+    }
     let missing: Vec<&str> =
         kinds.iter().filter(|(_, on)| *on == Some(false)).map(|(name, _)| *name).collect();
     if missing.is_empty() {

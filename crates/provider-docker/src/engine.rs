@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use bollard::errors::Error as Bollard;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use seats::{ProviderError, ProviderKind, SeatRef, Stage, WorkshopId};
 
 use crate::DockerConfig;
@@ -41,14 +41,21 @@ impl Engine {
     }
 
     async fn connect(&self) -> Result<Docker, Bollard> {
-        Docker::connect_with_unix(&self.socket, self.timeout_secs, API_DEFAULT_VERSION)?
-            .negotiate_version()
-            .await
+        let docker = Docker::connect_with_unix(&self.socket, self.timeout_secs, API_DEFAULT_VERSION)?;
+        let docker = docker.negotiate_version().await?;
+        let version = docker.client_version();
+        let prefix = format!("/v{}.{}", version.major_version, version.minor_version);
+        Ok(docker.with_request_modifier(move |request| versioned(request, &prefix)))
+    }
+
+    /// Forgets the connection, so that the next call makes and negotiates a new one.
+    pub(crate) fn reset(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The engine is not there (any more): the next call connects anew.
-    fn unavailable(&self, error: &Bollard) -> ProviderError {
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(crate) fn unavailable(&self, error: &Bollard) -> ProviderError {
+        self.reset();
         let detail = format!("{}: {}", self.socket, describe(error));
         ProviderError::Unavailable { provider: ProviderKind::Docker, detail }
     }
@@ -83,6 +90,20 @@ impl Engine {
         }
         ProviderError::Failed { for_whom, stage, detail, source: Some(Box::new(error)) }
     }
+}
+
+/// Puts the negotiated version in front of a request's path, as the Engine API wants it: the client library (0.21.1)
+/// negotiates one and then leaves it out.
+fn versioned(mut request: BollardRequest, prefix: &str) -> BollardRequest {
+    let mut parts = request.uri().clone().into_parts();
+    let Some(path) = parts.path_and_query.take().filter(|path| !path.as_str().starts_with("/v1.")) else {
+        return request;
+    };
+    parts.path_and_query = format!("{prefix}{path}").parse().ok();
+    if let Ok(uri) = parts.try_into() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Whom a call is for.
@@ -126,7 +147,7 @@ pub(crate) fn is_status(error: &Bollard, wanted: u16) -> bool {
     status(error).is_some_and(|(code, _)| code == wanted)
 }
 
-fn is_connection(error: &Bollard) -> bool {
+pub(crate) fn is_connection(error: &Bollard) -> bool {
     matches!(
         error,
         Bollard::HyperLegacyError { .. }

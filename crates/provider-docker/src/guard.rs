@@ -24,6 +24,7 @@ use tokio::process::Command;
 
 use crate::GuardMode;
 use crate::engine::Whom;
+use crate::network::Network;
 
 /// Instance metadata (AWS, Azure, GCP, `OpenStack` and others), and the task credentials of AWS ECS.
 const METADATA: &str = "169.254.169.254, 169.254.170.2";
@@ -55,6 +56,21 @@ impl Guard {
             return Err(ProviderError::Refused { for_whom: Whom::Seat(seat).to_string(), detail });
         }
         Ok(())
+    }
+
+    /// Called with the network that a seat is to be on: refuses the seat where it must be guarded and is not.
+    pub(crate) fn demand_network(&self, seat: &SeatRef, network: &Network) -> Result<(), ProviderError> {
+        if self.mode != GuardMode::Required
+            || network.subnet.is_some_and(|subnet| self.pool.contains(&subnet))
+        {
+            return Ok(());
+        }
+        let detail = format!(
+            "docker.metadata_guard is \"required\" and does not cover the network of workshop {}, which is not from \
+             docker.pool; destroy the workshop (keep_data keeps its data) and make it again",
+            seat.workshop
+        );
+        Err(ProviderError::Refused { for_whom: Whom::Seat(seat).to_string(), detail })
     }
 
     /// Puts the guard in force, unless it was just now.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::CreateImageInfo;
+use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
-use seats::{ImageRef, ProviderError, SeatRef, Stage, Timeline};
+use seats::{ImageRef, ProviderError, ProviderKind, SeatRef, Stage, Timeline};
 use tokio::sync::watch;
 
-use crate::engine::{Engine, Whom, is_status, status};
+use crate::engine::{Engine, Whom, is_connection, is_status, status};
 use crate::payload;
 
 /// How long an image that was seen is believed to be there. A create that believed wrongly pulls it and tries
@@ -30,7 +30,16 @@ pub(crate) struct ImageFacts {
 #[derive(Clone, Debug)]
 enum Pull {
     Progress(String),
-    Done(Result<(), String>),
+    Done(Result<(), Failed>),
+}
+
+/// Why a pull ended without an image.
+#[derive(Clone, Debug)]
+enum Failed {
+    /// The engine or the registry says that there is none to be had.
+    Refused(String),
+    /// The engine went away.
+    Engine(String),
 }
 
 /// What this process knows of images.
@@ -54,7 +63,7 @@ impl Images {
         if let Some(facts) = self.present(engine, docker, image, seat).await? {
             return Ok(facts);
         }
-        self.pulled(docker, image, timeline).await?;
+        self.pulled(engine, docker, image, timeline).await?;
         let facts = self.inspect(engine, docker, image, &Whom::Seat(seat)).await?;
         let gone = || unavailable(image, "it was removed right after the pull");
         facts.ok_or_else(gone)
@@ -83,6 +92,12 @@ impl Images {
         whom: &Whom<'_>,
     ) -> Result<Option<ImageFacts>, ProviderError> {
         match docker.inspect_image(image.as_str()).await {
+            Ok(inspected) if !has_name(&inspected, image) => {
+                // The engine takes a name that it does not know for the beginning of an id; then any image on the
+                // host could be meant, and no list of allowed names would hold.
+                self.forget(image);
+                Ok(None)
+            }
             Ok(inspected) => {
                 let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
                 let facts = ImageFacts { ports: payload::workspace_ports(&exposed) };
@@ -112,6 +127,7 @@ impl Images {
 
     async fn pulled(
         &self,
+        engine: &Engine,
         docker: &Docker,
         image: &ImageRef,
         timeline: &Timeline,
@@ -120,7 +136,12 @@ impl Images {
         loop {
             match pull.borrow_and_update().clone() {
                 Pull::Progress(text) => timeline.note(text),
-                Pull::Done(outcome) => return outcome.map_err(|detail| unavailable(image, &detail)),
+                Pull::Done(Ok(())) => return Ok(()),
+                Pull::Done(Err(Failed::Refused(detail))) => return Err(unavailable(image, &detail)),
+                Pull::Done(Err(Failed::Engine(detail))) => {
+                    engine.reset();
+                    return Err(ProviderError::Unavailable { provider: ProviderKind::Docker, detail });
+                }
             }
             if pull.changed().await.is_err() {
                 return Err(unavailable(image, "the pull was given up"));
@@ -142,11 +163,11 @@ impl Images {
             tracing::info!(%image, "pulling");
             let outcome = tokio::select! {
                 outcome = run(&docker, &image, &tell) => outcome,
-                () = abandoned(&tell) => Err("everybody who waited for it has left".to_owned()),
+                () = abandoned(&tell) => Err(Failed::Refused("everybody who waited for it has left".to_owned())),
             };
             match &outcome {
                 Ok(()) => tracing::info!(%image, "pulled"),
-                Err(detail) => tracing::warn!(%image, detail, "pull failed"),
+                Err(why) => tracing::warn!(%image, ?why, "pull failed"),
             }
             // Off the map first: who comes now begins anew.
             pulls.lock().unwrap_or_else(PoisonError::into_inner).remove(image.canonical());
@@ -165,19 +186,32 @@ async fn abandoned(tell: &watch::Sender<Pull>) {
     }
 }
 
-async fn run(docker: &Docker, image: &ImageRef, tell: &watch::Sender<Pull>) -> Result<(), String> {
+async fn run(docker: &Docker, image: &ImageRef, tell: &watch::Sender<Pull>) -> Result<(), Failed> {
     // The canonical form always has a tag; without one the engine would pull every tag there is.
     let options = CreateImageOptionsBuilder::default().from_image(image.canonical()).build();
     let mut lines = docker.create_image(Some(options), None, None);
     let mut layers = HashMap::new();
     while let Some(line) = lines.next().await {
         let line = line.map_err(|error| match status(&error) {
-            Some((_, message)) => message.trim().to_owned(),
-            None => error.to_string(),
+            Some((_, message)) => Failed::Refused(message.trim().to_owned()),
+            None if is_connection(&error) => {
+                Failed::Engine(format!("it went away while pulling {image}: {error}"))
+            }
+            None => Failed::Refused(error.to_string()),
         })?;
         tell.send_replace(Pull::Progress(progress(image, &mut layers, line)));
     }
     Ok(())
+}
+
+/// Whether an image goes by a name, tag or digest, rather than by its id.
+fn has_name(inspected: &ImageInspect, image: &ImageRef) -> bool {
+    let digest = image.as_str().split_once('@').map(|(_, digest)| digest);
+    let names = inspected.repo_tags.iter().chain(&inspected.repo_digests).flatten();
+    names.into_iter().any(|name| {
+        name.parse::<ImageRef>().is_ok_and(|known| known == *image)
+            || digest.is_some_and(|digest| name.ends_with(digest))
+    })
 }
 
 /// Sums up the layers: the engine tells of each by itself.
@@ -198,4 +232,50 @@ fn progress(image: &ImageRef, layers: &mut HashMap<String, (i64, i64)>, line: Cr
 
 fn unavailable(image: &ImageRef, detail: &str) -> ProviderError {
     ProviderError::ImageUnavailable { image: image.clone(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("testbed", true)]
+    #[case("docker.io/library/testbed:latest", true)]
+    #[case("testbed:1", false)]
+    #[case("b9e054ce5007", false)]
+    #[case(
+        "registry:5000/testbed@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        true
+    )]
+    fn an_image_is_known_by_its_names_only(#[case] asked: &str, #[case] known: bool) {
+        let digest = format!("registry:5000/testbed@sha256:{}", "a".repeat(64));
+        let inspected = ImageInspect {
+            id: Some("sha256:b9e054ce5007".into()),
+            repo_tags: Some(vec!["testbed:latest".into()]),
+            repo_digests: Some(vec![digest]),
+            ..ImageInspect::default()
+        };
+        assert_eq!(has_name(&inspected, &asked.parse().unwrap()), known);
+    }
+
+    #[test]
+    fn progress_is_the_sum_of_the_layers() {
+        let image: ImageRef = "testbed".parse().unwrap();
+        let mut layers = HashMap::new();
+        let line = |id: &str, current, total| CreateImageInfo {
+            id: Some(id.into()),
+            status: Some("Downloading".into()),
+            progress_detail: Some(bollard::models::ProgressDetail {
+                current: Some(current),
+                total: Some(total),
+            }),
+            ..CreateImageInfo::default()
+        };
+        assert_eq!(progress(&image, &mut layers, CreateImageInfo::default()), "pulling testbed");
+        progress(&image, &mut layers, line("a", MIB, 10 * MIB));
+        let text = progress(&image, &mut layers, line("b", 2 * MIB, 20 * MIB));
+        assert_eq!(text, "pulling testbed: 3 of 30 MiB");
+    }
 }

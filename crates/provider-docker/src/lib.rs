@@ -13,6 +13,7 @@ mod engine;
 mod guard;
 mod image;
 mod last_words;
+mod late;
 mod names;
 mod network;
 mod payload;

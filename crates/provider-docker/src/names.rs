@@ -29,6 +29,9 @@ pub(crate) const PORTS: &str = "clarateach.ports";
 /// The names (never the values) of the variables that the caller added.
 pub(crate) const ENV: &str = "clarateach.env";
 
+/// The limits that it was asked for.
+pub(crate) const LIMITS: &str = "clarateach.limits";
+
 pub(crate) const TYPE_NETWORK: &str = "workshop-network";
 pub(crate) const TYPE_CONTAINER: &str = "learner-workspace";
 pub(crate) const TYPE_VOLUME: &str = "workspace-data";
@@ -66,6 +69,13 @@ pub(crate) fn workshop_labels(kind: &str, workshop: &WorkshopId) -> Labels {
 pub(crate) fn seat_labels(kind: &str, seat: &SeatRef) -> Labels {
     let mut labels = workshop_labels(kind, &seat.workshop);
     labels.insert(SEAT.to_owned(), seat.seat.to_string());
+    labels
+}
+
+/// Those of a seat's object that one attempt made.
+pub(crate) fn made_labels(kind: &str, seat: &SeatRef, create_id: &str) -> Labels {
+    let mut labels = seat_labels(kind, seat);
+    labels.insert(CREATE_ID.to_owned(), create_id.to_owned());
     labels
 }
 

@@ -1,9 +1,8 @@
 //! One network per workshop.
 //!
 //! A network is made with the first seat and goes with the last. Creates of one workshop run side by side, so the
-//! book keeps, per workshop and under one lock, who uses the network right now and whether it is `fresh`: made by
-//! a create of this process of which none has succeeded yet. A failed create takes a fresh network back when
-//! nobody else uses it, and leaves any other alone.
+//! book keeps, per workshop and under one lock, who uses the network right now and what becomes of it should all of
+//! them fail: a network that one of them made is taken back by the last; any other stays.
 
 mod subnets;
 
@@ -28,11 +27,31 @@ const SEEN_FOR: Duration = Duration::from_secs(2);
 /// How many subnets are tried when other processes take the same ones at the same time.
 const RACES: usize = 64;
 
+/// A workshop's network.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) id: String,
+    /// Its addresses; the engine chose them when the scripts made it.
+    pub(crate) subnet: Option<Ipv4Net>,
+}
+
+/// Whose network may go when no seat is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The one that an attempt made, by its create id.
+    Attempt(String),
+    /// Any that this service made. The scripts make theirs before the first seat.
+    Service,
+    /// Any with the workshop's labels.
+    Anyone,
+}
+
 #[derive(Debug, Default)]
 struct Page {
     users: usize,
-    fresh: bool,
-    seen: Option<(String, Instant)>,
+    /// What the last user takes back if no create succeeds.
+    taken_back: Option<Whose>,
+    seen: Option<(Network, Instant)>,
 }
 
 /// What this process knows of the workshops' networks.
@@ -48,7 +67,7 @@ pub(crate) struct Networks {
 /// Between two looks for a network that another process is making.
 const TWIN_PAUSE: Duration = Duration::from_millis(20);
 
-/// A place in the book; given back with [`Networks::release`].
+/// A place in the book; given back with [`Networks::keep`], [`Networks::take_back`] or [`Networks::abandon`].
 #[derive(Debug)]
 pub(crate) struct NetworkUse {
     workshop: WorkshopId,
@@ -67,82 +86,81 @@ impl Networks {
         NetworkUse { workshop: workshop.clone(), page }
     }
 
-    /// The id of the workshop's network; makes it when it is not there.
+    /// The workshop's network; makes it when it is not there.
     pub(crate) async fn ensure(
         &self,
         engine: &Engine,
         docker: &Docker,
         using: &NetworkUse,
         create_id: &str,
-    ) -> Result<String, ProviderError> {
+    ) -> Result<Network, ProviderError> {
         let mut page = using.page.lock().await;
-        if let Some((id, at)) = &page.seen
+        if let Some((network, at)) = &page.seen
             && at.elapsed() < SEEN_FOR
         {
-            return Ok(id.clone());
+            return Ok(network.clone());
         }
-        let id = match self.find(engine, docker, &using.workshop).await? {
-            Some(id) => id,
+        let network = match self.find(engine, docker, &using.workshop).await? {
+            Some(network) => network,
             None => {
                 // Before the call: should its answer be lost, the undo still looks.
-                page.fresh = true;
+                page.taken_back = Some(Whose::Attempt(create_id.to_owned()));
                 self.make(engine, docker, &using.workshop, create_id).await?
             }
         };
-        page.seen = Some((id.clone(), Instant::now()));
-        Ok(id)
+        page.seen = Some((network.clone(), Instant::now()));
+        Ok(network)
     }
 
-    /// A create is done with the network. After a failed one, a fresh network nobody uses is taken back.
-    pub(crate) async fn release(
+    /// A create succeeded: the network has a seat.
+    pub(crate) async fn keep(&self, using: &NetworkUse) {
+        let mut page = using.page.lock().await;
+        page.users = page.users.saturating_sub(1);
+        page.taken_back = None;
+    }
+
+    /// A create failed: the last user takes back what none of them needs. Can be repeated after an error.
+    pub(crate) async fn take_back(
         &self,
         engine: &Engine,
         docker: &Docker,
         using: &NetworkUse,
-        succeeded: bool,
     ) -> Result<(), ProviderError> {
         let mut page = using.page.lock().await;
-        if succeeded {
-            page.users = page.users.saturating_sub(1);
-            page.fresh = false;
-            return Ok(());
-        }
         page.seen = None;
-        if page.fresh && page.users <= 1 {
-            self.remove_empty(engine, docker, &using.workshop, true).await?;
-            page.fresh = false;
+        if page.users <= 1
+            && let Some(whose) = page.taken_back.clone()
+        {
+            self.remove_empty(engine, docker, &using.workshop, &whose).await?;
+            page.taken_back = None;
         }
-        // Last, so that a release that failed can be tried again.
         page.users = page.users.saturating_sub(1);
         Ok(())
     }
 
-    /// A create is done with the network, and what it left could not be taken back.
+    /// A create failed, and what it made could not be taken back.
     pub(crate) async fn abandon(&self, using: &NetworkUse) {
         let mut page = using.page.lock().await;
         page.users = page.users.saturating_sub(1);
         page.seen = None;
     }
 
-    /// Removes the network of a workshop that has no seat any more; leaves it to those who use it otherwise. Unless
-    /// it had a seat until just now, only a network of this service goes: the scripts make theirs before the first
-    /// seat.
+    /// Removes the network of a workshop that has no seat any more; leaves it to those who use it otherwise.
     pub(crate) async fn remove_if_empty(
         &self,
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
-        had_seats: bool,
+        whose: Whose,
     ) -> Result<(), ProviderError> {
         let page = self.page(workshop);
         let mut page = page.lock().await;
+        page.seen = None;
         if page.users > 0 {
-            // Should all of them fail, the last one takes it back.
-            page.fresh = true;
+            page.taken_back.get_or_insert(whose);
             return Ok(());
         }
-        page.seen = None;
-        self.remove_empty(engine, docker, workshop, had_seats).await
+        self.remove_empty(engine, docker, workshop, &whose).await
     }
 
     async fn remove_empty(
@@ -150,14 +168,14 @@ impl Networks {
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
-        any_maker: bool,
+        whose: &Whose,
     ) -> Result<(), ProviderError> {
         let wanted = names::workshop_labels(names::TYPE_CONTAINER, workshop);
         let seats = engine.containers(docker, &wanted, Stage::Network, &Whom::Workshop(workshop)).await?;
         if !seats.is_empty() {
             return Ok(());
         }
-        match self.remove(engine, docker, workshop, any_maker).await {
+        match self.remove(engine, docker, workshop, whose).await {
             // Somebody attached a container of their own: the network is theirs until they leave.
             Err(ProviderError::InUse { detail, .. }) => {
                 tracing::info!(%workshop, detail, "the network of the empty workshop stays: it is in use");
@@ -167,24 +185,26 @@ impl Networks {
         }
     }
 
-    /// Removes the networks that carry the workshop's labels, whoever made them or this service alone.
+    /// Removes the networks that carry the workshop's labels, as far as they may go.
     pub(crate) async fn remove(
         &self,
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
-        any_maker: bool,
+        whose: &Whose,
     ) -> Result<(), ProviderError> {
         let whom = Whom::Workshop(workshop);
         let wanted = names::workshop_labels(names::TYPE_NETWORK, workshop);
         let options = ListNetworksOptionsBuilder::default().filters(&names::filter(&wanted)).build();
         let listed = docker.list_networks(Some(options)).await;
         for network in listed.map_err(|error| engine.explain(error, Stage::Network, &whom))? {
-            let is_ours = network.labels.is_some_and(|labels| labels.contains_key(names::CREATE_ID));
-            let (Some(id), Some(name)) = (network.id, network.name) else { continue };
-            if !any_maker && !is_ours {
-                continue;
-            }
+            let maker = network.labels.and_then(|mut labels| labels.remove(names::CREATE_ID));
+            let may_go = match whose {
+                Whose::Attempt(id) => maker.as_ref() == Some(id),
+                Whose::Service => maker.is_some(),
+                Whose::Anyone => true,
+            };
+            let (Some(id), Some(name), true) = (network.id, network.name, may_go) else { continue };
             match docker.remove_network(&id).await {
                 Ok(()) => tracing::info!(%workshop, network = name, "network removed"),
                 Err(error) if is_status(&error, 404) => {}
@@ -221,14 +241,16 @@ impl Networks {
         engine: &Engine,
         docker: &Docker,
         workshop: &WorkshopId,
-    ) -> Result<Option<String>, ProviderError> {
+    ) -> Result<Option<Network>, ProviderError> {
         let whom = Whom::Workshop(workshop);
         let name = names::network(workshop);
         match docker.inspect_network(&name, None::<InspectNetworkOptions>).await {
             Ok(network) => {
                 let wanted = names::workshop_labels(names::TYPE_NETWORK, workshop);
                 if names::carries(&network.labels.unwrap_or_default(), &wanted) {
-                    return Ok(network.id);
+                    let configs = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+                    let subnet = configs.into_iter().find_map(|config| config.subnet?.parse().ok());
+                    return Ok(network.id.map(|id| Network { id, subnet }));
                 }
                 Err(ProviderError::Foreign { kind: ObjectKind::Network, name, for_whom: whom.to_string() })
             }
@@ -243,7 +265,7 @@ impl Networks {
         docker: &Docker,
         workshop: &WorkshopId,
         create_id: &str,
-    ) -> Result<String, ProviderError> {
+    ) -> Result<Network, ProviderError> {
         let whom = Whom::Workshop(workshop);
         let _one_at_a_time = self.allocation.lock().await;
         let mut taken = self.taken(engine, docker, &whom).await?;
@@ -258,7 +280,7 @@ impl Networks {
             match docker.create_network(self.request(workshop, create_id, subnet)).await {
                 Ok(made) => {
                     tracing::info!(%workshop, %subnet, "network made");
-                    return Ok(made.id);
+                    return Ok(Network { id: made.id, subnet: Some(subnet) });
                 }
                 // Another process was faster: with this subnet, or with the very network. That one may take a
                 // moment until it can be found.
@@ -267,7 +289,7 @@ impl Networks {
                     taken.push(subnet);
                 }
                 Err(error) if is_twin(&error) => match self.find(engine, docker, workshop).await? {
-                    Some(id) => return Ok(id),
+                    Some(network) => return Ok(network),
                     None => tokio::time::sleep(TWIN_PAUSE).await,
                 },
                 Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
@@ -325,7 +347,8 @@ impl Networks {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         // Pages that nobody holds and that say nothing are torn out, or the book would grow with every name.
         book.retain(|_, page| {
-            Arc::strong_count(page) > 1 || page.try_lock().is_ok_and(|page| page.users > 0 || page.fresh)
+            Arc::strong_count(page) > 1
+                || page.try_lock().is_ok_and(|page| page.users > 0 || page.taken_back.is_some())
         });
         book.entry(workshop.clone()).or_default().clone()
     }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, PortMap,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, PortBinding,
+    PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 use seats::{Limits, SeatSpec};
 
@@ -57,14 +57,20 @@ fn own_labels(spec: &SeatSpec, attempt: &Attempt<'_>) -> Labels {
         (names::IMAGE.to_owned(), spec.image.to_string()),
         (names::PORTS.to_owned(), join(attempt.ports)),
         (names::ENV.to_owned(), env_names(spec)),
+        (names::LIMITS.to_owned(), limits_text(spec.limits)),
     ])
 }
 
 fn host_config(config: &DockerConfig, spec: &SeatSpec, attempt: &Attempt<'_>) -> HostConfig {
+    // The engine makes a volume that is not there (any more) by itself: then it shall be ours as well.
     let data = Mount {
         typ: Some(MountType::VOLUME),
         source: Some(names::volume(&spec.seat)),
         target: Some(WORKSPACE.to_owned()),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(names::made_labels(names::TYPE_VOLUME, &spec.seat, attempt.create_id)),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     };
     let restart =
@@ -113,14 +119,11 @@ fn environment(config: &DockerConfig, spec: &SeatSpec) -> Vec<String> {
     env
 }
 
-/// The limits that a container was made with, as far as it has all three.
-pub(crate) fn limits(host: &HostConfig) -> Option<Limits> {
-    let whole = |value: Option<i64>, unit: i64| u32::try_from(value? / unit).ok();
-    Some(Limits {
-        cpu_millis: whole(host.nano_cpus, NANOS_PER_MILLI)?,
-        memory_mib: whole(host.memory, MIB)?,
-        pids: whole(host.pids_limit, 1)?,
-    })
+/// The limits as their label has them. What the engine shows of a container is no record of what was asked for: an
+/// engine without a cgroup controller discards the limit.
+pub(crate) fn limits_text(limits: Limits) -> String {
+    let Limits { cpu_millis, memory_mib, pids } = limits;
+    format!("cpu_millis={cpu_millis},memory_mib={memory_mib},pids={pids}")
 }
 
 fn bindings(address: IpAddr, ports: &[u16]) -> PortMap {
@@ -217,8 +220,8 @@ mod tests {
     #[test]
     fn limits_and_hardening_are_on() {
         let host = container(&DockerConfig::default(), &spec(), &ATTEMPT).host_config.unwrap();
-        assert_eq!(limits(&host), Some(spec().limits));
-        assert_eq!(host.memory_swap, host.memory);
+        assert_eq!((host.nano_cpus, host.memory), (Some(1_500_000_000), Some(512 * MIB)));
+        assert_eq!((host.memory_swap, host.pids_limit), (host.memory, Some(99)));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.port_bindings, None);

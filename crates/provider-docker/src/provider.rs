@@ -42,6 +42,9 @@ impl DockerProvider {
     /// When the configuration cannot be.
     pub fn new(config: DockerConfig) -> Result<Arc<Self>, ConfigError> {
         let pool = Pool::new(config.pool, config.subnet_prefix()?);
+        if config.stop_grace >= config.call_timeout {
+            return Err(ConfigError::StopGrace);
+        }
         Ok(Arc::new(Self {
             engine: Arc::new(Engine::new(&config)),
             networks: Networks::new(pool, config.isolate_seats),
@@ -119,7 +122,8 @@ impl DockerProvider {
         })
     }
 
-    async fn client(&self) -> Result<Docker, ProviderError> {
+    /// A client, with the events followed from now on.
+    pub(crate) async fn client(&self) -> Result<Docker, ProviderError> {
         let docker = self.engine.client().await?;
         self.watch.start(&self.engine);
         Ok(docker)

@@ -26,7 +26,7 @@ impl DockerProvider {
         within: Duration,
     ) -> Result<Instance, ProviderError> {
         let began = Instant::now();
-        let docker = self.engine.client().await?;
+        let docker = self.client().await?;
         let Some(id) = instance.id.as_deref() else { return Ok(instance.clone()) };
         let mut pause = FIRST_PAUSE;
         let mut changes = self.watch.changes(id);
@@ -42,7 +42,12 @@ impl DockerProvider {
             bell.as_mut().enable();
             let known = self.watch.changes(id);
             if known != changes || asked.elapsed() > ASK_ANYWAY {
-                view = self.inspect(&docker, &instance.seat, id).await?;
+                match self.inspect(&docker, &instance.seat, id).await {
+                    Ok(seen) => view = seen,
+                    Err(gone @ ProviderError::Gone { .. }) => return Err(gone),
+                    // The seat is started. An engine that is away for a moment does not make it less so.
+                    Err(error) => tracing::debug!(seat = %instance.seat, %error, "asking again"),
+                }
                 (changes, asked) = (known, Instant::now());
             }
             let now = self.judge(&docker, &view).await;

@@ -70,11 +70,14 @@ impl View {
         let mut listed = summary.ports.unwrap_or_default();
         listed.retain(|port| port.typ.is_none_or(|kind| kind == PortSummaryTypeEnum::TCP));
         let published = listed.iter().filter_map(|port| {
-            // Docker lists a wildcard binding twice, as 0.0.0.0 and as ::.
-            let ip: IpAddr = port.ip.as_deref()?.parse().ok().filter(IpAddr::is_ipv4)?;
+            let ip: IpAddr = port.ip.as_deref()?.parse().ok()?;
             Some((port.private_port, SocketAddr::new(ip, port.public_port?)))
         });
         let exposed: Vec<u16> = listed.iter().map(|port| port.private_port).collect();
+        // Docker lists a wildcard binding twice, as 0.0.0.0 and as ::; of two, the first one stands.
+        let mut published: Vec<(u16, SocketAddr)> = published.collect();
+        published.sort_by_key(|(port, host)| (*port, host.is_ipv6()));
+        published.dedup_by_key(|(port, _)| *port);
         let name = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
         Some(Self {
             id: summary.id?,
@@ -84,7 +87,7 @@ impl View {
             exit_code: exit_code_in_text(&status),
             ip: address.and_then(|ip| ip.parse().ok()),
             ports: ports(&labels, exposed),
-            published: published.collect(),
+            published: published.into_iter().collect(),
             image: labels.get(names::IMAGE).cloned().or(summary.image).unwrap_or_default(),
             created_at: summary.created.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             seat,
@@ -150,10 +153,10 @@ impl View {
         let looping = |code: &str| (Status::Error, Some(dying(code, seen.last_words.as_deref())));
         match (self.state, self.health) {
             (State::Created, _) => self.never_started(start_timeout),
+            // The engine restarts what ends by itself; what stays ended was stopped, however it took that.
             (State::Exited, _) => match self.exit_code {
-                // What `docker stop` leaves behind: an orderly end, or one by SIGTERM or SIGKILL.
-                None | Some(0 | 137 | 143) => (Status::Stopped, None),
-                Some(code) => looping(&code.to_string()),
+                None | Some(0 | 130 | 137 | 143) => (Status::Stopped, None),
+                Some(code) => (Status::Stopped, Some(dying(&code.to_string(), seen.last_words.as_deref()))),
             },
             (State::Restarting, _) => {
                 let known = seen.looping().map(str::to_owned);
@@ -254,7 +257,7 @@ fn reached(config: &DockerConfig, published: SocketAddr) -> String {
 
 /// Why a workspace that ends is no workspace.
 fn dying(code: &str, last_words: Option<&str>) -> String {
-    let said = last_words.map(|line| format!(": {line}")).unwrap_or_default();
+    let said = last_words.filter(|line| !line.is_empty()).map(|line| format!(": {line}")).unwrap_or_default();
     format!("the workspace exits with code {code}{said}")
 }
 
@@ -347,7 +350,7 @@ mod tests {
     #[case(State::Running, Some(Health::Unhealthy), None, None, Status::Error)]
     #[case(State::Exited, None, Some(0), None, Status::Stopped)]
     #[case(State::Exited, None, Some(143), None, Status::Stopped)]
-    #[case(State::Exited, None, Some(3), None, Status::Error)]
+    #[case(State::Exited, None, Some(1), None, Status::Stopped)]
     #[case(State::Restarting, None, Some(3), None, Status::Error)]
     #[case(State::Created, None, None, None, Status::Error)]
     #[case(State::Dead, None, None, None, Status::Error)]
@@ -362,10 +365,8 @@ mod tests {
         let (status, reason) =
             view(state, health, exit_code).status(&Seen::default(), silent, Duration::from_secs(60));
         assert_eq!(status, expected);
-        assert_eq!(
-            reason.is_some(),
-            status != Status::Running && !(status == Status::Stopped && state == State::Exited)
-        );
+        let is_plain_stop = status == Status::Stopped && matches!(exit_code, Some(0 | 143));
+        assert_eq!(reason.is_some(), status != Status::Running && !is_plain_stop);
     }
 
     #[test]

@@ -22,8 +22,7 @@ pub(crate) async fn ensure(
 ) -> Result<(), ProviderError> {
     let name = names::volume(seat);
     let wanted = names::seat_labels(names::TYPE_VOLUME, seat);
-    let mut labels = wanted.clone();
-    labels.insert(names::CREATE_ID.to_owned(), create_id.to_owned());
+    let labels = names::made_labels(names::TYPE_VOLUME, seat, create_id);
     let request = VolumeCreateRequest {
         name: Some(name.clone()),
         labels: Some(labels),

@@ -162,6 +162,12 @@ impl Watch {
                 seen.ready = None;
                 seen.last_words = None;
             }
+            // Somebody stopped it; the death just before was no crash.
+            "stop" => {
+                let seen = all.entry(id.clone()).or_default();
+                seen.deaths = 0;
+                seen.last_death = None;
+            }
             "destroy" => {
                 all.remove(id);
             }
@@ -188,7 +194,7 @@ async fn follow(watch: Weak<Watch>, engine: Arc<Engine>) {
     let filters = HashMap::from([
         ("type", vec!["container".to_owned()]),
         ("label", vec![format!("{}={}", names::TYPE, names::TYPE_CONTAINER)]),
-        ("event", ["start", "die", "destroy", "health_status"].map(str::to_owned).to_vec()),
+        ("event", ["start", "die", "stop", "destroy", "health_status"].map(str::to_owned).to_vec()),
     ]);
     while watch.strong_count() > 0 {
         if let Ok(docker) = engine.client().await {
@@ -204,6 +210,8 @@ async fn follow(watch: Weak<Watch>, engine: Arc<Engine>) {
         if let Some(watch) = watch.upgrade() {
             watch.doubt();
         }
+        // The engine may come back as another version.
+        engine.reset();
         tokio::time::sleep(RECONNECT).await;
     }
 }
@@ -239,7 +247,7 @@ mod tests {
         assert_eq!(watch.of("c1").looping(), None);
         watch.event(&event("die", "3"));
         assert_eq!(watch.of("c1").looping(), Some("3"));
-        watch.event(&event("destroy", ""));
+        watch.event(&event("stop", ""));
         assert_eq!(watch.of("c1").looping(), None);
     }
 

@@ -109,6 +109,7 @@ async fn a_volume_in_use_by_a_stranger_is_named_and_kept() {
     let error = provider.destroy(&seat, DataPolicy::Remove).await.unwrap_err();
     assert!(matches!(&error, ProviderError::InUse { kind: ObjectKind::Volume, .. }), "{error:?}");
     assert!(error.to_string().contains(&thief), "{error}");
+    assert_eq!(host.remains(&workshop).await.unwrap().volumes.len(), 1);
     remove(&host, &thief).await;
     provider.destroy(&seat, DataPolicy::Remove).await.unwrap();
     clean(&host, &workshop).await;
@@ -291,4 +292,80 @@ async fn a_destroy_after_somebody_removed_the_container_takes_the_rest() {
     provider.destroy(&seat, DataPolicy::Remove).await.unwrap();
     assert_eq!(host.remains(&workshop).await.unwrap().networks.len(), 1);
     clean(&host, &workshop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn two_services_that_make_one_seat_find_each_others() {
+    let host = Host::of_this_machine().await.unwrap();
+    let (one, two) = (common::provider(common::config(&host)), common::provider(common::config(&host)));
+    let workshop = common::workshop();
+    let spec = common::spec(common::seat(&workshop, 1));
+    for _ in 0..5 {
+        let timeline = Timeline::default();
+        let (first, second) = tokio::join!(one.create(&spec, &timeline), two.create(&spec, &timeline));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!(first.instance.id, second.instance.id);
+        assert_ne!(first.disposition, second.disposition);
+        one.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
+    }
+    clean(&host, &workshop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_dying_workspace_that_prints_its_key_does_not_tell_it() {
+    let host = Host::of_this_machine().await.unwrap();
+    let command = Some(
+        ["sh", "-c", "echo invalid key $ANTHROPIC_API_KEY for $LESSON; exit 3"].map(str::to_owned).to_vec(),
+    );
+    let provider = common::provider(DockerConfig { command, ..common::config(&host) });
+    let workshop = common::workshop();
+    let mut spec = common::spec(common::seat(&workshop, 1));
+    spec.api_key = Some(seats::ApiKey::new("sk-canary-dying".into()).unwrap());
+    spec.env.insert("LESSON", "secret-lesson".into()).unwrap();
+    let made = provider.create(&spec, &Timeline::default()).await.unwrap();
+    let settled = provider.settle(&made.instance, common::START_TIMEOUT).await.unwrap();
+    let reason = settled.reason.unwrap();
+    assert_eq!(reason, "the workspace exits with code 3: invalid key [redacted] for [redacted]");
+    clean(&host, &workshop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_seat_that_an_operator_restarts_twice_is_not_broken() {
+    let host = Host::of_this_machine().await.unwrap();
+    let provider = common::provider(common::config(&host));
+    let workshop = common::workshop();
+    let mut spec = common::spec(common::seat(&workshop, 1));
+    spec.image = format!("{IMAGE}:slow").parse().unwrap();
+    let made = provider.create(&spec, &Timeline::default()).await.unwrap();
+    provider.settle(&made.instance, common::START_TIMEOUT).await.unwrap();
+    let name = format!("clarateach-{workshop}-1");
+    for _ in 0..2 {
+        let restart = None::<bollard::query_parameters::RestartContainerOptions>;
+        host.docker.restart_container(&name, restart).await.unwrap();
+    }
+    let shown = provider.get(&spec.seat).await.unwrap().unwrap();
+    assert_ne!(shown.status, Status::Error, "{shown:?}");
+    host.docker.pause_container(&name).await.unwrap();
+    let paused = provider.get(&spec.seat).await.unwrap().unwrap();
+    assert_eq!(paused.status, Status::Stopped);
+    let again = provider.create(&spec, &Timeline::default()).await.unwrap();
+    let settled = provider.settle(&again.instance, common::START_TIMEOUT).await.unwrap();
+    assert_eq!(settled.status, Status::Running, "{settled:?}");
+    clean(&host, &workshop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn what_the_engine_refuses_for_its_value_is_not_called_safe_to_try_again() {
+    let host = Host::of_this_machine().await.unwrap();
+    let provider = common::provider(common::config(&host));
+    let workshop = common::workshop();
+    let mut spec = common::spec(common::seat(&workshop, 1));
+    spec.limits.cpu_millis = 256_000;
+    let error = provider.create(&spec, &Timeline::default()).await.unwrap_err();
+    assert_eq!(error.code(), "refused", "{error:?}");
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
 }

@@ -136,15 +136,12 @@ impl Provider for SimProvider {
         tokio::pin!(deadline);
         loop {
             changes.mark_unchanged();
-            // Read like any other state; a switched-off engine fails this.
+            // The seat is started. An engine that is away for a moment does not make it less so.
             if self.world.state().down {
-                return Err(explain(
-                    &seat.to_string(),
-                    &seat.workshop,
-                    None,
-                    Step::Inspect,
-                    EngineError::Down,
-                ));
+                tokio::select! {
+                    _ = changes.changed() => continue,
+                    () = &mut deadline => return Ok(instance.clone()),
+                }
             }
             let now =
                 self.world.state().instances.get(seat).map(|found| describe(found, self.world.options()));

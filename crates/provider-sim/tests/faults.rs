@@ -174,7 +174,6 @@ async fn an_engine_that_is_down_is_named_and_found_again() {
     let errors = [
         create(&provider, &spec(1)).await.unwrap_err(),
         provider.create(&spec(2), &Timeline::default()).await.unwrap_err(),
-        provider.settle(&made, Duration::from_secs(60)).await.unwrap_err(),
         provider.destroy(&made.seat, DataPolicy::Remove).await.unwrap_err(),
         provider.destroy_workshop(workshop, DataPolicy::Remove).await.unwrap_err(),
         provider.list(&Scope::All).await.unwrap_err(),
@@ -184,7 +183,10 @@ async fn an_engine_that_is_down_is_named_and_found_again() {
     for error in errors {
         assert_eq!(error.code(), "engine_unavailable", "{error}");
     }
-    world.set_down(false);
+    // Waiting for a seat that is started outlasts an engine that is away.
+    let settling = provider.settle(&made, Duration::from_secs(600));
+    let (settled, ()) = tokio::join!(settling, async { world.set_down(false) });
+    assert_eq!(settled.unwrap().status, Status::Running);
     assert!(provider.check().await.is_ok());
     assert_eq!(provider.list(&Scope::All).await.unwrap(), [made]);
 }

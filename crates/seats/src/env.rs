@@ -44,8 +44,12 @@ impl EnvVars {
     /// The most bytes of one value; half of what Linux takes for one string (`MAX_ARG_STRLEN`, execve(2)).
     pub const MAX_VALUE_BYTES: usize = 65_536;
 
+    /// The most bytes of all names and values together. Linux gives a program a quarter of its stack for these, two
+    /// megabytes as a rule, and a workspace's shells add their own.
+    pub const MAX_TOTAL_BYTES: usize = 131_072;
+
     /// Names that the service sets itself: a caller who could set them could contradict the seat's identity.
-    pub const RESERVED: [&'static str; 9] = [
+    pub const RESERVED: [&'static str; 10] = [
         "ANTHROPIC_API_KEY",
         "AUTH_DISABLED",
         "CONTAINER_ID",
@@ -53,6 +57,7 @@ impl EnvVars {
         "JWKS_URL",
         "MICROVM_MODE",
         "SEAT",
+        "TERM",
         "TERMINAL_PORT",
         "WORKSPACE_DIR",
     ];
@@ -74,6 +79,11 @@ impl EnvVars {
         }
         if self.0.len() >= Self::MAX_VARS && !self.0.contains_key(&name) {
             return Err(InvalidEnv::TooMany);
+        }
+        let others = self.iter().filter(|(known, _)| *known != name.as_str());
+        let total: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+        if total + name.as_str().len() + value.len() > Self::MAX_TOTAL_BYTES {
+            return Err(InvalidEnv::TooMuch);
         }
         self.0.insert(name, value);
         Ok(())
@@ -120,6 +130,9 @@ pub enum InvalidEnv {
     /// Over [`EnvVars::MAX_VALUE_BYTES`].
     #[error("a variable's value has at most {max} bytes", max = EnvVars::MAX_VALUE_BYTES)]
     TooLong,
+    /// Over [`EnvVars::MAX_TOTAL_BYTES`].
+    #[error("a seat's variables have at most {max} bytes together", max = EnvVars::MAX_TOTAL_BYTES)]
+    TooMuch,
     /// Over [`EnvVars::MAX_VARS`].
     #[error("a seat takes at most {max} variables", max = EnvVars::MAX_VARS)]
     TooMany,
@@ -151,6 +164,11 @@ mod tests {
         }
         assert_eq!(env.insert("A", "\0".into()), Err(InvalidEnv::Nul));
         assert_eq!(env.insert("A", "x".repeat(EnvVars::MAX_VALUE_BYTES + 1)), Err(InvalidEnv::TooLong));
+        let half = "x".repeat(EnvVars::MAX_VALUE_BYTES);
+        env.insert("A", half.clone()).unwrap();
+        env.insert("A", half.clone()).unwrap();
+        assert_eq!(env.insert("B", half), Err(InvalidEnv::TooMuch));
+        let mut env = EnvVars::default();
         for number in 0..EnvVars::MAX_VARS {
             env.insert(&format!("V{number}"), "x".into()).unwrap();
         }
