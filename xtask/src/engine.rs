@@ -29,7 +29,7 @@ impl Object {
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:9} {}  ({})", self.kind, self.name, self.labels)
+        write!(f, "{:9}  {}", self.kind, self.name)
     }
 }
 

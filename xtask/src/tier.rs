@@ -147,7 +147,10 @@ async fn leaks(bench: &Bench<'_>) -> Result<Report> {
     }
     let after = engine::objects(None).await?;
     let new: Vec<_> = after.difference(&bench.before).map(ToString::to_string).collect();
-    Ok(Report::one((!new.is_empty()).then(|| format!("left on the engine:\n{}", new.join("\n")))))
+    Ok(Report::one(
+        (!new.is_empty())
+            .then(|| format!("{} objects were left on the engine\n    {}", new.len(), new.join("\n    "))),
+    ))
 }
 
 fn tell(report: &Report) {
@@ -171,7 +174,9 @@ fn summary(reports: &[Report]) -> bool {
     }
     for report in reports.iter().filter(|report| !report.failures.is_empty()) {
         for failure in &report.failures {
-            console::line(&format!("{} {}: {failure}", console::styled("31", "failed"), report.name));
+            // The whole of it stands with its tier.
+            let first = failure.lines().next().unwrap_or_default();
+            console::line(&format!("{} {}: {first}", console::styled("31", "failed"), report.name));
         }
     }
     console::line("");

@@ -43,7 +43,9 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
 
     let junit = folder.join("junit.xml");
     let mut fuzz = bench.repo.command(program);
-    fuzz.args(["run", DOCUMENT, "--no-color", "--generation-deterministic", "--request-timeout", "30"]);
+    // It keeps notes in the folder that it runs in.
+    fuzz.current_dir(&folder).arg("run").arg(bench.repo.root().join(DOCUMENT));
+    fuzz.args(["--no-color", "--generation-deterministic", "--request-timeout", "30"]);
     fuzz.args(["--max-time", FUZZ_SECONDS, "--url", &service.url()]);
     // It also leaves the token out, and sends a wrong one.
     fuzz.args(["--header", &format!("Authorization: Bearer {token}")]);
