@@ -76,6 +76,9 @@ pub(crate) struct Options {
     /// The class of the stubborn image; the scripts take 10 s per seat to destroy it. 0 leaves it out.
     #[arg(long, default_value_t = 10)]
     stubborn_seats: u16,
+    /// A further flag of the service, to try a setting out: --service-flag=--creates-parallel=8.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    service_flag: Vec<String>,
     /// The service's binary; without it, a release build is made.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -83,6 +86,10 @@ pub(crate) struct Options {
 
 /// Measures, prints the result and writes it to `target/bench/`.
 pub(crate) async fn run(repo: &Repo, stop: &Stop, bench: &Bench) -> Result<bool> {
+    // The floor and the bare calls would carry the weight of a debug build.
+    if cfg!(debug_assertions) {
+        return build::again_in_release(repo, stop).await;
+    }
     match bench {
         Bench::Class(options) => class::run(repo, stop, options).await.map(|()| true),
     }

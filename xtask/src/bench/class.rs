@@ -8,7 +8,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::machine::Machine;
 use super::report::{ClassOf, Report};
-use super::start::{self, Running};
+use super::start::Setup;
 use super::ways::Ground;
 use super::{Options, budget, build, print, process, resident, rounds, same, stubborn, sweep};
 use crate::console;
@@ -39,9 +39,10 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<(
         })?;
     }
     let binary = build::release(repo, stop, options, &work).await?;
+    let setup = Setup { binary: &binary, folder: &work, flags: &options.service_flag };
     // What a run that was killed has left.
     sweep::sweep(&docker).await?;
-    let measured = stop.or(measure(repo, &docker, &engine, &binary, &work, options)).await;
+    let measured = stop.or(measure(repo, &docker, &engine, setup, options)).await;
     // The service was stopped, or killed with the measurement that held it.
     let swept = sweep::sweep(&docker).await;
     if let Ok(stuck) = &swept {
@@ -61,14 +62,13 @@ async fn measure(
     repo: &Repo,
     docker: &Docker,
     engine: &[i32],
-    binary: &Path,
-    folder: &Path,
+    setup: Setup<'_>,
     options: &Options,
 ) -> Result<Report> {
     let taken_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut machine = Machine::look(docker, repo).await?;
 
-    let service = Running::start(binary, folder).await?;
+    let service = setup.start().await?;
     same::prove(docker, &service.client, &options.image).await?;
     let ground = Ground { docker, service: &service.client, engine };
     let turns = rounds::run(&ground, options).await?;
@@ -76,8 +76,8 @@ async fn measure(
     service.stop().await?;
 
     console::title("the service with many seats, and its start");
-    let resident = resident::measure(docker, binary, folder, options).await?;
-    let start_ms = start::times(binary, folder, STARTS).await?;
+    let resident = resident::measure(docker, setup, options).await?;
+    let start_ms = setup.times(STARTS).await?;
     machine.look_again();
 
     let classes = ClassOf::all(&turns);
@@ -88,6 +88,7 @@ async fn measure(
         taken_at,
         machine,
         image,
+        service_flags: options.service_flag.clone(),
         verdicts,
         classes,
         stubborn,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Ipam, IpamConfig, Mount, MountType,
-    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+    MountVolumeOptions, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 
 /// Small, so that a hundred seats fit; the same for every way.
@@ -92,22 +92,25 @@ pub(super) fn container(workshop: &str, seat: u16, image: &str, network_id: &str
     labels.insert("clarateach.image".to_owned(), image.to_owned());
     labels.insert("clarateach.ports".to_owned(), "3001,3002".to_owned());
     labels.insert("clarateach.env".to_owned(), String::new());
+    let limits = format!("cpu_millis={},memory_mib={MEMORY_MIB},pids={PIDS}", CPUS * 1000);
+    labels.insert("clarateach.limits".to_owned(), limits);
     ContainerCreateBody {
         hostname: Some(format!("seat-{seat}")),
         image: Some(image.to_owned()),
         env: Some(environment(seat)),
         labels: Some(labels),
         exposed_ports: Some(PORTS.iter().map(|port| format!("{port}/tcp")).collect()),
-        host_config: Some(host_config(volume_name(workshop, seat), network_id)),
+        host_config: Some(host_config(volume(workshop, seat), network_id)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(volume: String, network_id: &str) -> HostConfig {
+fn host_config(volume: VolumeCreateRequest, network_id: &str) -> HostConfig {
     let data = Mount {
         typ: Some(MountType::VOLUME),
-        source: Some(volume),
+        source: volume.name,
         target: Some("/workspace".to_owned()),
+        volume_options: Some(MountVolumeOptions { labels: volume.labels, ..MountVolumeOptions::default() }),
         ..Mount::default()
     };
     let restart =

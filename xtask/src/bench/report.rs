@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) taken_at: String,
     pub(super) machine: Machine,
     pub(super) image: String,
+    /// Settings that were tried out.
+    pub(super) service_flags: Vec<String>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) classes: Vec<ClassOf>,
     /// The class whose image ignores SIGTERM.

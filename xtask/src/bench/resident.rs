@@ -1,7 +1,6 @@
 //! The service with many seats: memory, listing, and a restart that disturbs nobody.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,7 +10,7 @@ use serde::Serialize;
 
 use super::list::{self, Listing};
 use super::objects::container_name;
-use super::start::Running;
+use super::start::{Running, Setup};
 use super::ways::{answers, millis};
 use super::{Options, process, sweep};
 use crate::console;
@@ -42,8 +41,7 @@ pub(super) struct Resident {
 /// Measures with a fresh service. `None` when nothing is wanted.
 pub(super) async fn measure(
     docker: &Docker,
-    binary: &Path,
-    folder: &Path,
+    setup: Setup<'_>,
     options: &Options,
 ) -> Result<Option<Resident>> {
     let room = (process::memory_mib()?.0 - SPARE_MIB) / SEAT_MIB;
@@ -55,7 +53,7 @@ pub(super) async fn measure(
         console::line(&format!("free memory has room for {seats} of {} seats", options.resident_seats));
     }
     let workshop = sweep::workshop();
-    let service = Running::start(binary, folder).await?;
+    let service = setup.start().await?;
     let id = service.client.id;
     let (rss_started, _) = process::resident_mib(id)?;
 
@@ -76,7 +74,7 @@ pub(super) async fn measure(
     let before = births(docker, &workshop, seats).await?;
     service.stop().await?;
     let began = Instant::now();
-    let service = Running::start(binary, folder).await?;
+    let service = setup.start().await?;
     all_run(&service, &workshop, seats).await?;
     let restart_ms = millis(began.elapsed());
     ensure!(births(docker, &workshop, seats).await? == before, "the restart of the service disturbed a seat");

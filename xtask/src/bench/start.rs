@@ -28,17 +28,31 @@ pub(super) struct Running {
     pub(super) took: Duration,
 }
 
-impl Running {
+/// What is started, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup<'a> {
+    pub(super) binary: &'a Path,
+    /// Where its files go.
+    pub(super) folder: &'a Path,
+    /// Flags beyond those that every measured service has.
+    pub(super) flags: &'a [String],
+}
+
+impl Setup<'_> {
     /// Starts the service with a pool of addresses of its own, and waits until it serves. The metadata guard is one
     /// table for the whole host: it is left to the service that runs here for good.
-    pub(super) async fn start(binary: &Path, folder: &Path) -> Result<Self> {
+    pub(super) async fn start(self) -> Result<Running> {
         let listen = free_address()?;
-        let (config, log) = (folder.join("orchestrator.toml"), folder.join("log"));
+        let (config, log) = (self.folder.join("orchestrator.toml"), self.folder.join("log"));
         std::fs::write(&config, "# Empty on purpose: no file of this machine has a say.\n")?;
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(binary);
+        let mut command = Command::new(self.binary);
         command.args(["serve", "--listen", &listen, "--docker-pool", SERVICE_POOL, "--log-format", "json"]);
-        command.args(["--docker-metadata-guard", "off", "--config"]).arg(&config).current_dir(folder);
+        command
+            .args(["--docker-metadata-guard", "off", "--config"])
+            .arg(&config)
+            .args(self.flags)
+            .current_dir(self.folder);
         command
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| name == "DOCKER_HOST" || name == "PATH"));
@@ -53,26 +67,28 @@ impl Running {
             }
             ensure!(began.elapsed() < START, "the service does not serve:\n{}", read(&log));
         }
-        Ok(Self { family, log, client, took: began.elapsed() })
+        Ok(Running { family, log, client, took: began.elapsed() })
     }
 
+    /// How long a start takes until a request is served, in milliseconds.
+    pub(super) async fn times(self, samples: usize) -> Result<Option<Spread>> {
+        let mut took = Vec::new();
+        for _ in 0..samples {
+            let service = self.start().await?;
+            took.push(millis(service.took));
+            service.stop().await?;
+        }
+        Ok(Spread::of(took))
+    }
+}
+
+impl Running {
     /// Asks it to end, and waits for that.
     pub(super) async fn stop(mut self) -> Result<()> {
         let status = self.family.end(SHUTDOWN).await?;
         ensure!(status.success(), "the service ended with {status}:\n{}", read(&self.log));
         Ok(())
     }
-}
-
-/// How long a start takes until a request is served, in milliseconds.
-pub(super) async fn times(binary: &Path, folder: &Path, samples: usize) -> Result<Option<Spread>> {
-    let mut took = Vec::new();
-    for _ in 0..samples {
-        let service = Running::start(binary, folder).await?;
-        took.push(millis(service.took));
-        service.stop().await?;
-    }
-    Ok(Spread::of(took))
 }
 
 /// An address that was free a moment ago. The service could choose one itself, but then the clock would include
