@@ -18,6 +18,7 @@ mod cargo;
 mod demo;
 mod deny;
 mod images;
+mod leaks;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -134,23 +135,10 @@ impl Tier {
             Self::Api => api::run(bench).await,
             Self::Demo => demo::run(bench).await,
             Self::Deny => deny::run(bench).await,
-            Self::Leaks => leaks(bench).await,
+            Self::Leaks => leaks::run(bench).await,
             Self::Secrets => secrets::run(bench),
         }
     }
-}
-
-/// Compares the engine with what it held before; what others left there earlier is theirs.
-async fn leaks(bench: &Bench<'_>) -> Result<Report> {
-    if let Some(why) = &bench.no_engine {
-        return Ok(Report::skipped(1, why));
-    }
-    let after = engine::objects(None).await?;
-    let new: Vec<_> = after.difference(&bench.before).map(ToString::to_string).collect();
-    Ok(Report::one(
-        (!new.is_empty())
-            .then(|| format!("{} objects were left on the engine\n    {}", new.len(), new.join("\n    "))),
-    ))
 }
 
 fn tell(report: &Report) {
