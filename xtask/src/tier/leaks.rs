@@ -21,8 +21,8 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
     let mut left = engine::objects(None).await?;
     left.retain(|object| !bench.before.contains(object));
     while !left.is_empty() && started.elapsed() < PATIENCE {
-        bench.stop.or(async { Ok(tokio::time::sleep(POLL).await) }).await?;
-        let now = engine::objects(None).await?;
+        tokio::time::sleep(POLL).await;
+        let now = bench.stop.or(engine::objects(None)).await?;
         left.retain(|object| now.contains(object));
     }
     let names: Vec<_> = left.iter().map(ToString::to_string).collect();
