@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use crate::stop::{Interrupted, Stop};
+use crate::stop::Stop;
 
 /// How long a family gets to end after SIGTERM, and descendants to let go of the output after the child has ended.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
@@ -117,9 +117,9 @@ pub(crate) async fn record(
                 false => format!("took longer than {} s", limit.as_secs()),
                 true => String::from("left processes behind that hold on to its output"),
             }),
-            () = stop.wanted() => {
+            interrupted = stop.wanted() => {
                 family.end(GRACE).await?;
-                return Err(Interrupted.into());
+                return Err(interrupted.into());
             }
         }
     };

@@ -135,7 +135,7 @@ async fn class(service: &Service, claim: &Claim, options: &Options, stop: &Stop)
 async fn wait(service: &mut Service, stop: &Stop) -> Result<()> {
     console::line("\n  Ctrl-C ends the demo and removes all that it made.");
     tokio::select! {
-        () = stop.wanted() => Ok(()),
+        _ = stop.wanted() => Ok(()),
         ended = service.ended() => {
             bail!("the service ended by itself with {}; see {}", ended?, service.log.display())
         }

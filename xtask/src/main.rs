@@ -77,7 +77,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) if error.is::<Interrupted>() => {
-            console::error("interrupted");
+            console::error(&error.to_string());
             ExitCode::from(130)
         }
         Err(error) => {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 /// Tells whether somebody wants this program to end.
 #[derive(Clone, Debug)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 
 impl Stop {
     /// Listens from now on; the signals no longer end the process by themselves.
@@ -19,49 +19,50 @@ impl Stop {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        let (sender, receiver) = watch::channel(false);
+        let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                    _ = hangup.recv() => {}
-                }
-                sender.send_replace(true);
+                let name = tokio::select! {
+                    _ = interrupt.recv() => "Ctrl-C",
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = hangup.recv() => "SIGHUP",
+                };
+                sender.send_replace(Some(name));
             }
         });
         Ok(Self(receiver))
     }
 
-    /// Waits until the end is wanted; returns at once when it already is.
-    pub(crate) async fn wanted(&self) {
-        // The sender lives in a task that never ends.
-        if self.0.clone().wait_for(|wanted| *wanted).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Waits until the end is wanted, and says by what; returns at once when it already is.
+    pub(crate) async fn wanted(&self) -> Interrupted {
+        match self.0.clone().wait_for(Option::is_some).await.map(|name| *name) {
+            Ok(Some(name)) => Interrupted(name),
+            // The sender lives in a task that never ends, unless nobody can ask.
+            Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
     /// Lets work go on, unless the end is wanted first.
     pub(crate) async fn or<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
-            () = self.wanted() => Err(Interrupted.into()),
+            interrupted = self.wanted() => Err(interrupted.into()),
             done = work => done,
         }
     }
 
     /// A stop that nobody can ask for, for work that has to be finished.
     pub(crate) fn never() -> Self {
-        Self(watch::channel(false).1)
+        Self(watch::channel(None).1)
     }
 }
 
 /// The work was given up because the end is wanted.
 #[derive(Debug)]
-pub(crate) struct Interrupted;
+pub(crate) struct Interrupted(&'static str);
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
+        write!(f, "interrupted by {}", self.0)
     }
 }
 
