@@ -70,6 +70,7 @@ fn print_class(class: &ClassOf, kind: &str) {
     row("create: service / floor, both until ready", class.create_service_to_floor);
     row("create: service / floor that does not wait", class.create_service_to_floor_unready);
     row("create: scripts / service", class.create_scripts_to_service);
+    row("create: scripts / floor until ready", class.create_scripts_to_floor);
     row("destroy: service / floor", class.destroy_service_to_floor);
     row("destroy: scripts / service", class.destroy_scripts_to_service);
     table.print();

@@ -41,6 +41,8 @@ pub(super) struct ClassOf {
     /// Service, which waits, to a floor that does not.
     pub(super) create_service_to_floor_unready: Option<Ratio>,
     pub(super) create_scripts_to_service: Option<Ratio>,
+    /// What the scripts can be beaten by at most.
+    pub(super) create_scripts_to_floor: Option<Ratio>,
     pub(super) destroy_service_to_floor: Option<Ratio>,
     pub(super) destroy_scripts_to_service: Option<Ratio>,
     /// Milliseconds of a seat per stage of the service.
@@ -102,6 +104,7 @@ impl ClassOf {
             create_service_to_floor: ratio(&turns, create, service, ready(true)),
             create_service_to_floor_unready: ratio(&turns, create, service, ready(false)),
             create_scripts_to_service: ratio(&turns, create, scripts, service),
+            create_scripts_to_floor: ratio(&turns, create, scripts, ready(true)),
             destroy_service_to_floor: ratio(&turns, destroy, service, ready(true)),
             destroy_scripts_to_service: ratio(&turns, destroy, scripts, service),
             stages_ms: stages
