@@ -19,7 +19,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -37,12 +37,22 @@ pub enum Fault {
     Late,
 }
 
+/// An answer of the proxy's own to every call of one kind.
+#[derive(Clone, Debug)]
+struct Denial {
+    method: Method,
+    path: String,
+    status: u16,
+    message: String,
+}
+
 #[derive(Debug)]
 struct Plan {
     engine: PathBuf,
     calls: AtomicUsize,
     fault: Mutex<Option<(usize, Fault)>>,
     struck: Mutex<Option<String>>,
+    denied: Mutex<Option<Denial>>,
     log: Mutex<Vec<String>>,
 }
 
@@ -69,6 +79,7 @@ impl FaultProxy {
             calls: AtomicUsize::new(0),
             fault: Mutex::default(),
             struck: Mutex::default(),
+            denied: Mutex::default(),
             log: Mutex::default(),
         });
         let shared = plan.clone();
@@ -104,9 +115,17 @@ impl FaultProxy {
         self.plan.calls.store(0, Ordering::SeqCst);
     }
 
+    /// Answers every call of a method to a path that contains `path` with this status and message, without asking the
+    /// engine, until [`FaultProxy::disarm`]: for a state of the engine that cannot be provoked.
+    pub fn deny(&self, method: Method, path: &str, status: u16, message: &str) {
+        let denial = Denial { method, path: path.to_owned(), status, message: message.to_owned() };
+        *lock(&self.plan.denied) = Some(denial);
+    }
+
     /// Fails nothing from now on; says which call was failed (`METHOD /path`), if any was.
     pub fn disarm(&self) -> Option<String> {
         *lock(&self.plan.fault) = None;
+        *lock(&self.plan.denied) = None;
         lock(&self.plan.struck).take()
     }
 
@@ -133,9 +152,12 @@ async fn handle(plan: Arc<Plan>, request: Request<Incoming>) -> Result<Response<
     let path = request.uri().path().to_owned();
     let counted = !path.ends_with("/version") && !path.ends_with("/events");
     let fault = counted.then(|| strike(&plan, &format!("{} {path}", request.method()))).flatten();
+    let denied = lock(&plan.denied).clone();
+    if let Some(denial) = denied.filter(|one| one.method == request.method() && path.contains(&one.path)) {
+        return answer(denial.status, &denial.message);
+    }
     if fault == Some(Fault::Refused) {
-        let body = Full::from(r#"{"message":"injected fault"}"#).map_err(|never| match never {}).boxed();
-        return Ok(Response::builder().status(500).header("content-type", "application/json").body(body)?);
+        return answer(500, "injected fault");
     }
     if fault == Some(Fault::Late) {
         let (parts, body) = request.into_parts();
@@ -155,6 +177,13 @@ async fn handle(plan: Arc<Plan>, request: Request<Incoming>) -> Result<Response<
         anyhow::bail!("the answer is lost");
     }
     Ok(answer.map(BodyExt::boxed))
+}
+
+/// An error as the engine writes it.
+fn answer(status: u16, message: &str) -> Result<Response<Body>> {
+    let text = serde_json::json!({ "message": message }).to_string();
+    let body = Full::from(text).map_err(|never| match never {}).boxed();
+    Ok(Response::builder().status(status).header("content-type", "application/json").body(body)?)
 }
 
 async fn forward<B>(engine: &Path, request: Request<B>) -> Result<Response<Incoming>>

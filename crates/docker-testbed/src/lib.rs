@@ -16,6 +16,7 @@ mod workshop;
 
 pub use fault_proxy::{Fault, FaultProxy};
 pub use host::{Host, Remains};
+pub use hyper::Method;
 pub use private_engine::PrivateEngine;
 pub use registry::Registry;
 pub use workshop::TestWorkshop;

@@ -11,9 +11,8 @@ use seats::{Limits, Provider};
 
 use crate::config::{Config, ConfigError, GuardChoice, Problem, ProviderChoice, Settings};
 
-/// How many creates work at once at least, unless configured otherwise: a container that starts waits for the kernel
-/// most of the time, so a small host is not busy with twice its cores (ADR 0012).
-const LEAST_PARALLEL: usize = 16;
+/// How many creates work at once for each core, unless configured otherwise (ADR 0012).
+const CREATES_PER_CORE: usize = 2;
 
 /// What the settings come to, checked as a whole. Nothing has been touched yet.
 #[derive(Debug)]
@@ -107,7 +106,7 @@ fn above_ceiling(config: &Config) -> Vec<Problem> {
 
 fn policy(settings: &Settings) -> Policy {
     let parallel = match settings.creates_parallel.0 {
-        0 => (available_parallelism().map_or(1, NonZeroUsize::get) * 2).max(LEAST_PARALLEL),
+        0 => available_parallelism().map_or(1, NonZeroUsize::get) * CREATES_PER_CORE,
         configured => configured as usize,
     };
     Policy {

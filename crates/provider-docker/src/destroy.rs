@@ -12,9 +12,9 @@ use crate::network::Whose;
 use crate::provider::DockerProvider;
 use crate::volume;
 
-/// How many containers of a workshop are removed side by side. The engine works on each for some tens of
-/// milliseconds and then mostly waits for the kernel.
-const SIDE_BY_SIDE: usize = 16;
+/// How many containers of a workshop, and then how many volumes, are removed side by side. The engine works on
+/// each for some tens of milliseconds and then mostly waits for the kernel.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
 
 impl DockerProvider {
     pub(crate) async fn remove_seat(&self, seat: &SeatRef, data: DataPolicy) -> Result<(), ProviderError> {

@@ -67,6 +67,16 @@ pub(crate) struct Networks {
 /// Between two looks for a network that another process is making.
 const TWIN_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a network is removed again that the engine calls in use while nothing is attached to it: somebody may be
+/// detaching the last container at this moment.
+const DETACHING_TRIES: u32 = 10;
+const DETACHING_PAUSE: Duration = Duration::from_millis(100);
+
+/// Engines before 28.1 count endpoints apart from the endpoints themselves, and can lose count
+/// (<https://github.com/moby/moby/issues/42119>). Nothing but a restart makes them count again.
+const PHANTOM: &str = "no container is attached to it, yet the engine counts one; it lets the network go after a \
+                       restart of the engine";
+
 /// A place in the book; given back with [`Networks::keep`], [`Networks::take_back`] or [`Networks::abandon`].
 #[derive(Debug)]
 pub(crate) struct NetworkUse {
@@ -205,35 +215,60 @@ impl Networks {
                 Whose::Anyone => true,
             };
             let (Some(id), Some(name), true) = (network.id, network.name, may_go) else { continue };
-            match docker.remove_network(&id).await {
-                Ok(()) => tracing::info!(%workshop, network = name, "network removed"),
-                Err(error) if is_status(&error, 404) => {}
-                Err(error) if in_use(&error) => {
-                    let detail = self.users(docker, &id).await;
-                    return Err(ProviderError::InUse {
-                        kind: ObjectKind::Network,
-                        name,
-                        for_whom: whom.to_string(),
-                        detail,
-                    });
-                }
-                Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
-            }
+            self.remove_one(engine, docker, workshop, &id, name).await?;
         }
         Ok(())
     }
 
-    /// Which containers are attached to a network, for a message.
-    async fn users(&self, docker: &Docker, id: &str) -> String {
-        let attached = docker.inspect_network(id, None::<InspectNetworkOptions>).await.ok();
-        let mut who: Vec<String> = attached
-            .and_then(|network| network.containers)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(id, endpoint)| endpoint.name.unwrap_or(id))
-            .collect();
+    async fn remove_one(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        workshop: &WorkshopId,
+        id: &str,
+        name: String,
+    ) -> Result<(), ProviderError> {
+        let whom = Whom::Workshop(workshop);
+        let mut tries = 1..=DETACHING_TRIES;
+        let detail = loop {
+            match docker.remove_network(id).await {
+                Ok(()) => {
+                    tracing::info!(%workshop, network = name, "network removed");
+                    return Ok(());
+                }
+                Err(error) if is_status(&error, 404) => return Ok(()),
+                Err(error) if in_use(&error) => {}
+                Err(error) => return Err(engine.explain(error, Stage::Network, &whom)),
+            }
+            let attached = self.attached(engine, docker, id, &whom).await?;
+            if !attached.is_empty() {
+                break format!("attached: {}", attached.join(", "));
+            }
+            if tries.next().is_none() {
+                break PHANTOM.to_owned();
+            }
+            tokio::time::sleep(DETACHING_PAUSE).await;
+        };
+        Err(ProviderError::InUse { kind: ObjectKind::Network, name, for_whom: whom.to_string(), detail })
+    }
+
+    /// The names of the containers that are attached to a network.
+    async fn attached(
+        &self,
+        engine: &Engine,
+        docker: &Docker,
+        id: &str,
+        whom: &Whom<'_>,
+    ) -> Result<Vec<String>, ProviderError> {
+        let network = match docker.inspect_network(id, None::<InspectNetworkOptions>).await {
+            Ok(network) => network,
+            Err(error) if is_status(&error, 404) => return Ok(Vec::new()),
+            Err(error) => return Err(engine.explain(error, Stage::Network, whom)),
+        };
+        let endpoints = network.containers.unwrap_or_default().into_iter();
+        let mut who: Vec<String> = endpoints.map(|(id, endpoint)| endpoint.name.unwrap_or(id)).collect();
         who.sort();
-        format!("attached: {}", who.join(", "))
+        Ok(who)
     }
 
     async fn find(

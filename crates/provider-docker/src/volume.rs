@@ -5,8 +5,10 @@ use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
 };
+use futures_util::{StreamExt, stream};
 use seats::{ObjectKind, ProviderError, SeatRef, Stage};
 
+use crate::destroy::SIDE_BY_SIDE;
 use crate::engine::{Engine, Whom, is_status};
 use crate::names::{self, Labels};
 
@@ -48,22 +50,27 @@ pub(crate) async fn remove_all(
     let options = ListVolumesOptionsBuilder::default().filters(&names::filter(wanted)).build();
     let listed = docker.list_volumes(Some(options)).await;
     let listed = listed.map_err(|error| engine.explain(error, Stage::Volume, &whom))?;
-    let mut first_error = None;
-    for volume in listed.volumes.unwrap_or_default() {
-        let removed = docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
-        let error = match removed {
-            Ok(()) => continue,
-            Err(error) if is_status(&error, 404) => continue,
-            Err(error) if is_status(&error, 409) => {
-                let detail = users(docker, &volume.name).await;
-                let (kind, for_whom) = (ObjectKind::Volume, whom.to_string());
-                ProviderError::InUse { kind, name: volume.name, for_whom, detail }
-            }
-            Err(error) => engine.explain(error, Stage::Volume, &whom),
-        };
-        first_error.get_or_insert(error);
+    let removals = listed.volumes.unwrap_or_default().into_iter();
+    let removals = removals.map(|volume| async move { remove(engine, docker, volume.name, whom).await });
+    let outcomes: Vec<_> = stream::iter(removals).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    outcomes.into_iter().collect()
+}
+
+async fn remove(
+    engine: &Engine,
+    docker: &Docker,
+    name: String,
+    whom: Whom<'_>,
+) -> Result<(), ProviderError> {
+    match docker.remove_volume(&name, None::<RemoveVolumeOptions>).await {
+        Ok(()) => Ok(()),
+        Err(error) if is_status(&error, 404) => Ok(()),
+        Err(error) if is_status(&error, 409) => {
+            let detail = users(docker, &name).await;
+            Err(ProviderError::InUse { kind: ObjectKind::Volume, name, for_whom: whom.to_string(), detail })
+        }
+        Err(error) => Err(engine.explain(error, Stage::Volume, &whom)),
     }
-    first_error.map_or(Ok(()), Err)
 }
 
 /// Which containers mount a volume, for a message.

@@ -6,9 +6,9 @@ mod common;
 
 use std::sync::Arc;
 
-use docker_testbed::{Fault, FaultProxy, Host, TestWorkshop};
+use docker_testbed::{Fault, FaultProxy, Host, Method, TestWorkshop};
 use provider_docker::{DockerConfig, DockerProvider};
-use seats::{DataPolicy, Disposition, Provider, Timeline};
+use seats::{DataPolicy, Disposition, ObjectKind, Provider, ProviderError, Timeline};
 
 /// More calls than a create makes; the loops end when there is no call left to fail.
 const MANY: usize = 40;
@@ -127,6 +127,28 @@ async fn a_destroy_that_failed_at_any_call_can_be_repeated() {
             assert!(remains.is_empty(), "{fault:?} {number}: {remains}");
         }
     }
+    provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
+
+/// Engines before 28.1 can lose count of a network's endpoints (moby 42119).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_network_that_the_engine_will_not_let_go_is_told_with_what_to_do() {
+    let Bench { host, proxy, provider, workshop } = bench().await;
+    let spec = common::spec(common::seat(&workshop, 1));
+    provider.create(&spec, &Timeline::default()).await.unwrap();
+    proxy.deny(Method::DELETE, "/networks/", 403, "error while removing network: it has active endpoints");
+    let error = provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ProviderError::InUse { kind: ObjectKind::Network, .. }), "{error:?}");
+    assert!(text.contains("no container is attached") && text.contains("restart of the engine"), "{text}");
+    let remains = host.remains(&workshop).await.unwrap();
+    assert_eq!((remains.containers.len(), remains.volumes.len(), remains.networks.len()), (0, 0, 1));
+    // The workshop is as usable as before.
+    provider.create(&spec, &Timeline::default()).await.unwrap();
+    provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
+    proxy.disarm();
     provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
     assert!(host.remains(&workshop).await.unwrap().is_empty());
 }

@@ -141,7 +141,7 @@ settings! {
         "How long a started workspace may take until it answers, before it counts as broken.";
 
     "creates.parallel" creates_parallel: Whole<0, 1024> = "0",
-        "How many seats are made at the same time; 0 is twice the number of cores, and at least 16.";
+        "How many seats are made at the same time; 0 is twice the number of cores.";
     "creates.queue" creates_queue: Whole<0, 100_000> = "1000",
         "How many more may wait in line before the service answers 429.";
 
