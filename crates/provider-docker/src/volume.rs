@@ -56,12 +56,7 @@ pub(crate) async fn remove_all(
     outcomes.into_iter().collect()
 }
 
-async fn remove(
-    engine: &Engine,
-    docker: &Docker,
-    name: String,
-    whom: Whom<'_>,
-) -> Result<(), ProviderError> {
+async fn remove(engine: &Engine, docker: &Docker, name: String, whom: Whom<'_>) -> Result<(), ProviderError> {
     match docker.remove_volume(&name, None::<RemoveVolumeOptions>).await {
         Ok(()) => Ok(()),
         Err(error) if is_status(&error, 404) => Ok(()),
