@@ -1,9 +1,9 @@
 //! `cargo xtask demo`: a class of three on this machine, for as long as somebody looks at it.
 //!
 //! ```text
-//!   claim ─► build ─► service ─► class up ─► ask every seat ─► what to try ─► wait
-//!     │                  └───────────┴── an error, Ctrl-C, SIGTERM ───────────┘
-//!     └◄── nothing left: verified ◄── service stopped ◄── class down ◄┘
+//!   claim ─► build ─► service ─► class up ─► ask every seat ─► Portal API ─► what to try ─► wait
+//!     │                  └───────────┴── an error, Ctrl-C, SIGTERM ─────────────────────────┘
+//!     └◄── nothing left: verified ◄── service stopped ◄── class down ◄── portal stopped ◄┘
 //! ```
 //!
 //! What was started is written down in the demo's folder before it exists, so that the next demo can tidy up after
@@ -11,6 +11,7 @@
 
 mod claim;
 mod clean;
+mod portal;
 mod show;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use clap::{ArgAction, Args};
 use crate::child::{self, show as show_child};
 use crate::console;
 use crate::demo::claim::Claim;
+use crate::demo::portal::Portal;
 use crate::repo::Repo;
 use crate::service::Service;
 use crate::stop::{Interrupted, Stop};
@@ -36,6 +38,9 @@ pub(crate) struct Options {
     /// The port that the service listens on; 0 takes a free one.
     #[arg(long, env = "DEMO_PORT", default_value_t = 8080)]
     port: u16,
+    /// The port that the Portal API listens on, where Node.js is there; 0 takes a free one.
+    #[arg(long, env = "DEMO_PORTAL_PORT", default_value_t = 3000)]
+    portal_port: u16,
     /// The workshop's name.
     #[arg(long, env = "DEMO_WORKSHOP", default_value = "demo")]
     workshop: String,
@@ -63,18 +68,23 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     let listen = format!("127.0.0.1:{}", options.port);
     let started = Instant::now();
     let mut service = Service::start(&binary, &folder, &["--listen", &listen], None).await?;
+    let mut portal = None;
     let up = async {
-        claim.note_service(service.id())?;
+        claim.note_process("service", service.id())?;
         let took = started.elapsed().as_millis();
         let log = service.log.display();
         console::line(&format!("  listens on {} after {took} ms, logs to {log}", service.url()));
         class(&service, &claim, options, stop).await?;
+        portal = Portal::start(repo, stop, &claim, &service, options.portal_port).await?;
         show::next(&service, &binary, options);
+        if let Some(portal) = &portal {
+            portal.next();
+        }
         Ok(())
     }
     .await;
     let shown = match up {
-        Ok(()) if !options.once => wait(&mut service, stop).await,
+        Ok(()) if !options.once => wait(&mut service, portal.as_mut(), stop).await,
         other => other,
     };
     match &shown {
@@ -83,7 +93,7 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     }
 
     console::title("Cleaning up");
-    let cleaned = clean::run(service, &claim, options).await;
+    let cleaned = clean::run(service, portal, &claim, options).await;
     if let Err(error) = &cleaned {
         console::error(&format!("{error:#}"));
     }
@@ -132,12 +142,20 @@ async fn class(service: &Service, claim: &Claim, options: &Options, stop: &Stop)
     stop.or(show::health(seats)).await
 }
 
-async fn wait(service: &mut Service, stop: &Stop) -> Result<()> {
+async fn wait(service: &mut Service, portal: Option<&mut Portal>, stop: &Stop) -> Result<()> {
     console::line("\n  Ctrl-C ends the demo and removes all that it made.");
     tokio::select! {
         _ = stop.wanted() => Ok(()),
         ended = service.ended() => {
             bail!("the service ended by itself with {}; see {}", ended?, service.log.display())
         }
+        how = ended(portal) => bail!(how?),
+    }
+}
+
+async fn ended(portal: Option<&mut Portal>) -> Result<String> {
+    match portal {
+        Some(portal) => portal.ended().await,
+        None => std::future::pending().await,
     }
 }

@@ -44,7 +44,7 @@ async fn shellcheck(repo: &Repo, stop: &Stop) -> Result<bool> {
         return Ok(true);
     }
     let mut scripts = vec![PathBuf::from(".ci/run")];
-    for folder in ["scripts", "images"] {
+    for folder in ["scripts", "images", "deploy"] {
         find(repo.root(), Path::new(folder), &mut scripts)?;
     }
     scripts.sort();

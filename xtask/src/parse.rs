@@ -4,3 +4,4 @@ pub(crate) mod conformance;
 pub(crate) mod junit;
 pub(crate) mod libtest;
 pub(crate) mod unittest;
+pub(crate) mod vitest;

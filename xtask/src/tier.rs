@@ -5,6 +5,9 @@
 //! | `unit`    | each test of `cargo test --workspace`: unit, property, doc, simulated seats  | –                  |
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
+//! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
+//! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |
+//! | `deploy`  | each test of the compose file and the systemd unit                           | without python3    |
 //! | `api`     | each operation of the OpenAPI document, and their sequences, fuzzed          | without pip        |
 //! | `demo`    | one: `make demo` comes up, answers, and is gone                              | without an engine  |
 //! | `deny`    | one: licences, bans and sources of all dependencies                          | without cargo-deny |
@@ -17,8 +20,9 @@ mod api;
 mod cargo;
 mod demo;
 mod deny;
-mod images;
 mod leaks;
+mod portal;
+mod python;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -28,6 +32,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
+use self::python::Suite;
 use crate::counts::{Counts, Report};
 use crate::engine::Object;
 use crate::repo::Repo;
@@ -50,6 +55,12 @@ enum Tier {
     Docker,
     /// Tests of the images.
     Images,
+    /// The portal, its client, and their linters.
+    Portal,
+    /// The wrappers with the old scripts' names.
+    Wrappers,
+    /// The compose file and the systemd unit.
+    Deploy,
     /// The OpenAPI document fuzzed.
     Api,
     /// The demo from its start to its end.
@@ -86,7 +97,7 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, choice: &Choice) -> Result<boo
     let wanted = |tier: &&Tier| choice.tiers.is_empty() || choice.tiers.contains(tier);
     let tiers: Vec<_> = Tier::value_variants().iter().filter(wanted).copied().collect();
     let mut reports = Vec::new();
-    if tiers.iter().any(|tier| matches!(tier, Tier::Unit | Tier::Docker | Tier::Api | Tier::Demo)) {
+    if !tiers.iter().all(|tier| matches!(tier, Tier::Images | Tier::Deny | Tier::Leaks | Tier::Secrets)) {
         console::title("build");
         let started = Instant::now();
         if !cargo::build(&bench).await? {
@@ -119,6 +130,9 @@ impl Tier {
             Self::Unit => "unit",
             Self::Docker => "docker",
             Self::Images => "images",
+            Self::Portal => "portal",
+            Self::Wrappers => "wrappers",
+            Self::Deploy => "deploy",
             Self::Api => "api",
             Self::Demo => "demo",
             Self::Deny => "deny",
@@ -131,7 +145,10 @@ impl Tier {
         match self {
             Self::Unit => cargo::unit(bench).await,
             Self::Docker => cargo::docker(bench).await,
-            Self::Images => images::run(bench).await,
+            Self::Images => python::run(bench, Suite::IMAGES).await,
+            Self::Portal => portal::run(bench).await,
+            Self::Wrappers => python::run(bench, Suite::WRAPPERS).await,
+            Self::Deploy => python::run(bench, Suite::DEPLOY).await,
             Self::Api => api::run(bench).await,
             Self::Demo => demo::run(bench).await,
             Self::Deny => deny::run(bench).await,

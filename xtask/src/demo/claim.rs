@@ -6,6 +6,7 @@
 //! |------------------|--------------------------------------------------|------------------------------------|
 //! | `lock`           | held while a demo runs; the kernel lets go of it | never                              |
 //! | `service.pid`    | the service of the demo                          | when it has ended                  |
+//! | `portal.pid`     | its Portal API                                   | when it has ended                  |
 //! | `made-WORKSHOP`  | the demo made, or was about to make, a workshop  | when nothing of the workshop is left |
 
 use std::fs::{File, TryLockError};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::demo::portal;
 use crate::{console, engine, service};
 
 /// How long an orphaned service gets to end: its own deadline for running creates is 30 s.
@@ -43,7 +45,8 @@ impl Claim {
         if let Some(trouble) = engine::trouble().await {
             bail!(trouble);
         }
-        claim.end_orphan().await?;
+        claim.end_orphan("portal", &portal::settings(folder)).await?;
+        claim.end_orphan("service", &service::config(folder)).await?;
         let there = engine::objects(Some(workshop)).await?;
         ensure!(
             there.is_empty() || claim.note().exists(),
@@ -51,21 +54,18 @@ impl Claim {
              Choose another name: DEMO_WORKSHOP=my-demo make demo\n\
              See what it has:     cargo xtask leaks --workshop {workshop}"
         );
-        if port != 0
-            && let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        {
-            bail!(
-                "the service cannot listen on port {port}: {error}.\n\
-                 Choose another port: DEMO_PORT={} make demo",
-                port.checked_add(1).unwrap_or(8081)
-            );
-        }
+        free("service", port, "DEMO_PORT")?;
         Ok(claim)
     }
 
-    /// Writes down which process serves.
-    pub(crate) fn note_service(&self, pid: i32) -> Result<()> {
-        Ok(std::fs::write(self.pid_file(), format!("{pid}\n"))?)
+    /// The demo's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes down which process is the `service` or the `portal`.
+    pub(crate) fn note_process(&self, name: &str, pid: i32) -> Result<()> {
+        Ok(std::fs::write(self.pid_file(name), format!("{pid}\n"))?)
     }
 
     /// Writes down that the workshop is ours.
@@ -73,9 +73,9 @@ impl Claim {
         Ok(std::fs::write(self.note(), "made by cargo xtask demo\n")?)
     }
 
-    /// Strikes the service out: it has ended.
-    pub(crate) fn forget_service(&self) {
-        drop(std::fs::remove_file(self.pid_file()));
+    /// Strikes a process out: it has ended.
+    pub(crate) fn forget_process(&self, name: &str) {
+        drop(std::fs::remove_file(self.pid_file(name)));
     }
 
     /// Strikes the workshop out: nothing of it is left.
@@ -83,42 +83,56 @@ impl Claim {
         drop(std::fs::remove_file(self.note()));
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.folder.join("service.pid")
+    fn pid_file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.pid"))
     }
 
     fn note(&self) -> PathBuf {
         self.folder.join(format!("made-{}", self.workshop))
     }
 
-    /// Ends the service of a demo that was killed. Its pid may be another's by now, so its arguments must fit.
-    async fn end_orphan(&self) -> Result<()> {
-        let Ok(text) = std::fs::read_to_string(self.pid_file()) else { return Ok(()) };
+    /// Ends a process of a demo that was killed. Its pid may be another's by now, so its arguments must name the
+    /// `settings` that only a process of this folder has.
+    async fn end_orphan(&self, name: &str, settings: &Path) -> Result<()> {
+        let Ok(text) = std::fs::read_to_string(self.pid_file(name)) else { return Ok(()) };
         let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-        let config = service::config(&self.folder);
         if let Some(pid) = pid
-            && serves(pid, &config).await
+            && was_given(pid, settings).await
         {
             console::line(&format!(
-                "ending the service of a demo that was killed (pid {})",
+                "ending the {name} of a demo that was killed (pid {})",
                 pid.as_raw_nonzero()
             ));
             kill_process(pid, Signal::TERM)?;
             let asked = Instant::now();
-            while serves(pid, &config).await {
+            while was_given(pid, settings).await {
                 if asked.elapsed() > PATIENCE {
                     kill_process(pid, Signal::KILL)?;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        self.forget_service();
+        self.forget_process(name);
         Ok(())
     }
 }
 
-/// Whether this process is a service with that configuration.
-async fn serves(pid: Pid, config: &Path) -> bool {
+/// Checks that a program of the demo could listen on a port that the user chose; 0 takes any.
+pub(super) fn free(name: &str, port: u16, variable: &str) -> Result<()> {
+    if port != 0
+        && let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    {
+        bail!(
+            "the {name} cannot listen on port {port}: {error}.\n\
+             Choose another port: {variable}={} make demo",
+            port.checked_add(1).unwrap_or(8081)
+        );
+    }
+    Ok(())
+}
+
+/// Whether this process was started with that file in its arguments.
+async fn was_given(pid: Pid, settings: &Path) -> bool {
     let id = pid.as_raw_nonzero().to_string();
     let arguments = match std::fs::read(format!("/proc/{id}/cmdline")) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).replace('\0', " "),
@@ -128,5 +142,5 @@ async fn serves(pid: Pid, config: &Path) -> bool {
             crate::child::output(ps.args(["-o", "args=", "-p", &id])).await.unwrap_or_default()
         }
     };
-    arguments.contains(" serve ") && arguments.contains(&*config.to_string_lossy())
+    arguments.contains(&*settings.to_string_lossy())
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use crate::child::show;
 use crate::demo::Options;
 use crate::demo::claim::Claim;
+use crate::demo::portal::Portal;
 use crate::service::Service;
 use crate::stop::Stop;
 use crate::{console, engine};
@@ -16,7 +17,17 @@ use crate::{console, engine};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Removes what the demo made. Not even Ctrl-C cuts this short; each step has its own limit.
-pub(crate) async fn run(service: Service, claim: &Claim, options: &Options) -> Result<()> {
+pub(crate) async fn run(
+    service: Service,
+    portal: Option<Portal>,
+    claim: &Claim,
+    options: &Options,
+) -> Result<()> {
+    // First, so that nobody asks the service for more.
+    let portal = match portal {
+        Some(portal) => portal.stop(claim).await,
+        None => Ok(()),
+    };
     // Whoever tried the routes may have made workshops of their own; those of other services stay.
     let mut workshops = made(&std::fs::read_to_string(&service.log).unwrap_or_default());
     workshops.insert(options.workshop.clone());
@@ -29,7 +40,7 @@ pub(crate) async fn run(service: Service, claim: &Claim, options: &Options) -> R
     }
     let pid = service.id();
     let stopped = service.stop().await;
-    claim.forget_service();
+    claim.forget_process("service");
     console::line(&format!("service (pid {pid}) stopped"));
 
     let mut left = BTreeSet::new();
@@ -45,7 +56,7 @@ pub(crate) async fn run(service: Service, claim: &Claim, options: &Options) -> R
     ensure!(left.is_empty(), "the demo could not remove all that it made");
     claim.forget_workshop();
     console::line("nothing is left: no container, no network, no volume");
-    stopped
+    stopped.and(portal)
 }
 
 /// The workshops that this service made a network for.

@@ -15,7 +15,16 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
         return Ok(Report::skipped(1, why));
     }
     let mut demo = bench.repo.command(std::env::current_exe()?);
-    demo.args(["demo", "--once", "--port", "0", "--workshop", &format!("demo-{}", std::process::id())]);
+    demo.args([
+        "demo",
+        "--once",
+        "--port",
+        "0",
+        "--portal-port",
+        "0",
+        "--workshop",
+        &format!("demo-{}", std::process::id()),
+    ]);
     demo.arg("--service").arg(bench.repo.service()).arg("--folder").arg(bench.output.join("demo"));
     demo.env("DEMO_API_KEY", format!("{}demo", secrets::MARKER)).env_remove("DEMO_SEATS");
     let log = bench.output.join("demo.log");

@@ -1,4 +1,5 @@
-//! The tests of the images, in Python: they need nothing of ours but the images.
+//! The tests that look at the product from outside, in Python with nothing but its standard library: the images, the
+//! scripts' wrappers, the compose file and the unit. They skip what cannot run on this host, and say why.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +11,33 @@ use crate::child::{installed, record, show};
 use crate::counts::{Counts, Report};
 use crate::parse::unittest;
 
-const LIMIT: Duration = Duration::from_secs(10 * 60);
+/// Where tests find the service's binary.
+pub(super) const SERVICE: &str = "CLARATEACH_TEST_SERVICE";
 
-pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
+/// A folder of tests.
+pub(super) struct Suite {
+    name: &'static str,
+    folder: &'static str,
+    limit: Duration,
+}
+
+impl Suite {
+    /// Tests of the images.
+    pub(super) const IMAGES: Self = Self::new("images", "images/tests", 10);
+    /// Tests of the wrappers that have the names of the old scripts.
+    pub(super) const WRAPPERS: Self = Self::new("wrappers", "deploy/compat/tests", 10);
+    /// Tests of the compose file, its images, and the systemd unit.
+    pub(super) const DEPLOY: Self = Self::new("deploy", "deploy/tests", 20);
+
+    const fn new(name: &'static str, folder: &'static str, minutes: u64) -> Self {
+        Self { name, folder, limit: Duration::from_secs(minutes * 60) }
+    }
+}
+
+/// Runs a suite; builds the images that all of them use.
+pub(super) async fn run(bench: &Bench<'_>, suite: Suite) -> Result<Report> {
     if !installed("python3") {
-        let number = tests(&bench.repo.root().join("images/tests"))?;
+        let number = tests(&bench.repo.root().join(suite.folder))?;
         let why = "python3 is not installed (scripts/ensure-test-tools.sh installs it)";
         return Ok(Report::skipped(number, format!("{number} tests: {why}")));
     }
@@ -27,10 +50,11 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
         }
     }
     let mut python = bench.repo.command("python3");
-    python.args(["-B", "-m", "unittest", "discover", "--verbose", "-s", "images/tests"]);
-    let log = bench.output.join("images.log");
+    python.args(["-B", "-m", "unittest", "discover", "--verbose", "-s", suite.folder]);
+    python.env(SERVICE, bench.repo.service());
+    let log = bench.output.join(format!("{}.log", suite.name));
     let mut ended = false;
-    let record = record(&mut python, &log, LIMIT, bench.stop, |line| {
+    let record = record(&mut python, &log, suite.limit, bench.stop, |line| {
         // From the first rule on it is the runner's report: failures, number, verdict.
         ended |= line.starts_with("=====") || line.starts_with("-----");
         (ended && !line.is_empty()).then(|| format!("  {line}"))
