@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Seat(Seat),
     /// Check whether this host can run seats, and say what to do where it cannot.
     Doctor(Box<Doctor>),
+    /// Ask the service whether it is ready; the exit code tells. For health checks of container engines.
+    Healthcheck(Healthcheck),
     /// Print a script that completes commands in a shell.
     Completions {
         /// Which shell.
@@ -76,6 +78,16 @@ pub(crate) struct Doctor {
     pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Healthcheck {
+    /// The configuration file [env: ORCHESTRATOR_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The service's address; without it, the one that the file and the environment say.
+    #[arg(long, env = "ORCHESTRATOR_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
 }
 
 /// Where a service listens that nobody configured otherwise.

@@ -2,6 +2,7 @@
 
 mod class;
 mod doctor;
+mod healthcheck;
 mod progress;
 mod seat;
 mod serve;
@@ -13,7 +14,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command, Connection, DEFAULT_URL};
 use crate::client::Client;
-use crate::config::{self, Surroundings, Token};
+use crate::config::{self, Config, Surroundings, Token};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli, ui: Ui) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &surroundings, ui),
         Command::Doctor(args) => block_on(doctor::run(&args, &surroundings, ui)),
+        Command::Healthcheck(args) => block_on(healthcheck::run(&args, &surroundings, ui)),
         Command::Class(command) => {
             config::check_variables(&surroundings).map_err(Failure::from)?;
             block_on(class::run(command, &surroundings, ui))
@@ -61,4 +63,15 @@ fn connect(connection: &Connection, surroundings: &Surroundings) -> Result<Clien
     // An empty variable is one that is not set, as everywhere else.
     let url = Some(connection.url.as_str()).filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
     Client::new(url, token)
+}
+
+/// The address to reach a service that listens as configured: a wildcard is reached on loopback.
+fn listening(config: &Config) -> String {
+    let mut address = config.settings.listen;
+    if address.ip().is_unspecified() {
+        let loopback =
+            if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    format!("http://{address}")
 }

@@ -15,6 +15,15 @@ struct Problem {
     remedy: Option<String>,
     request_id: Option<String>,
     errors: Vec<FieldError>,
+    /// `/readyz` answers with these instead of a problem.
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Check {
+    ok: bool,
+    detail: String,
+    remedy: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,13 +44,18 @@ pub(super) async fn read(response: Response, what: &str) -> Failure {
 
 fn failure(status: StatusCode, retry_after: Option<&str>, problem: Problem, what: &str) -> Failure {
     let fallback = || format!("the service answered {status}");
-    let detail = problem.detail.or(problem.title).unwrap_or_else(fallback);
+    let (missing, cure) = problem
+        .checks
+        .into_iter()
+        .find(|check| !check.ok)
+        .map_or((None, None), |check| (Some(check.detail), check.remedy));
+    let detail = problem.detail.or(problem.title).or(missing).unwrap_or_else(fallback);
     let mut message = if detail.starts_with(what) { detail } else { format!("{what}: {detail}") };
     // The id finds the request in the service's log, which is where the remedy of a 5xx sends people.
     if let (true, Some(id)) = (status.is_server_error(), problem.request_id) {
         message += &format!(" (request {id})");
     }
-    let remedy = match (status, problem.remedy) {
+    let remedy = match (status, problem.remedy.or(cure)) {
         (StatusCode::UNAUTHORIZED, _) => Some(
             "give the service's token with --token-file, ORCHESTRATOR_TOKEN_FILE or ORCHESTRATOR_TOKEN"
                 .into(),
@@ -102,5 +116,16 @@ mod tests {
         assert_eq!(failure.message, "seat abc/1: 2 fields");
         assert_eq!(failure.details, ["seat: no", "image: neither"]);
         assert_eq!(failure.remedy.as_deref(), Some("correct them (not before 3 s)"));
+    }
+
+    #[test]
+    fn a_service_that_is_not_ready_says_why() {
+        let unready = serde_json::from_str(
+            r#"{"status": "unready", "checks": [{"name": "a", "ok": true, "detail": "fine", "remedy": null},
+                {"name": "docker", "ok": false, "detail": "no engine", "remedy": "start it"}]}"#,
+        );
+        let failure = failure(StatusCode::SERVICE_UNAVAILABLE, None, unready.unwrap(), "not ready");
+        assert_eq!(failure.message, "not ready: no engine");
+        assert_eq!((failure.remedy.as_deref(), failure.exit), (Some("start it"), Exit::Unavailable));
     }
 }

@@ -5,6 +5,7 @@
 mod class;
 mod config;
 mod doctor;
+mod healthcheck;
 mod process;
 mod seat;
 mod secrets;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::super::listening;
 use super::Finding;
 use crate::client::{Client, types};
 use crate::config::Config;
@@ -48,15 +49,4 @@ pub(super) async fn check(url: Option<&str>, config: &Config) -> Finding {
                 .unwrap_or_else(|| "something else may listen there: choose another address".into()),
         ),
     }
-}
-
-/// The address to reach a service that listens as configured: a wildcard is reached on loopback.
-fn listening(config: &Config) -> String {
-    let mut address = config.settings.listen;
-    if address.ip().is_unspecified() {
-        let loopback =
-            if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
-        address.set_ip(loopback);
-    }
-    format!("http://{address}")
 }
