@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifecycle::{
-    ClassRequest, Lifecycle, LifecycleError, LimitsRequest, Policy, SeatOutcome, SeatRequest, Silent,
+    ClassRequest, CreateReply, Lifecycle, LifecycleError, LimitsRequest, Policy, SeatOutcome, SeatRequest,
+    Silent,
 };
-use provider_sim::{DEFAULT_IMAGE, Fault, SimProvider, Step, World, WorldOptions};
+use provider_sim::{DEFAULT_IMAGE, Fault, Gate, SimProvider, Step, World, WorldOptions};
 use seats::{DataPolicy, Disposition, EnvVars, Limits, Scope, SeatBound, SeatRef, Status, WorkshopId};
+use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -46,6 +48,18 @@ fn request(number: u64) -> SeatRequest {
         limits: LimitsRequest::default(),
         api_key: None,
     }
+}
+
+/// A create of seat 1 that has begun and hangs in the engine.
+async fn working(
+    world: &World,
+    service: &Lifecycle,
+) -> (Gate, JoinHandle<Result<CreateReply, LifecycleError>>) {
+    let gate = world.hang(Fault::at(Step::Create));
+    let service = service.clone();
+    let working = tokio::spawn(async move { service.create(request(1), LONG).await });
+    gate.reached(1).await;
+    (gate, working)
 }
 
 fn class(seats: std::ops::RangeInclusive<u64>, prune: Option<DataPolicy>) -> ClassRequest {
@@ -107,12 +121,7 @@ async fn who_does_not_wait_finds_the_seat_while_it_is_made_and_why_it_failed() {
 async fn a_destroy_calls_off_the_creates_before_it_and_not_those_after_it() {
     let world = world();
     let service = service(&world, 1, 8);
-    let gate = world.hang(Fault::at(Step::Create));
-    let working = tokio::spawn({
-        let service = service.clone();
-        async move { service.create(request(1), LONG).await }
-    });
-    gate.reached(1).await;
+    let (gate, working) = working(&world, &service).await;
     let waiting = service.create(request(1), Duration::ZERO).await.unwrap();
     assert_eq!(waiting.instance.status, Status::Starting);
     let destroying = tokio::spawn({
@@ -193,12 +202,7 @@ async fn a_class_goes_on_when_nobody_watches_it() {
 async fn draining_lets_the_engine_work_end_and_takes_nothing_new() {
     let world = world();
     let service = service(&world, 1, 8);
-    let gate = world.hang(Fault::at(Step::Create));
-    let working = tokio::spawn({
-        let service = service.clone();
-        async move { service.create(request(1), LONG).await }
-    });
-    gate.reached(1).await;
+    let (gate, working) = working(&world, &service).await;
     let waiting = tokio::spawn({
         let service = service.clone();
         async move { service.create(request(2), LONG).await }

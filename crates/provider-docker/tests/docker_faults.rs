@@ -4,29 +4,12 @@
 
 mod common;
 
-use std::sync::Arc;
-
-use docker_testbed::{Fault, FaultProxy, Host, Method, TestWorkshop};
-use provider_docker::{DockerConfig, DockerProvider};
+use common::Bench;
+use docker_testbed::{Fault, Method};
 use seats::{DataPolicy, Disposition, ObjectKind, Provider, ProviderError, Timeline};
 
 /// More calls than a create makes; the loops end when there is no call left to fail.
 const MANY: usize = 40;
-
-struct Bench {
-    host: Host,
-    proxy: FaultProxy,
-    provider: Arc<DockerProvider>,
-    workshop: TestWorkshop,
-}
-
-async fn bench() -> Bench {
-    let host = Host::of_this_machine().await.unwrap();
-    let proxy = FaultProxy::start(&host.socket).unwrap();
-    let through = proxy.socket().to_str().unwrap().parse().unwrap();
-    let provider = common::provider(DockerConfig { host: through, ..common::config(&host) });
-    Bench { host, proxy, provider, workshop: common::workshop() }
-}
 
 /// Fails the calls of a create one after the other until there is none left; returns which ones were failed.
 async fn every_call_failed(bench: &Bench, fault: Fault) -> Vec<String> {
@@ -34,8 +17,7 @@ async fn every_call_failed(bench: &Bench, fault: Fault) -> Vec<String> {
     let spec = common::spec(common::seat(&bench.workshop, 1));
     for number in 0..MANY {
         // A provider that never saw the image and the network asks for both.
-        let through = bench.proxy.socket().to_str().unwrap().parse().unwrap();
-        let provider = common::provider(DockerConfig { host: through, ..common::config(&bench.host) });
+        let provider = common::through(&bench.proxy, &bench.host);
         bench.proxy.arm(number, fault);
         let prepared = provider.prepare(&spec, &Timeline::default()).await;
         let made = match prepared {
@@ -65,7 +47,7 @@ fn assert_covers_the_steps(failed: &[String]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_refused_call_leaves_nothing() {
-    let bench = bench().await;
+    let bench = common::bench().await;
     let failed = every_call_failed(&bench, Fault::Refused).await;
     assert_covers_the_steps(&failed);
     assert!(bench.host.remains(&bench.workshop).await.unwrap().is_empty());
@@ -74,7 +56,7 @@ async fn a_refused_call_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_lost_answer_leaves_nothing() {
-    let bench = bench().await;
+    let bench = common::bench().await;
     let failed = every_call_failed(&bench, Fault::Lost).await;
     assert_covers_the_steps(&failed);
     assert!(bench.host.remains(&bench.workshop).await.unwrap().is_empty());
@@ -83,7 +65,7 @@ async fn a_lost_answer_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_failed_create_leaves_the_other_seats_and_kept_data_alone() {
-    let Bench { host, proxy, provider, workshop } = bench().await;
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     let (first, second) =
         (common::spec(common::seat(&workshop, 1)), common::spec(common::seat(&workshop, 2)));
     provider.create(&first, &Timeline::default()).await.unwrap();
@@ -109,7 +91,7 @@ async fn a_failed_create_leaves_the_other_seats_and_kept_data_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_destroy_that_failed_at_any_call_can_be_repeated() {
-    let Bench { host, proxy, provider, workshop } = bench().await;
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     let spec = common::spec(common::seat(&workshop, 1));
     for fault in [Fault::Refused, Fault::Lost] {
         for number in 0.. {
@@ -135,7 +117,7 @@ async fn a_destroy_that_failed_at_any_call_can_be_repeated() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_network_that_the_engine_will_not_let_go_is_told_with_what_to_do() {
-    let Bench { host, proxy, provider, workshop } = bench().await;
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     let spec = common::spec(common::seat(&workshop, 1));
     provider.create(&spec, &Timeline::default()).await.unwrap();
     proxy.deny(Method::DELETE, "/networks/", 403, "error while removing network: it has active endpoints");
@@ -157,7 +139,7 @@ async fn a_network_that_the_engine_will_not_let_go_is_told_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_listing_is_one_call() {
-    let Bench { host, proxy, provider, workshop } = bench().await;
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     for number in 1..=3 {
         let made =
             provider.create(&common::spec(common::seat(&workshop, number)), &Timeline::default()).await;
@@ -178,7 +160,7 @@ async fn a_listing_is_one_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_workshop_whose_destroy_failed_at_any_call_can_be_destroyed_again() {
-    let Bench { host, proxy, provider, workshop } = bench().await;
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     for number in 0.. {
         assert!(number < MANY, "there is no end of calls");
         for seat in [1, 2] {
@@ -202,7 +184,7 @@ async fn a_workshop_whose_destroy_failed_at_any_call_can_be_destroyed_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_container_that_the_engine_makes_too_late_is_taken_back() {
-    let Bench { host, proxy, provider, workshop } = bench().await;
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     let spec = common::spec(common::seat(&workshop, 1));
     provider.create(&spec, &Timeline::default()).await.unwrap();
     provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();

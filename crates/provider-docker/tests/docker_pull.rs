@@ -7,20 +7,16 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use docker_testbed::{Fault, FaultProxy, Host, Registry};
+use common::Bench;
+use docker_testbed::{Fault, Host, Registry};
 use futures_util::future::join_all;
-use provider_docker::DockerConfig;
 use seats::{Provider, Timeline};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn an_image_is_pulled_once_for_all_that_wait_and_they_see_how_far_it_is() {
-    let host = Host::of_this_machine().await.unwrap();
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     let registry = Registry::start().await.unwrap();
-    let proxy = FaultProxy::start(&host.socket).unwrap();
-    let through = proxy.socket().to_str().unwrap().parse().unwrap();
-    let provider = common::provider(DockerConfig { host: through, ..common::config(&host) });
-    let workshop = common::workshop();
     let image = registry.image(workshop.as_str());
     proxy.arm(usize::MAX, Fault::Refused);
 
@@ -73,12 +69,8 @@ async fn one_who_gives_up_does_not_end_the_pull_of_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn an_engine_that_goes_away_while_it_pulls_is_not_a_wrong_name() {
-    let host = Host::of_this_machine().await.unwrap();
+    let Bench { host, proxy, provider, workshop } = common::bench().await;
     let registry = Registry::start().await.unwrap();
-    let proxy = FaultProxy::start(&host.socket).unwrap();
-    let through = proxy.socket().to_str().unwrap().parse().unwrap();
-    let provider = common::provider(DockerConfig { host: through, ..common::config(&host) });
-    let workshop = common::workshop();
     let mut spec = common::spec(common::seat(&workshop, 1));
     spec.image = registry.image(workshop.as_str()).parse().unwrap();
     for number in 0.. {

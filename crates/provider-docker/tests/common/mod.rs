@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use docker_testbed::{Host, IMAGE, TestWorkshop};
+use docker_testbed::{FaultProxy, Host, IMAGE, TestWorkshop};
 use provider_docker::{DockerConfig, DockerProvider};
 use seats::{EnvVars, Limits, SeatBound, SeatRef, SeatSpec, WorkshopId};
 
@@ -26,6 +26,27 @@ pub(crate) fn config(host: &Host) -> DockerConfig {
 
 pub(crate) fn provider(config: DockerConfig) -> Arc<DockerProvider> {
     DockerProvider::new(config).unwrap()
+}
+
+/// A provider whose wire to the engine a test can cut.
+pub(crate) struct Bench {
+    pub(crate) host: Host,
+    pub(crate) proxy: FaultProxy,
+    pub(crate) provider: Arc<DockerProvider>,
+    pub(crate) workshop: TestWorkshop,
+}
+
+pub(crate) async fn bench() -> Bench {
+    let host = Host::of_this_machine().await.unwrap();
+    let proxy = FaultProxy::start(&host.socket).unwrap();
+    let provider = through(&proxy, &host);
+    Bench { host, proxy, provider, workshop: workshop() }
+}
+
+/// A provider that knows nothing yet, behind the proxy.
+pub(crate) fn through(proxy: &FaultProxy, host: &Host) -> Arc<DockerProvider> {
+    let socket = proxy.socket().to_str().unwrap().parse().unwrap();
+    provider(DockerConfig { host: socket, ..config(host) })
 }
 
 /// A workshop id that no other test of this run uses.
