@@ -15,6 +15,10 @@ use crate::ui::Output;
 #[command(name = "orchestrator", version, after_help = Exit::HELP, max_term_width = 110)]
 pub(crate) struct Cli {
     /// How results are printed.
+    ///
+    /// The columns of tsv: seats have WORKSHOP SEAT STATUS ID IP ENDPOINT PORTS IMAGE REASON, 'class up' has the
+    /// OUTCOME before them, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, and 'doctor' has LEVEL
+    /// CHECK DETAIL REMEDY. More may come after the last one in a later version.
     #[arg(
         long,
         global = true,

@@ -11,6 +11,8 @@ pub(crate) enum Output {
     Table,
     /// For programs: what the service answered.
     Json,
+    /// For shell scripts: a line per row without a header, its fields separated by tabs, "-" where there is nothing.
+    Tsv,
 }
 
 /// The terminal, or what stands in for it.
@@ -85,6 +87,19 @@ impl Ui {
     /// When standard output is closed or full.
     pub(crate) fn json(self, value: &serde_json::Value) -> io::Result<()> {
         self.line(&format!("{value:#}"))
+    }
+
+    /// Writes a row of fields for a shell script. What is not known or empty is "-": a shell's `read` would run
+    /// neighbouring tabs together.
+    ///
+    /// # Errors
+    /// When standard output is closed or full.
+    pub(crate) fn row(self, fields: impl IntoIterator<Item = impl AsRef<str>>) -> io::Result<()> {
+        let fields = fields.into_iter().map(|field| match field.as_ref() {
+            "" => "-".to_owned(),
+            text => text.replace(char::is_control, " "),
+        });
+        self.line(&fields.collect::<Vec<_>>().join("\t"))
     }
 
     /// Tells what goes on, on standard error; what cannot be told is no reason to stop.

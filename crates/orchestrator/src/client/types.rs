@@ -8,10 +8,22 @@ use serde_json::Value;
 use crate::exit::{Exit, Failure};
 
 /// A seat as it is now.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Instance {
+    /// Its workshop.
+    #[serde(default)]
+    pub(crate) workshop: String,
     /// Its number.
     pub(crate) seat: u64,
+    /// What runs for it, once something does.
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    /// Its address.
+    #[serde(default)]
+    pub(crate) ip: Option<String>,
+    /// The ports of its workspace, the terminal's first.
+    #[serde(default)]
+    pub(crate) ports: Vec<u64>,
     /// How far it is: `starting`, `running`, `stopped` or `error`.
     pub(crate) status: String,
     /// Where it is reached.
@@ -53,6 +65,8 @@ impl SeatReport {
 /// The answer for a class.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ClassReport {
+    /// The workshop.
+    pub(crate) workshop: String,
     /// Every seat.
     pub(crate) seats: Vec<SeatReport>,
 }

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::progress::Progress;
-use super::seat::{keeping, removed, show_seats};
+use super::seat::{fields, keeping, removed, show_seats};
 use super::{connect, wish};
 use crate::cli::Class;
-use crate::client::types::{self, ClassReport, SeatReport, WorkshopList};
+use crate::client::types::{self, ClassReport, Instance, SeatReport, Workshop, WorkshopList};
 use crate::client::{Client, broken};
 use crate::config::Surroundings;
 use crate::exit::{Exit, Failure};
@@ -102,6 +102,7 @@ fn finish(answer: &Value, what: &str, ui: Ui) -> anyhow::Result<Exit> {
     match ui.output {
         Output::Json => ui.json(answer)?,
         Output::Table => table(&report.seats, ui)?,
+        Output::Tsv => report.seats.iter().try_for_each(|seat| row(&report.workshop, seat, ui))?,
     }
     let failed: Vec<_> = report.seats.iter().filter(|seat| seat.failed()).collect();
     if failed.is_empty() {
@@ -135,20 +136,40 @@ fn table(seats: &[SeatReport], ui: Ui) -> std::io::Result<()> {
     ui.line(&table.trim_fmt())
 }
 
+/// A seat of a class in a row for a shell script: the outcome, then the columns of a seat.
+fn row(workshop: &str, report: &SeatReport, ui: Ui) -> std::io::Result<()> {
+    let instance = report.instance.clone().unwrap_or_else(|| Instance {
+        workshop: workshop.to_owned(),
+        seat: report.seat,
+        ..Instance::default()
+    });
+    let reason = report.reason.clone().or_else(|| instance.reason.clone());
+    ui.row(std::iter::once(report.outcome.clone()).chain(fields(&Instance { reason, ..instance })))
+}
+
 fn show_workshops(answer: &Value, ui: Ui) -> anyhow::Result<Exit> {
     if ui.output == Output::Json {
         ui.json(answer)?;
         return Ok(Exit::Ok);
     }
     let list: WorkshopList = types::read(answer)?;
+    let cells = |shop: &Workshop| {
+        let counts = [shop.seats, shop.running, shop.starting, shop.stopped, shop.error];
+        std::iter::once(shop.workshop.clone())
+            .chain(counts.map(|count| count.to_string()))
+            .collect::<Vec<_>>()
+    };
+    if ui.output == Output::Tsv {
+        list.workshops.iter().try_for_each(|shop| ui.row(cells(shop)))?;
+        return Ok(Exit::Ok);
+    }
     if list.workshops.is_empty() {
         ui.note("there is no workshop");
         return Ok(Exit::Ok);
     }
     let mut table = ui.table(&["WORKSHOP", "SEATS", "RUNNING", "STARTING", "STOPPED", "ERROR"]);
     for shop in &list.workshops {
-        let counts = [shop.seats, shop.running, shop.starting, shop.stopped, shop.error];
-        table.add_row(std::iter::once(shop.workshop.clone()).chain(counts.map(|count| count.to_string())));
+        table.add_row(cells(shop));
     }
     ui.line(&table.trim_fmt())?;
     Ok(Exit::Ok)

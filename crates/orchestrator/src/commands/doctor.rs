@@ -81,6 +81,10 @@ pub(super) async fn run(args: &Doctor, surroundings: &Surroundings, ui: Ui) -> a
                 .collect();
             ui.json(&json!({ "ok": healthy(&findings), "checks": checks }))?;
         }
+        Output::Tsv => findings.iter().try_for_each(|finding| {
+            let remedy = finding.remedy.as_deref().unwrap_or_default();
+            ui.row([finding.level.as_str(), finding.name, finding.detail.as_str(), remedy])
+        })?,
     }
     Ok(if healthy(&findings) { Exit::Ok } else { Exit::Failure })
 }

@@ -58,6 +58,8 @@ pub(super) fn removed(what: &str, keep_data: bool, ui: Ui) -> anyhow::Result<Exi
         Output::Table if keep_data => ui.line(&format!("{what} is gone; its data is kept"))?,
         Output::Table => ui.line(&format!("{what} is gone"))?,
         Output::Json => ui.json(&json!({ "destroyed": true, "data_kept": keep_data }))?,
+        // The exit code says it, and there is no row.
+        Output::Tsv => {}
     }
     Ok(Exit::Ok)
 }
@@ -73,6 +75,9 @@ pub(super) fn show_seats(answer: &Value, workshop: &str, ui: Ui) -> anyhow::Resu
         return Ok(ui.json(answer)?);
     }
     let list: SeatList = types::read(answer)?;
+    if ui.output == Output::Tsv {
+        return Ok(list.seats.iter().try_for_each(|seat| ui.row(fields(seat)))?);
+    }
     if list.seats.is_empty() {
         ui.note(&format!("workshop {workshop} has no seats"));
         return Ok(());
@@ -84,7 +89,27 @@ fn show_one(answer: &Value, ui: Ui) -> anyhow::Result<()> {
     if ui.output == Output::Json {
         return Ok(ui.json(answer)?);
     }
-    Ok(table(&[types::read(answer)?], ui)?)
+    let seat: Instance = types::read(answer)?;
+    if ui.output == Output::Tsv {
+        return Ok(ui.row(fields(&seat))?);
+    }
+    Ok(table(&[seat], ui)?)
+}
+
+/// The columns of a seat in a row for a shell script: workshop, seat, status, id, ip, endpoint, ports, image, reason.
+pub(super) fn fields(seat: &Instance) -> [String; 9] {
+    let known = |text: &Option<String>| text.clone().unwrap_or_default();
+    [
+        seat.workshop.clone(),
+        seat.seat.to_string(),
+        seat.status.clone(),
+        known(&seat.id),
+        known(&seat.ip),
+        known(&seat.endpoint),
+        seat.ports.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
+        known(&seat.image),
+        known(&seat.reason),
+    ]
 }
 
 fn table(seats: &[Instance], ui: Ui) -> std::io::Result<()> {

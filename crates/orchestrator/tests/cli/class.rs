@@ -63,6 +63,41 @@ fn some_failed_seats_have_an_exit_code_of_their_own() {
 }
 
 #[test]
+fn a_shell_script_reads_rows() {
+    let service = Service::start(&[]);
+    let run = |arguments: &[&str], code| {
+        let done = service.run(&[arguments, &["--output", "tsv"]].concat()).code(code);
+        let rows = done.out.lines().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>());
+        rows.collect::<Vec<_>>()
+    };
+    assert!(run(&["class", "list"], 0).is_empty());
+    assert!(run(&["seat", "list", "abc"], 0).is_empty());
+
+    service.run(&["seat", "create", "abc", "2", "--env", "A=1"]).code(0);
+    let up = run(&["class", "up", "abc", "--seats", "2"], 6);
+    let id = service.run(&["seat", "show", "abc", "1", "--output", "json"]).json()["id"].clone();
+    assert_eq!(up[0][..5], ["created", "abc", "1", "running", id.as_str().unwrap()]);
+    assert!(up[0][6].starts_with("http://127.0.0.1:"), "{up:?}");
+    assert_eq!(up[0][7..], ["3001,3002", "clarateach-workspace", "-"]);
+    assert_eq!(up[1][..3], ["conflict", "abc", "2"]);
+    assert!(up[1][9].contains("another env"), "{up:?}");
+
+    // A seat is the same row everywhere.
+    let listed = run(&["seat", "list", "abc"], 0);
+    assert_eq!(listed, run(&["class", "list", "abc"], 0));
+    assert_eq!(listed[0], up[0][1..]);
+    assert_eq!([listed[0].clone()], run(&["seat", "show", "abc", "1"], 0)[..]);
+    assert_eq!([listed[1].clone()], run(&["seat", "create", "abc", "2", "--env", "A=1"], 0)[..]);
+    assert_eq!(run(&["class", "list"], 0), [["abc", "2", "2", "0", "0", "0"]]);
+
+    // What was not made has nothing to show but why.
+    let failed = run(&["class", "up", "xyz", "--seats", "1", "--image", "no/such"], 6);
+    assert_eq!(failed[0][..9], ["failed", "xyz", "1", "-", "-", "-", "-", "-", "-"]);
+    assert!(failed[0][9].contains("cannot be pulled"), "{failed:?}");
+    assert!(run(&["class", "down", "abc"], 0).is_empty());
+}
+
+#[test]
 fn the_wait_can_be_shorter_than_the_work() {
     let service = Service::start(&["--sim-latency", "500ms"]);
     let up = service.run(&["class", "up", "abc", "--seats", "2", "--wait", "100ms"]).code(7);

@@ -20,6 +20,10 @@ fn a_simulated_host_is_healthy_without_a_service() {
     assert_eq!(check(&report, "configuration")["level"], "ok");
     assert_eq!(check(&report, "service")["level"], "warning");
     assert_eq!(check(&report, "service")["remedy"], "start it: orchestrator serve");
+
+    let rows = doctor(&["--provider", "sim", "--output", "tsv"]).code(0).out;
+    assert!(rows.contains("ok\tconfiguration\tvalid (no file)\t-\n"), "{rows}");
+    assert!(rows.contains("\tstart it: orchestrator serve\n"), "{rows}");
 }
 
 #[test]
