@@ -1,0 +1,59 @@
+/** The program: reads the configuration, runs the portal, and ends it on SIGTERM or SIGINT. */
+
+import { ConfigError, readConfig } from "./config.js";
+import { makePortal, type Portal } from "./portal.js";
+import { CannotOpenDatabase } from "./store/errors.js";
+
+/** How long answers that are under way may take when the portal ends, in milliseconds. */
+const CLOSE_WITHIN = 10_000;
+
+const EXIT_FAILED = 1;
+const EXIT_CONFIGURATION = 2;
+
+async function main(): Promise<void> {
+  const portal = await makePortal(readConfig(process.env));
+  endOnSignals(portal);
+  await portal.listen();
+}
+
+function endOnSignals(portal: Portal): void {
+  let ending = false;
+  const end = (signal: NodeJS.Signals): void => {
+    if (ending) {
+      process.exit(EXIT_FAILED);
+    }
+    ending = true;
+    portal.app.log.info({ signal }, "ending");
+    setTimeout(() => {
+      portal.app.log.error("answers took too long; ending without them");
+      process.exit(EXIT_FAILED);
+    }, CLOSE_WITHIN).unref();
+    portal.close().then(
+      () => {
+        portal.app.log.info("ended");
+      },
+      (error: unknown) => {
+        portal.app.log.error({ err: error }, "could not end in order");
+        process.exitCode = EXIT_FAILED;
+      },
+    );
+  };
+  process.on("SIGTERM", end);
+  process.on("SIGINT", end);
+}
+
+main().catch((error: unknown) => {
+  if (error instanceof ConfigError) {
+    process.stderr.write(`${error.message}\n`);
+    process.exit(EXIT_CONFIGURATION);
+  }
+  const known = error instanceof CannotOpenDatabase;
+  process.stderr.write(
+    `cannot start: ${known || !(error instanceof Error) ? text(error) : (error.stack ?? text(error))}\n`,
+  );
+  process.exit(EXIT_FAILED);
+});
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,139 @@
+import type { Writable } from "node:stream";
+
+import { Orchestrator } from "@clarateach/orchestrator-client";
+import cookie from "@fastify/cookie";
+import rateLimit from "@fastify/rate-limit";
+import type { FastifyInstance } from "fastify";
+
+import { deriveKeys } from "./auth/keys.js";
+import { Sessions } from "./auth/sessions.js";
+import { SignInThrottle } from "./auth/throttle.js";
+import type { Config } from "./config.js";
+import { ApiError, installErrorHandlers } from "./http/errors.js";
+import { installOpenApi } from "./http/openapi.js";
+import { sharedSchemas } from "./http/schemas.js";
+import { cookieName, installProtection } from "./http/security.js";
+import { makeServer } from "./http/server.js";
+import { sessionRoutes } from "./http/session-routes.js";
+import { systemRoutes } from "./http/system-routes.js";
+import { workshopRoutes } from "./http/workshop-routes.js";
+import { Database } from "./store/database.js";
+import { SessionStore } from "./store/sessions.js";
+import { WorkshopStore } from "./store/workshops.js";
+import { Actions, type SeatService } from "./workshops/actions.js";
+import { Reconciler, type RetryPolicy } from "./workshops/reconciler.js";
+import { Workshops } from "./workshops/workshops.js";
+
+/** What can be set beside the configuration. */
+export interface PortalOptions {
+  /** Takes the log instead of standard output. */
+  readonly log?: Writable;
+  /** The clock of sessions and of the pauses between sign-ins, in milliseconds. */
+  readonly now?: () => number;
+  /** The service, instead of the one that the configuration names. */
+  readonly service?: SeatService;
+  /** The pauses between tries, in milliseconds. */
+  readonly pauses?: Omit<RetryPolicy, "within">;
+  /** How long work waits for a database that another process holds, in milliseconds. */
+  readonly databasePatience?: number;
+  /** How long a deletion is waited for, in milliseconds. */
+  readonly deleteWait?: number;
+}
+
+/** A portal that runs. */
+export interface Portal {
+  readonly app: FastifyInstance;
+  /** Starts to listen, and gives the address. */
+  listen(): Promise<string>;
+  /** Answers what is under way, and ends. Work on workshops is taken up again by the next start. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the database, takes unfinished work up again, and makes everything ready to listen.
+ *
+ * @throws CannotOpenDatabase
+ */
+export async function makePortal(config: Config, options: PortalOptions = {}): Promise<Portal> {
+  const app = makeServer(config, options.log);
+  const patience = options.databasePatience;
+  const database = await Database.open(config.dataDir, patience === undefined ? {} : { patience });
+  const keys = deriveKeys(config.secret);
+  const service = options.service ?? makeClient(config);
+  const store = new WorkshopStore(database);
+  const policy = { ...(options.pauses ?? { first: 500, longest: 15_000 }), within: config.retryFor };
+  const reconciler = new Reconciler(store, new Actions(service, keys.seal), policy, app.log);
+  const close = async (): Promise<void> => {
+    await reconciler.close();
+    await app.close();
+    database.close();
+  };
+  try {
+    const sessions = new Sessions(
+      new SessionStore(database),
+      config.accounts,
+      config.sessionLifetime,
+      keys.csrf,
+      options.now,
+    );
+    await installRoutes(app, config, {
+      sessions,
+      throttle: new SignInThrottle(options.now),
+      workshops: new Workshops(store, reconciler, service, keys.seal),
+      cookieKey: keys.cookie,
+      deleteWait: options.deleteWait ?? 20_000,
+      check: async () => {
+        await store.check();
+      },
+    });
+    await app.ready();
+    for (const warning of config.warnings) {
+      app.log.warn(warning);
+    }
+    await reconciler.resume();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { app, listen: () => app.listen(config.listen), close };
+}
+
+function makeClient(config: Config): Orchestrator {
+  return new Orchestrator({
+    baseUrl: config.orchestratorUrl,
+    token: config.orchestratorToken,
+    tokenFile: config.orchestratorTokenFile,
+    // The portal tries again itself, and tells what it meets meanwhile.
+    retries: 0,
+  });
+}
+
+interface Parts {
+  readonly sessions: Sessions;
+  readonly throttle: SignInThrottle;
+  readonly workshops: Workshops;
+  readonly cookieKey: Buffer;
+  readonly deleteWait: number;
+  readonly check: () => Promise<void>;
+}
+
+async function installRoutes(app: FastifyInstance, config: Config, parts: Parts): Promise<void> {
+  const { sessions, throttle, workshops, deleteWait } = parts;
+  const name = cookieName(config.secureCookies);
+  installProtection(app, config.secureCookies);
+  await app.register(cookie, { secret: parts.cookieKey });
+  await app.register(rateLimit, {
+    max: config.requestsPerMinute,
+    timeWindow: 60_000,
+    errorResponseBuilder: (_request, { ttl }) =>
+      new ApiError(429, "too_many_requests", "too many requests from this address", Math.ceil(ttl / 1000)),
+  });
+  await installOpenApi(app, config.secureCookies);
+  installErrorHandlers(app);
+  for (const schema of sharedSchemas(config.maxSeats)) {
+    app.addSchema(schema);
+  }
+  systemRoutes(app, parts.check);
+  sessionRoutes(app, { sessions, throttle, cookie: name, secureCookies: config.secureCookies });
+  await app.register(async (inside) => workshopRoutes(inside, { workshops, sessions, cookie: name, deleteWait }));
+}

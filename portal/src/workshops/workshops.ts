@@ -1,0 +1,173 @@
+import { OrchestratorError, type Instance } from "@clarateach/orchestrator-client";
+
+import { seal } from "../auth/seal.js";
+import { ApiError } from "../http/errors.js";
+import type { Decide, Facts, Reason, WorkshopStore } from "../store/workshops.js";
+import type { SeatService } from "./actions.js";
+import type { Reconciler } from "./reconciler.js";
+import { stateOf, stateWithCounts, stateWithSeats, type Counts, type StateAndReason } from "./state.js";
+
+/** How long the service may take to say how the seats are, in milliseconds. */
+const LOOK_TIMEOUT = 5000;
+
+/** A workshop as it is shown. */
+export interface WorkshopView extends StateAndReason {
+  readonly facts: Facts;
+  readonly counts: Counts | null;
+  readonly instances: readonly Instance[] | null;
+  /** Why the service could not be asked. */
+  readonly serviceError: Reason | null;
+}
+
+/** What an instructor can do with workshops. Functions reject with `ApiError` and `StoreError`. */
+export class Workshops {
+  readonly #store: WorkshopStore;
+  readonly #reconciler: Reconciler;
+  readonly #service: SeatService;
+  readonly #sealKey: Buffer;
+
+  constructor(store: WorkshopStore, reconciler: Reconciler, service: SeatService, sealKey: Buffer) {
+    this.#store = store;
+    this.#reconciler = reconciler;
+    this.#service = service;
+    this.#sealKey = sealKey;
+  }
+
+  /** All of them by id, with how many seats are how far. */
+  async list(): Promise<WorkshopView[]> {
+    const [all, answer] = await Promise.all([this.#store.list(), ask(() => this.#service.listClasses(look()))]);
+    const byId = new Map(answer.value?.map((summary) => [summary.workshop, summary]));
+    return all.map((facts) => {
+      const trouble = this.#reconciler.trouble(facts.id);
+      if (answer.value === null) {
+        return { facts, ...stateOf(facts, trouble), counts: null, instances: null, serviceError: answer.error };
+      }
+      const { running, starting, stopped, error } = byId.get(facts.id) ?? NO_SEATS;
+      const counts = { running, starting, stopped, error };
+      return { facts, ...stateWithCounts(facts, counts, trouble), counts, instances: null, serviceError: null };
+    });
+  }
+
+  /** One with its seats, which the service is asked for. */
+  async show(id: string): Promise<WorkshopView> {
+    const [facts, answer] = await Promise.all([this.#get(id), ask(() => this.#service.listSeats(id, look()))]);
+    const trouble = this.#reconciler.trouble(id);
+    if (answer.value === null) {
+      return { facts, ...stateOf(facts, trouble), counts: null, instances: null, serviceError: answer.error };
+    }
+    const instances = answer.value;
+    const counts = { ...NO_SEATS };
+    for (const { status } of instances) {
+      counts[status] += 1;
+    }
+    return { facts, ...stateWithSeats(facts, instances, trouble), counts, instances, serviceError: null };
+  }
+
+  /** Makes a workshop, still without seats. */
+  async create(id: string, seats: number, apiKey: string | undefined, by: string): Promise<WorkshopView> {
+    const sealedKey = apiKey === undefined ? null : seal(this.#sealKey, id, apiKey);
+    const facts = await this.#store.insert({ id, seats, sealedKey, by });
+    if (facts === undefined) {
+      throw new ApiError(409, "workshop_exists", `there is a workshop ${id} already: take another id, or delete it`);
+    }
+    return this.#view(facts);
+  }
+
+  /** Wishes for all its seats to run. While that is under way already, nothing changes. */
+  async start(id: string, apiKey: string | undefined, by: string): Promise<WorkshopView> {
+    return this.#wish(id, by, (facts) => {
+      refuseDeleted(facts);
+      const underWay = isUnderWay(facts, "running");
+      if (underWay && apiKey !== undefined) {
+        const message = `workshop ${id} is starting with the api key it has: stop it, then start it with another`;
+        throw new ApiError(409, "workshop_starting", message);
+      }
+      if (underWay) {
+        return undefined;
+      }
+      return { wish: "running", ...(apiKey !== undefined && { sealedKey: seal(this.#sealKey, id, apiKey) }) };
+    });
+  }
+
+  /** Wishes for none of its seats to run, and for their data to be kept. */
+  async stop(id: string, by: string): Promise<WorkshopView> {
+    return this.#wish(id, by, (facts) => {
+      refuseDeleted(facts);
+      return isUnderWay(facts, "stopped") ? undefined : { wish: "stopped" };
+    });
+  }
+
+  /**
+   * Wishes for it to be gone, with its data, and waits for that until `patience` ends. Gives what is left then;
+   * nothing when it is gone, or was not there.
+   */
+  async remove(id: string, by: string, patience: Promise<void>): Promise<WorkshopView | undefined> {
+    const wished = await this.#store.wish(id, by, (facts) =>
+      isUnderWay(facts, "deleted") ? undefined : { wish: "deleted" },
+    );
+    if (wished === undefined) {
+      return undefined;
+    }
+    this.#reconciler.nudgeIf(id, wished.changed);
+    await Promise.race([this.#reconciler.idle(id), patience]);
+    const left = await this.#store.get(id);
+    return left && this.#view(left);
+  }
+
+  async #wish(id: string, by: string, decide: Decide): Promise<WorkshopView> {
+    const wished = await this.#store.wish(id, by, decide);
+    if (wished === undefined) {
+      throw unknown(id);
+    }
+    this.#reconciler.nudgeIf(id, wished.changed);
+    return this.#view(wished.facts);
+  }
+
+  async #get(id: string): Promise<Facts> {
+    const facts = await this.#store.get(id);
+    if (facts === undefined) {
+      throw unknown(id);
+    }
+    return facts;
+  }
+
+  /** What the portal knows by itself, without asking the service. */
+  #view(facts: Facts): WorkshopView {
+    const known = stateOf(facts, this.#reconciler.trouble(facts.id));
+    return { facts, ...known, counts: null, instances: null, serviceError: null };
+  }
+}
+
+const NO_SEATS = { running: 0, starting: 0, stopped: 0, error: 0 };
+
+function look() {
+  return { timeoutMs: LOOK_TIMEOUT };
+}
+
+/** What the service says, or why it cannot be asked: that is part of the answer and no failure. */
+async function ask<Value>(
+  call: () => Promise<Value>,
+): Promise<{ readonly value: Value; readonly error: null } | { readonly value: null; readonly error: Reason }> {
+  try {
+    return { value: await call(), error: null };
+  } catch (error) {
+    if (error instanceof OrchestratorError) {
+      return { value: null, error: { code: error.code, message: error.message } };
+    }
+    throw error;
+  }
+}
+
+function isUnderWay(facts: Facts, wish: Facts["wish"]): boolean {
+  return facts.wish === wish && !facts.reached && facts.error === null;
+}
+
+function refuseDeleted(facts: Facts): void {
+  if (facts.wish === "deleted") {
+    throw new ApiError(409, "workshop_deleting", `workshop ${facts.id} is being deleted`);
+  }
+}
+
+function unknown(id: string): ApiError {
+  return new ApiError(404, "workshop_not_found", `there is no workshop ${id}`);
+}
