@@ -2,7 +2,7 @@
 
 use bollard::Docker;
 use bollard::models::SystemInfo;
-use seats::{ImageRef, ProviderError};
+use seats::{Finding, ImageRef, ProviderError};
 
 use crate::engine::Whom;
 use crate::provider::DockerProvider;
@@ -13,44 +13,6 @@ const OLDEST_API: (u32, u32) = (1, 41);
 
 /// Less room than this for images, logs and data is trouble within a class.
 const LITTLE_DISK: u64 = 5 * 1024 * 1024 * 1024;
-
-/// How serious a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Works, with less than it could have.
-    Warning,
-    /// Seats cannot be made.
-    Error,
-}
-
-/// One thing looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, a short stable word.
-    pub name: &'static str,
-    /// How it is.
-    pub level: Level,
-    /// What was found.
-    pub detail: String,
-    /// What to do about it, when it is not as it should be.
-    pub remedy: Option<String>,
-}
-
-impl Finding {
-    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, level: Level::Ok, detail: detail.into(), remedy: None }
-    }
-
-    fn warning(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, level: Level::Warning, detail: detail.into(), remedy: Some(remedy.into()) }
-    }
-
-    fn error(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, level: Level::Error, detail: detail.into(), remedy: Some(remedy.into()) }
-    }
-}
 
 impl DockerProvider {
     /// Looks at everything that seats need from this host. Changes nothing but the packet filter's own table,

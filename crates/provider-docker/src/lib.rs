@@ -25,5 +25,4 @@ mod volume;
 mod watch;
 
 pub use config::{ConfigError, DockerConfig, DockerHost, GuardMode};
-pub use doctor::{Finding, Level};
 pub use provider::DockerProvider;

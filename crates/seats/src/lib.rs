@@ -8,6 +8,7 @@
 mod api_key;
 mod env;
 mod error;
+mod finding;
 mod id;
 mod image;
 mod instance;
@@ -19,6 +20,7 @@ mod timeline;
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use env::{EnvName, EnvVars, InvalidEnv};
 pub use error::{ObjectKind, ProviderError, SpecDifference};
+pub use finding::{Finding, Level};
 pub use id::{InvalidSeatBound, InvalidSeatId, InvalidWorkshopId, SeatBound, SeatId, SeatRef, WorkshopId};
 pub use image::{ImageRef, InvalidImageRef};
 pub use instance::{Instance, Status};

@@ -5,7 +5,7 @@ mod host;
 mod service;
 
 use provider_docker::{DockerConfig, DockerProvider};
-use seats::ImageRef;
+use seats::{Finding, ImageRef, Level};
 use serde_json::json;
 
 use crate::cli::Doctor;
@@ -13,55 +13,6 @@ use crate::config::{Config, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::ui::{Output, Tone, Ui};
 use crate::wiring::{Backend, Plan};
-
-/// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Ok,
-    Warning,
-    Error,
-}
-
-impl Level {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-
-    fn tone(self) -> Tone {
-        match self {
-            Self::Ok => Tone::Good,
-            Self::Warning => Tone::Warning,
-            Self::Error => Tone::Bad,
-        }
-    }
-}
-
-/// The outcome of one check.
-#[derive(Clone, Debug)]
-struct Finding {
-    name: &'static str,
-    level: Level,
-    detail: String,
-    remedy: Option<String>,
-}
-
-impl Finding {
-    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, level: Level::Ok, detail: detail.into(), remedy: None }
-    }
-
-    fn warning(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, level: Level::Warning, detail: detail.into(), remedy: Some(remedy.into()) }
-    }
-
-    fn error(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, level: Level::Error, detail: detail.into(), remedy: Some(remedy.into()) }
-    }
-}
 
 pub(super) async fn run(args: &Doctor, surroundings: &Surroundings, ui: Ui) -> anyhow::Result<Exit> {
     let findings = examine(args, surroundings).await;
@@ -128,26 +79,21 @@ async fn engine(docker: &DockerConfig, image: &ImageRef) -> Vec<Finding> {
             return vec![Finding::error("engine", error.to_string(), "correct the docker settings")];
         }
     };
-    let found = provider.inspect_host(image).await;
-    found
-        .into_iter()
-        .map(|finding| Finding {
-            name: finding.name,
-            level: match finding.level {
-                provider_docker::Level::Ok => Level::Ok,
-                provider_docker::Level::Warning => Level::Warning,
-                provider_docker::Level::Error => Level::Error,
-            },
-            detail: finding.detail,
-            remedy: finding.remedy,
-        })
-        .collect()
+    provider.inspect_host(image).await
+}
+
+fn tone(level: Level) -> Tone {
+    match level {
+        Level::Ok => Tone::Good,
+        Level::Warning => Tone::Warning,
+        Level::Error => Tone::Bad,
+    }
 }
 
 fn print(findings: &[Finding], ui: Ui) -> std::io::Result<()> {
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
     for finding in findings {
-        let level = ui.paint(finding.level.tone(), &format!("{:<7}", finding.level.as_str()));
+        let level = ui.paint(tone(finding.level), &format!("{:<7}", finding.level.as_str()));
         ui.line(&format!("{level}  {:<width$}  {}", finding.name, finding.detail))?;
         if let Some(remedy) = &finding.remedy {
             let remedy = ui.paint(Tone::Quiet, &format!("what to do: {remedy}"));

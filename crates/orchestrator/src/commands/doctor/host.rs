@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::Finding;
+use seats::Finding;
+
 use crate::config::{Config, Settings};
 
 /// Files that the service opens besides its connections: the engine's streams, the log, the runtime.

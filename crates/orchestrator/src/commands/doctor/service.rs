@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::super::listening;
-use super::Finding;
 use crate::client::{Client, types};
+use seats::Finding;
+
 use crate::config::Config;
 use crate::exit::Exit;
 
