@@ -1,11 +1,10 @@
 //! Whether the service runs, and what it says about itself.
 
+use seats::Finding;
 use serde::Deserialize;
 
 use super::super::listening;
 use crate::client::{Client, types};
-use seats::Finding;
-
 use crate::config::Config;
 use crate::exit::Exit;
 
