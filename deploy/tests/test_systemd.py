@@ -1,0 +1,195 @@
+"""The unit: what systemd's own checks say of it, and the service really started by systemd with all of its confinement.
+
+python3 -B -m unittest discover -s deploy/tests -p 'test_systemd.py'
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import unittest
+from pathlib import Path
+from typing import ClassVar
+
+import systemd_host
+from bases import static_binary
+from support import DEPLOY, WORKSPACE, docker, eventually, free_ports, lines, missing_engine, run
+from systemd_host import SystemdHost
+
+UNIT = "clarateach-orchestrator.service"
+TEXT = (DEPLOY / "systemd" / UNIT).read_text()
+NO_ANALYZE = None if shutil.which("systemd-analyze") else "systemd-analyze is not installed (Debian: systemd)"
+NO_BOOT = missing_engine() or systemd_host.missing()
+
+# Tenths of what systemd-analyze calls exposure, from 0 to 100. It says 1.6; the rest is the network, the sockets and the group,
+# which are what the service is for. Another version of systemd may count a little differently.
+MOST_EXPOSED = 20
+
+
+@unittest.skipIf(NO_ANALYZE, NO_ANALYZE)
+class Analyzed(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.unit = Path(folder.name) / UNIT
+
+    def verify(self, text: str) -> tuple[int, str]:
+        """What is said of a unit whose program is there, as it is on a host where the service is installed."""
+        program = self.unit.parent / "orchestrator"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        self.unit.write_text(text.replace("/usr/local/bin/orchestrator", str(program)))
+        done = run("systemd-analyze", "verify", "--man=no", self.unit, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def exposed(self, text: str) -> tuple[int, str]:
+        self.unit.write_text(text)
+        done = run(
+            "systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", self.unit,
+            check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def test_verify_finds_nothing(self) -> None:
+        self.assertEqual(self.verify(TEXT), (0, ""))
+
+    def test_verify_would_find_a_mistake(self) -> None:
+        _, said = self.verify(TEXT.replace("ProtectHome=", "ProtectHomes="))
+        self.assertIn("ProtectHomes", said)
+
+    def test_it_is_little_exposed(self) -> None:
+        code, said = self.exposed(TEXT)
+        self.assertEqual(code, 0, said)
+        self.assertRegex(said, r"Overall exposure level for clarateach-orchestrator\.service: 1\.\d OK")
+
+    def test_without_its_confinement_it_would_be_exposed(self) -> None:
+        bare = "\n".join(re.findall(r"^(?:\[.*\]|Description=.*|Type=.*|ExecStart=.*)$", TEXT, re.MULTILINE))
+        self.assertNotEqual(self.exposed(bare)[0], 0)
+
+
+@unittest.skipIf(NO_BOOT, NO_BOOT)
+class Started(unittest.TestCase):
+    """On a host of Debian's systemd, with this machine's engine."""
+
+    host: ClassVar[SystemdHost]
+    url: ClassVar[str]
+    workshop: ClassVar[str]
+    token: ClassVar[str]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        run_id = f"{os.getpid()}{secrets.token_hex(2)}"
+        cls.host = SystemdHost(f"ctdeploy-systemd-{run_id}")
+        cls.addClassCleanup(cls.host.remove)
+        if reason := cls.host.boot():
+            raise unittest.SkipTest(reason)
+        cls.workshop = f"ctd-{run_id}-s"
+        cls.token = f"sk-canary-{secrets.token_hex(24)}"
+        port = free_ports(1)[0]
+        cls.url = f"http://127.0.0.1:{port}"
+        network = f"10.222.{secrets.randbelow(256)}.0/24"
+        table = "clarateach_" + network.replace(".", "_").replace("/", "_")
+        cls.addClassCleanup(run, "nft", "delete", "table", "ip", table, check=False)
+        cls.addClassCleanup(cls.remove_class)
+
+        # As the head of the unit says, and a configuration of this test's own.
+        group = Path("/var/run/docker.sock").stat().st_gid
+        cls.host.run("groupadd", "--gid", str(group), "docker")
+        cls.host.copy(static_binary(), "/usr/local/bin/orchestrator")
+        cls.host.run("chown", "root:root", "/usr/local/bin/orchestrator")
+        cls.host.run("install", "-d", "-m", "755", "/etc/clarateach")
+        cls.host.write("/etc/clarateach/token", f"{cls.token}\n", "600")
+        settings = f"""
+            listen = "127.0.0.1:{port}"
+            [seats]
+            image = "{WORKSPACE}"
+            max = 10
+            memory_mib = 256
+            [docker]
+            host = "unix:///srv/docker.sock"
+            pool = "{network}"
+            metadata_guard = "required"
+            """
+        cls.host.write("/etc/clarateach/orchestrator.toml", settings, "644")
+        cls.host.copy(DEPLOY / "systemd" / UNIT, "/etc/systemd/system/")
+        cls.host.run("systemctl", "daemon-reload")
+        # Waits for READY=1.
+        started = run("docker", "exec", cls.host.name, "systemctl", "start", UNIT, check=False)
+        assert started.returncode == 0, started.stderr + cls.journal()
+
+    @classmethod
+    def remove_class(cls) -> None:
+        cls.host.run("systemctl", "start", UNIT, check=False)
+        cls.orchestrator("class", "down", cls.workshop, check=False)
+
+    @classmethod
+    def orchestrator(cls, *arguments: str, check: bool = True) -> str:
+        """The command line, as root on that host uses it."""
+        where = ["--url", cls.url, "--token-file", "/etc/clarateach/token"]
+        return cls.host.run("orchestrator", *arguments, *where, check=check)
+
+    @classmethod
+    def journal(cls) -> str:
+        return cls.host.run("journalctl", "--no-pager", "--unit", UNIT, check=False)
+
+    def show(self, member: str) -> str:
+        return self.host.run("systemctl", "show", "--value", f"--property={member}", UNIT)
+
+    def seats(self) -> list[str]:
+        return lines(docker("ps", "--quiet", "--no-trunc", f"--filter=label=clarateach.workshop={self.workshop}"))
+
+    def test_it_is_nobody_with_one_capability(self) -> None:
+        status = self.host.run("cat", f"/proc/{self.show('MainPID')}/status")
+        members = dict(re.findall(r"^(\w+):\t(.*)$", status, re.MULTILINE))
+        self.assertNotIn("0", members["Uid"].split())
+        for kind in ("CapEff", "CapBnd", "CapAmb"):
+            # Bit 12 is CAP_NET_ADMIN.
+            self.assertEqual(int(members[kind], 16), 1 << 12, kind)
+        self.assertEqual(members["NoNewPrivs"], "1")
+        self.assertEqual(members["Seccomp"], "2")
+
+    def test_a_class_outlives_the_death_of_the_service(self) -> None:
+        self.orchestrator("class", "up", self.workshop, "--seats", "2")
+        seats = self.seats()
+        self.assertEqual(len(seats), 2)
+        first = self.show("MainPID")
+        self.host.run("systemctl", "kill", "--signal=KILL", UNIT)
+
+        def again() -> bool:
+            return self.show("ActiveState") == "active" and self.show("MainPID") not in ("0", first)
+
+        eventually("systemd started it again", again, tell=self.journal)
+        listed = json.loads(self.orchestrator("--output=json", "class", "list", self.workshop))
+        self.assertEqual([seat["status"] for seat in listed["seats"]], ["running", "running"], listed)
+        self.assertEqual(self.seats(), seats)
+        self.orchestrator("class", "down", self.workshop)
+        self.assertEqual(self.seats(), [])
+
+    def test_it_finds_its_engine_and_guards_the_seats(self) -> None:
+        report = json.loads(self.orchestrator("--output=json", "doctor"))
+        levels = {check["name"]: check["level"] for check in report["checks"]}
+        wanted = ("engine", "image", "reach", "service", "token")
+        self.assertEqual({name: levels.get(name) for name in wanted}, dict.fromkeys(wanted, "ok"), report)
+        # Not from doctor, which runs as root here: from the service itself.
+        eventually("the guard is in force", lambda: "seats are kept from cloud metadata" in self.journal(), tell=self.journal)
+
+    def test_the_token_is_nobody_elses(self) -> None:
+        pid = self.show("MainPID")
+        told = self.journal() + self.host.run("systemctl", "show", UNIT)
+        told += self.host.run("cat", f"/proc/{pid}/cmdline", f"/proc/{pid}/environ")
+        self.assertIn("/run/credentials/", told)
+        self.assertNotIn("sk-canary-", told)
+        refused = "this request needs a bearer token"
+        self.assertIn(refused, self.host.run("sh", "-c", f"orchestrator class list --url {self.url} 2>&1 || true"))
+
+    def test_a_stop_is_in_order(self) -> None:
+        self.host.run("systemctl", "stop", UNIT)
+        self.addCleanup(self.host.run, "systemctl", "start", UNIT)
+        self.assertEqual((self.show("Result"), self.show("ExecMainStatus")), ("success", "0"))
+        self.assertIn('"stopped"', self.journal())
+
+
+if __name__ == "__main__":
+    unittest.main()
