@@ -15,7 +15,7 @@ import { sharedSchemas } from "./http/schemas.js";
 import { cookieName, installProtection } from "./http/security.js";
 import { makeServer } from "./http/server.js";
 import { sessionRoutes } from "./http/session-routes.js";
-import { systemRoutes } from "./http/system-routes.js";
+import { HEALTH_PATH, systemRoutes } from "./http/system-routes.js";
 import { workshopRoutes } from "./http/workshop-routes.js";
 import { Database } from "./store/database.js";
 import { SessionStore } from "./store/sessions.js";
@@ -123,11 +123,13 @@ async function installRoutes(app: FastifyInstance, config: Config, parts: Parts)
   installProtection(app, config.secureCookies);
   await app.register(cookie, { secret: parts.cookieKey });
   await app.register(rateLimit, {
+    global: false,
     max: config.requestsPerMinute,
     timeWindow: 60_000,
     errorResponseBuilder: (_request, { ttl }) =>
       new ApiError(429, "too_many_requests", "too many requests from this address", Math.ceil(ttl / 1000)),
   });
+  limitRequests(app);
   await installOpenApi(app, config.secureCookies);
   installErrorHandlers(app);
   for (const schema of sharedSchemas(config.maxSeats)) {
@@ -136,4 +138,15 @@ async function installRoutes(app: FastifyInstance, config: Config, parts: Parts)
   systemRoutes(app, parts.check);
   sessionRoutes(app, { sessions, throttle, cookie: name, secureCookies: config.secureCookies });
   await app.register(async (inside) => workshopRoutes(inside, { workshops, sessions, cookie: name, deleteWait }));
+}
+
+/** Counts every request before anything else is done for it, also those that nobody is signed in for. */
+function limitRequests(app: FastifyInstance): void {
+  const limit = app.rateLimit();
+  app.addHook("onRequest", async (request, reply) => {
+    // Health is asked for by machines, often, and from one address.
+    if (request.routeOptions.url !== HEALTH_PATH) {
+      await limit.call(app, request, reply);
+    }
+  });
 }

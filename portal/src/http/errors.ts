@@ -50,7 +50,7 @@ export function installErrorHandlers(app: FastifyInstance): void {
     }
     return send(reply, known);
   });
-  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (_request, reply) =>
+  app.setNotFoundHandler((_request, reply) =>
     send(
       reply,
       new ApiError(404, "not_found", "there is no such path, or it has no such method: see /api/openapi.json"),
@@ -91,6 +91,9 @@ function translate(error: FastifyError): ApiError {
   }
   if (error.statusCode === 400 && error instanceof SyntaxError) {
     return new ApiError(400, "invalid_json", "the body is not valid JSON");
+  }
+  if (error.statusCode === 414) {
+    return new ApiError(414, "path_too_long", "the path is too long");
   }
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new ApiError(error.statusCode, "invalid_request", "the request is not valid");

@@ -2,13 +2,14 @@ import type { FastifyInstance } from "fastify";
 
 import { answer, errors } from "./schemas.js";
 
+/** Where the portal says that it is up. */
+export const HEALTH_PATH = "/api/health";
+
 /** What anybody may ask. `check` rejects when the portal cannot work. */
 export function systemRoutes(app: FastifyInstance, check: () => Promise<void>): void {
   app.get(
-    "/api/health",
+    HEALTH_PATH,
     {
-      // Asked by machines, often, and from one address.
-      config: { rateLimit: false },
       schema: {
         operationId: "health",
         tags: ["system"],

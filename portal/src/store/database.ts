@@ -169,6 +169,9 @@ function prepare(connection: Connection, file: string): void {
       );
     } else if (version < SCHEMA_VERSION) {
       throw new CannotOpenDatabase(`${file} has schema ${String(version)}, which no portal has written`);
+    } else {
+      // Writes what is there already: whether the file can be written shows now, and not in the middle of a class.
+      connection.exec(`PRAGMA user_version = ${String(version)}`);
     }
   });
 }

@@ -20,34 +20,41 @@ export class CannotOpenDatabase extends Error {
   }
 }
 
+// The primary result codes of SQLite, which are the low byte of the extended ones.
+const BUSY = 5;
+const LOCKED = 6;
+const READONLY = 8;
+const FULL = 13;
+const CANTOPEN = 14;
+
 /** What an error of SQLite means, in words for a person. */
 export function storeError(error: unknown, file: string): StoreError {
   if (error instanceof StoreError) {
     return error;
   }
-  const code = sqliteCode(error);
-  if (/^SQLITE_(?:BUSY|LOCKED)/.test(code)) {
-    return new StoreError("database_locked", `another process holds ${file}: end it, or try again`, error);
-  }
-  if (/^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(code)) {
-    return new StoreError(
-      "database_read_only",
-      `${file} cannot be written: see to its permissions and its mount`,
-      error,
-    );
-  }
-  if (code.startsWith("SQLITE_FULL")) {
-    return new StoreError("database_full", `there is no room left for ${file}: make room on the disk`, error);
-  }
   const message = error instanceof Error ? error.message : String(error);
-  return new StoreError("database_failed", `${file}: ${message}`, error);
+  switch (resultCode(error)) {
+    case BUSY:
+    case LOCKED:
+      return new StoreError("database_locked", `another process holds ${file}: end it, or try again`, error);
+    case READONLY:
+    case CANTOPEN:
+      return new StoreError("database_read_only", `${file} cannot be written: see to its permissions and mount`, error);
+    case FULL:
+      return new StoreError("database_full", `there is no room left for ${file}: make room on the disk`, error);
+    default:
+      return new StoreError("database_failed", `${file}: ${message}`, error);
+  }
 }
 
 /** Whether another try may help. */
 export function isLocked(error: unknown): boolean {
-  return /^SQLITE_(?:BUSY|LOCKED)/.test(sqliteCode(error));
+  const code = resultCode(error);
+  return code === BUSY || code === LOCKED;
 }
 
-function sqliteCode(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+/** The primary result code; nothing for an error that is not of SQLite. */
+function resultCode(error: unknown): number | undefined {
+  const isOfSqlite = error instanceof Error && "rawCode" in error && typeof error.rawCode === "number";
+  return isOfSqlite ? (error.rawCode as number) & 0xff : undefined;
 }

@@ -9,7 +9,12 @@ export class Connection {
 
   /** Opens a file, and makes it when it is missing. */
   constructor(file: string) {
-    this.#database = new Libsql(file);
+    try {
+      this.#database = new Libsql(file);
+    } catch (error) {
+      // The library's error has SQLite's code (14, SQLITE_CANTOPEN) in its text only.
+      throw Object.assign(new Error(`cannot open ${file}`, { cause: error }), { rawCode: 14 });
+    }
   }
 
   /** Runs statements that take no values. */
