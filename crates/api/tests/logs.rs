@@ -62,17 +62,17 @@ async fn every_line_of_a_request_has_its_id_and_none_has_a_secret() {
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let service = Service::new();
     service.world.fail(Fault::at(Step::Start));
-    let body = json!({"seat": 1, "api_key": "sk-secret-1", "env": {"TOKEN": "sk-secret-2"}});
+    let body = json!({"seat": 1, "api_key": "sk-canary-secret-1", "env": {"TOKEN": "sk-canary-secret-2"}});
     let create = request(Method::POST, "/workshops/abc/seats?wait=5s")
         .header("x-request-id", "portal-42")
         .header("content-type", "application/json")
         .body(Body::from(body.to_string()))
         .unwrap();
     service.send(create).await.is(502);
-    service.get("/workshops/abc?api_key=sk-secret-3").await.is(400);
-    service.post("/workshops/abc/seats", "{\"api_key\":\"sk-secret-4\"").await.is(400);
+    service.get("/workshops/abc?api_key=sk-canary-secret-3").await.is(400);
+    service.post("/workshops/abc/seats", "{\"api_key\":\"sk-canary-secret-4\"").await.is(400);
     let text = log.text();
-    assert!(!text.contains("sk-secret"), "{text}");
+    assert!(!text.contains("sk-canary"), "{text}");
 
     let lines = log.lines();
     let answered: Vec<_> = lines.iter().filter(|line| line["fields"]["message"] == "answered").collect();

@@ -323,7 +323,7 @@ async fn a_dying_workspace_that_prints_its_key_does_not_tell_it() {
     let workshop = common::workshop();
     let mut spec = common::spec(common::seat(&workshop, 1));
     spec.api_key = Some(seats::ApiKey::new("sk-canary-dying".into()).unwrap());
-    spec.env.insert("LESSON", "secret-lesson".into()).unwrap();
+    spec.env.insert("LESSON", "sk-canary-lesson".into()).unwrap();
     let made = provider.create(&spec, &Timeline::default()).await.unwrap();
     let settled = provider.settle(&made.instance, common::START_TIMEOUT).await.unwrap();
     let reason = settled.reason.unwrap();

@@ -75,6 +75,8 @@ fn docker_tests(bench: &Bench<'_>) -> Command {
 async fn run(bench: &Bench<'_>, cargo: &mut Command, tier: &str, limit: Duration) -> Result<Record> {
     cargo.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
     cargo.env("CONFORMANCE_REPORT", bench.output.join(format!("conformance-{tier}.tsv")));
+    // What the services say that the tests start, beside what the tests say.
+    cargo.env("CLARATEACH_TEST_OUTPUT", bench.output.join(format!("{tier}-processes")));
     let log = bench.output.join(format!("{tier}.log"));
     let mut view = View::default();
     record(cargo, &log, limit, bench.stop, |line| view.shown(line)).await

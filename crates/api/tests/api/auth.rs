@@ -8,7 +8,7 @@ use rstest::rstest;
 use crate::service::{Answer, Service, policy, request};
 
 fn guarded() -> Service {
-    Service::with(policy(), ApiConfig { token: Some("s3cret".into()), ..ApiConfig::default() })
+    Service::with(policy(), ApiConfig { token: Some("sk-canary-s3cret".into()), ..ApiConfig::default() })
 }
 
 async fn with(service: &Service, target: &str, authorization: Option<&str>) -> Answer {
@@ -35,11 +35,13 @@ async fn a_token_is_needed(#[case] target: &str) {
         (missing.problem().as_str(), missing.header("www-authenticate")),
         ("unauthorized", Some("Bearer"))
     );
-    for wrong in ["Bearer wrong", "Bearer s3cret2", "Bearer", "Basic s3cret", "s3cret"] {
+    for wrong in
+        ["Bearer wrong", "Bearer sk-canary-s3cret2", "Bearer", "Basic sk-canary-s3cret", "sk-canary-s3cret"]
+    {
         let answer = with(&service, target, Some(wrong)).await.is(401);
-        assert!(!answer.text().contains("s3cret"), "{}", answer.text());
+        assert!(!answer.text().contains("sk-canary"), "{}", answer.text());
     }
-    let status = with(&service, target, Some("Bearer s3cret")).await.status.as_u16();
+    let status = with(&service, target, Some("Bearer sk-canary-s3cret")).await.status.as_u16();
     assert!([200, 404].contains(&status), "{status}");
 }
 

@@ -97,14 +97,14 @@ async fn a_body_that_is_wrong(#[case] body: Value, #[case] fields: &[&str]) {
 async fn everything_wrong_is_told_at_once_and_nothing_secret() {
     let service = Service::new();
     let body = json!({
-        "seat": 0, "api_key": "sk-secret\0", "env": {"A B": "sk-secret", "B": 1}, "limits": {"pids": 1}, "imgae": "x"
+        "seat": 0, "api_key": "sk-canary-secret\0", "env": {"A B": "sk-canary-secret", "B": 1}, "limits": {"pids": 1}, "imgae": "x"
     });
     let answer = service.post("/workshops/Ab/seats?wait=1h&wiat=3", body).await;
     assert_eq!(
         answer.wrong_fields(),
         ["id", "wait", "wiat", "seat", "api_key", "env.A B", "env.B", "limits.pids", "imgae"]
     );
-    assert!(!answer.text().contains("sk-secret"));
+    assert!(!answer.text().contains("sk-canary"));
     let messages = answer.json()["errors"].to_string();
     assert!(
         messages.contains("did you mean 'wait'") && messages.contains("did you mean 'image'"),

@@ -15,7 +15,8 @@ use crate::service::{Service, json as json_request, request, seat};
 #[tokio::test]
 async fn a_class_converges_and_again() {
     let service = Service::new();
-    let first = service.put("/workshops/abc", json!({"seats": 3, "api_key": "sk-secret"})).await.is(200);
+    let first =
+        service.put("/workshops/abc", json!({"seats": 3, "api_key": "sk-canary-secret"})).await.is(200);
     let body = first.json();
     assert_eq!((&body["workshop"], &body["converged"]), (&json!("abc"), &json!(true)));
     assert_eq!((&body["counts"]["created"], &body["counts"]["failed"]), (&json!(3), &json!(0)));
@@ -25,10 +26,13 @@ async fn a_class_converges_and_again() {
     assert_eq!((&one["outcome"], &one["instance"]["status"]), (&json!("created"), &json!("running")));
     assert_eq!((&one["code"], &one["reason"]), (&Value::Null, &Value::Null));
     assert!(one["took_ms"].is_number() && one["timings"]["create"].is_number());
-    assert!(!first.text().contains("sk-secret"));
+    assert!(!first.text().contains("sk-canary"));
 
-    let again =
-        service.put("/workshops/abc", json!({"seats": 3, "api_key": "sk-secret"})).await.is(200).json();
+    let again = service
+        .put("/workshops/abc", json!({"seats": 3, "api_key": "sk-canary-secret"}))
+        .await
+        .is(200)
+        .json();
     assert_eq!(again["counts"]["unchanged"], 3);
 
     let shown = service.get("/workshops/abc").await.is(200).json();
@@ -46,10 +50,10 @@ async fn a_class_converges_and_again() {
 #[tokio::test]
 async fn each_seat_may_have_a_key_of_its_own() {
     let service = Service::new();
-    let body = json!({"seats": [1, 2], "api_key": "all", "api_keys": {"2": "own"}});
+    let body = json!({"seats": [1, 2], "api_key": "sk-canary-all", "api_keys": {"2": "sk-canary-own"}});
     service.put("/workshops/abc", body).await.is(200);
     let key = |number| service.world.environment(&seat("abc", number)).unwrap()["ANTHROPIC_API_KEY"].clone();
-    assert_eq!((key(1), key(2)), ("all".into(), "own".into()));
+    assert_eq!((key(1), key(2)), ("sk-canary-all".into(), "sk-canary-own".into()));
 }
 
 #[tokio::test]
@@ -111,8 +115,9 @@ async fn an_engine_that_is_down_is_one_problem() {
 #[tokio::test]
 async fn a_conflict_is_reported_and_left_alone() {
     let service = Service::new();
-    service.put("/workshops/abc", json!({"seats": 2, "api_key": "a"})).await.is(200);
-    let body = service.put("/workshops/abc", json!({"seats": 2, "api_key": "b"})).await.is(200).json();
+    service.put("/workshops/abc", json!({"seats": 2, "api_key": "sk-canary-a"})).await.is(200);
+    let body =
+        service.put("/workshops/abc", json!({"seats": 2, "api_key": "sk-canary-b"})).await.is(200).json();
     assert_eq!((&body["counts"]["conflict"], &body["converged"]), (&json!(2), &json!(false)));
     assert_eq!(body["seats"][0]["code"], "seat_conflict");
 }

@@ -11,7 +11,8 @@ use crate::service::{Service, policy, seat};
 #[tokio::test]
 async fn the_original_four_routes() {
     let service = Service::new();
-    let made = service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-secret"})).await.is(201);
+    let made =
+        service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-canary-secret"})).await.is(201);
     assert_eq!(made.header("location"), Some("/workshops/abc/seats/1"));
     assert_eq!(made.header("cache-control"), Some("no-store"));
     assert_eq!(made.header("x-content-type-options"), Some("nosniff"));
@@ -24,7 +25,7 @@ async fn the_original_four_routes() {
     assert!(instance["created_at"].as_str().unwrap().ends_with('Z'));
 
     let found =
-        service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-secret"})).await.is(200);
+        service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-canary-secret"})).await.is(200);
     assert_eq!((found.header("location"), &found.json()["id"]), (None, &instance["id"]));
 
     let listed = service.get("/workshops/abc/seats").await.is(200);
@@ -37,7 +38,7 @@ async fn the_original_four_routes() {
     service.delete("/workshops/abc").await.is(204);
     assert!(service.world.is_empty());
     for answer in [made, found, listed] {
-        assert!(!answer.text().contains("sk-secret"));
+        assert!(!answer.text().contains("sk-canary"));
     }
 }
 
@@ -68,11 +69,11 @@ async fn an_instance_has_its_members_in_order() {
 #[tokio::test]
 async fn another_spec_is_a_conflict_that_quotes_no_secret() {
     let service = Service::new();
-    service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-one"})).await.is(201);
-    let other = json!({"seat": 1, "api_key": "sk-two", "env": {"A": "sk-three"}});
+    service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-canary-one"})).await.is(201);
+    let other = json!({"seat": 1, "api_key": "sk-canary-two", "env": {"A": "sk-canary-three"}});
     let answer = service.post("/workshops/abc/seats", other).await.is(409);
     assert_eq!(answer.problem(), "seat_conflict");
-    assert!(!answer.text().contains("sk-"), "{}", answer.text());
+    assert!(!answer.text().contains("sk-canary"), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -104,7 +105,8 @@ async fn a_broken_workspace_is_made_and_says_why() {
 #[tokio::test]
 async fn fifty_creates_of_one_seat_make_one() {
     let service = Service::new();
-    let creates = (0..50).map(|_| service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "k"})));
+    let creates =
+        (0..50).map(|_| service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-canary-k"})));
     let mut statuses: Vec<u16> =
         join_all(creates).await.iter().map(|answer| answer.status.as_u16()).collect();
     statuses.sort_unstable();
@@ -116,12 +118,12 @@ async fn fifty_creates_of_one_seat_make_one() {
 async fn everything_optional_arrives() {
     let service = Service::new();
     let body = json!({
-        "seat": 2, "api_key": "sk-1", "env": {"EDITOR": "vim"},
+        "seat": 2, "api_key": "sk-canary-1", "env": {"EDITOR": "vim"},
         "limits": {"cpus": 1.5, "memory_mib": 512, "pids": 256},
     });
     service.post("/workshops/abc/seats", body).await.is(201);
     let env = service.world.environment(&seat("abc", 2)).unwrap();
-    assert_eq!((env["EDITOR"].as_str(), env["ANTHROPIC_API_KEY"].as_str()), ("vim", "sk-1"));
+    assert_eq!((env["EDITOR"].as_str(), env["ANTHROPIC_API_KEY"].as_str()), ("vim", "sk-canary-1"));
     let limits = service.world.limits(&seat("abc", 2)).unwrap();
     assert_eq!((limits.cpu_millis, limits.memory_mib, limits.pids), (1500, 512, 256));
 }

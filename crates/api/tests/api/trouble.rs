@@ -74,9 +74,9 @@ async fn the_engine_refuses() {
     let service = Service::new();
     service.world.fail(Fault::at(Step::Start));
     let answer =
-        service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-secret"})).await.is(502);
+        service.post("/workshops/abc/seats", json!({"seat": 1, "api_key": "sk-canary-secret"})).await.is(502);
     assert_eq!(answer.problem(), "provider_failed");
-    assert!(!answer.text().contains("sk-secret") && service.world.is_empty());
+    assert!(!answer.text().contains("sk-canary") && service.world.is_empty());
 }
 
 #[tokio::test]

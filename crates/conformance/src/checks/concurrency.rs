@@ -44,7 +44,7 @@ fn class(cx: &Context, workshop: &WorkshopId, size: u16) -> Result<ClassRequest,
             memory_mib: Some(limits.memory_mib),
             pids: Some(limits.pids),
         },
-        api_key: Some(ApiKey::new("sk-of-the-class".into())?),
+        api_key: Some(ApiKey::new("sk-canary-of-the-class".into())?),
         api_keys: BTreeMap::new(),
         prune: None,
     })

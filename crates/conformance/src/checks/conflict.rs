@@ -43,7 +43,7 @@ pub(super) async fn other_limits_are_a_conflict(cx: Context) -> Result<(), Stop>
 
 pub(super) async fn another_api_key_is_a_conflict(cx: Context) -> Result<(), Stop> {
     conflict(cx.clone(), &[SpecDifference::ApiKey], |spec| {
-        spec.api_key = Some(ApiKey::new("sk-another".into())?);
+        spec.api_key = Some(ApiKey::new("sk-canary-another".into())?);
         Ok(())
     })
     .await?;
@@ -76,7 +76,7 @@ async fn conflict(
     let (provider, workshop) = (cx.provider(), cx.workshop()?);
     let mut spec = cx.spec(&workshop, 1)?;
     spec.env.insert("COURSE", "first".into())?;
-    spec.api_key = Some(ApiKey::new("sk-first".into())?);
+    spec.api_key = Some(ApiKey::new("sk-canary-first".into())?);
     let first = cx.up(provider.as_ref(), &spec).await?;
     let before = cx.inventory(&workshop).await?;
     let mut other = spec.clone();

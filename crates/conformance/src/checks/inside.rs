@@ -36,7 +36,7 @@ impl Said {
 
 pub(super) async fn no_secret_gets_out(cx: Context) -> Result<(), Stop> {
     // Words that nothing else can contain.
-    let secrets = ["sk-4f1c7e-first-secret", "sk-9ad03b-other-secret", "pw-77e2d1-env-secret"];
+    let secrets = ["sk-canary-4f1c7e-first", "sk-canary-9ad03b-other", "sk-canary-77e2d1-variable"];
     let [first, other, variable] = secrets;
     let (service, workshop) = (cx.service()?, cx.workshop()?);
     let mut spec = cx.spec(&workshop, 1)?;
@@ -81,15 +81,16 @@ pub(super) async fn no_secret_gets_out(cx: Context) -> Result<(), Stop> {
 
 pub(super) async fn the_environment_arrives_unchanged(cx: Context) -> Result<(), Stop> {
     let odd = "a \"quoted\" $HOME 'key' \\n\twith = signs\nand two lines, ünïcödé";
+    let key = format!("sk-canary-{odd}");
     let (provider, workshop) = (cx.provider(), cx.workshop()?);
     let mut spec = cx.spec(&workshop, 7)?;
-    spec.api_key = Some(ApiKey::new(odd.into())?);
+    spec.api_key = Some(ApiKey::new(key.clone())?);
     spec.env.insert("ODD", odd.into())?;
     spec.env.insert("EMPTY", String::new())?;
     cx.up(provider.as_ref(), &spec).await?;
     let seen = cx.harness().environment(&spec.seat).await?;
     let expected = [
-        ("ANTHROPIC_API_KEY", odd),
+        ("ANTHROPIC_API_KEY", key.as_str()),
         ("ODD", odd),
         ("EMPTY", ""),
         ("WORKSPACE_DIR", "/workspace"),

@@ -11,7 +11,7 @@ pub(super) async fn a_restarted_service_knows_every_seat(cx: Context) -> Result<
     let (before, workshop) = (cx.provider(), cx.workshop()?);
     let mut spec = cx.spec(&workshop, 1)?;
     spec.env.insert("COURSE", "restart".into())?;
-    spec.api_key = Some(ApiKey::new("sk-restart".into())?);
+    spec.api_key = Some(ApiKey::new("sk-canary-restart".into())?);
     let made = cx.up(before.as_ref(), &spec).await?;
     cx.up(before.as_ref(), &cx.spec(&workshop, 2)?).await?;
     let scope = Scope::Workshop(workshop.clone());
@@ -26,7 +26,7 @@ pub(super) async fn a_restarted_service_knows_every_seat(cx: Context) -> Result<
     ensure_eq!(again.instance.id, made.id, "the id after a restart");
     // Every part of the wish was remembered, the secret one too.
     let mut other = spec.clone();
-    other.api_key = Some(ApiKey::new("sk-other".into())?);
+    other.api_key = Some(ApiKey::new("sk-canary-other".into())?);
     match after.create(&other, &Timeline::default()).await {
         Err(ProviderError::Conflict { differences, .. }) => {
             ensure_eq!(differences, [SpecDifference::ApiKey], "the differences after a restart");

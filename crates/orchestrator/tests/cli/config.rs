@@ -113,7 +113,7 @@ fn mistakes_are_told(#[case] file: &str, #[case] message: &str) {
 #[test]
 fn all_mistakes_are_told_at_once() {
     let done = printed("lisen = 1\n[seats]\nmax = \"x\"\n", |command| {
-        command.env("ORCHESTRATOR_SEATS_PIDS", "1").env("ORCHESTRATOR_LISEN", "secret-value");
+        command.env("ORCHESTRATOR_SEATS_PIDS", "1").env("ORCHESTRATOR_LISEN", "sk-canary-value");
         command.args(["--seats-cpus", "-1"]);
     })
     .code(2);
@@ -127,7 +127,7 @@ fn all_mistakes_are_told_at_once() {
     ] {
         assert!(done.err.contains(message), "{message}: {}", done.err);
     }
-    assert!(!done.err.contains("secret-value"), "{}", done.err);
+    assert!(!done.err.contains("sk-canary"), "{}", done.err);
 }
 
 #[test]
@@ -183,10 +183,10 @@ fn an_address_that_others_reach_needs_a_token_and_the_token_is_not_shown() {
         .code(0);
     }
     let done = printed("listen = \"0.0.0.0:0\"", |command| {
-        command.env("ORCHESTRATOR_TOKEN", "t0ken-of-the-test");
+        command.env("ORCHESTRATOR_TOKEN", "sk-canary-t0ken-of-the-test");
     })
     .code(0);
-    assert!(done.out.contains("# token: set\n") && !done.out.contains("t0ken-of"), "{}", done.out);
+    assert!(done.out.contains("# token: set\n") && !done.out.contains("sk-canary"), "{}", done.out);
 }
 
 #[rstest]

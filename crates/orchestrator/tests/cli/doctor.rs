@@ -56,7 +56,7 @@ fn an_engine_that_does_not_answer_is_an_error_with_a_remedy() {
 #[test]
 fn a_token_that_others_can_read_is_a_warning() {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("token"), "t0ken").unwrap();
+    fs::write(directory.path().join("token"), "sk-canary-t0ken").unwrap();
     let arguments = ["doctor", "--provider", "sim", "--token-file", "token", "--url", "http://127.0.0.1:1"];
     let done = run(orchestrator(directory.path()).args(arguments)).code(0);
     assert!(done.out.contains("what to do: chmod 600 token"), "{}", done.out);

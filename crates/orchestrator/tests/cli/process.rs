@@ -2,11 +2,14 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +23,17 @@ pub(crate) fn orchestrator(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
     command.env_clear().current_dir(directory).stdin(Stdio::null());
     command
+}
+
+/// A new file for what a process of this test says, in the folder that `CLARATEACH_TEST_OUTPUT` names; none without
+/// it. Whoever runs the tests looks for secrets there.
+pub(crate) fn kept_as(what: &str) -> Option<File> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let folder = PathBuf::from(std::env::var_os("CLARATEACH_TEST_OUTPUT")?);
+    fs::create_dir_all(&folder).unwrap();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{what}-{}-{number}.log", std::process::id());
+    Some(File::options().create_new(true).append(true).open(folder.join(name)).unwrap())
 }
 
 /// How a command ended and what it said.
@@ -59,6 +73,10 @@ pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Done {
 /// Waits for a command that runs.
 pub(crate) fn finish(child: Child) -> Done {
     let output = child.wait_with_output().unwrap();
+    if let Some(mut file) = kept_as("command") {
+        file.write_all(&output.stdout).unwrap();
+        file.write_all(&output.stderr).unwrap();
+    }
     Done {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -73,6 +91,7 @@ pub(crate) struct Service {
     child: Child,
     lines: Receiver<String>,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Service {
@@ -94,13 +113,17 @@ impl Service {
         let (sender, lines) = channel();
         let log = Arc::new(Mutex::new(String::new()));
         let (kept, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
-        std::thread::spawn(move || {
+        let mut file = kept_as("service");
+        let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
+                if let Some(file) = &mut file {
+                    writeln!(file, "{line}").unwrap();
+                }
                 kept.lock().unwrap().push_str(&format!("{line}\n"));
                 let _ = sender.send(line);
             }
         });
-        let mut service = Self { directory, url: String::new(), child, lines, log };
+        let mut service = Self { directory, url: String::new(), child, lines, log, reader: Some(reader) };
         let listening = service.logged("listening");
         service.url = format!("http://{}", listening["address"].as_str().unwrap());
         service
@@ -173,5 +196,7 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Its last lines are kept too.
+        let _ = self.reader.take().map(JoinHandle::join);
     }
 }

@@ -64,7 +64,7 @@ fn arguments_are_checked_before_anything_is_sent() {
         &["seat", "create", "abc", "1", "--env-file", "nowhere"],
         &["seat", "create", "abc", "1", "--api-key-file", "nowhere"],
         &["seat", "create", "abc", "1", "--wait", "soon"],
-        &["seat", "create", "abc", "1", "--api-key", "sk-x"],
+        &["seat", "create", "abc", "1", "--api-key", "sk-canary-x"],
         &["class", "up", "abc", "--seats", "none"],
         &["class", "up", "abc"],
     ] {

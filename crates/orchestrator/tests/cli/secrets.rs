@@ -5,10 +5,10 @@ use std::fs;
 use crate::process::{Service, finish, run, run_with_input};
 
 /// Quotes, a dollar sign, spaces, a newline in the middle: everything that a shell or a file format could mangle.
-const KEY: &str = "sk-\"q\" 'x' $HOME `id`\n#two=lines\\n";
+const KEY: &str = "sk-canary-\"q\" 'x' $HOME `id`\n#two=lines\\n";
 
 fn assert_unseen(text: &str) {
-    for part in ["sk-\"q", "sk-\\\"q", "$HOME", "two=lines"] {
+    for part in ["sk-canary", "$HOME", "two=lines"] {
         assert!(!text.contains(part), "{part}: {text}");
     }
 }
@@ -50,7 +50,7 @@ fn a_key_comes_from_a_file_or_standard_input_or_the_environment() {
 #[test]
 fn wrong_keys_are_refused_without_being_quoted() {
     let service = Service::start(&[]);
-    for input in ["", "\n", "sk-\"q\0", &format!("sk-\"q{}", "k".repeat(5000))] {
+    for input in ["", "\n", "sk-canary-\"q\0", &format!("sk-canary-\"q{}", "k".repeat(5000))] {
         let mut command = service.command(&["seat", "create", "abc", "1", "--api-key-file", "-"]);
         let done = run_with_input(&mut command, input).code(2);
         assert!(done.err.contains("the api key from standard input: an api key"), "{}", done.err);
@@ -65,7 +65,7 @@ fn variables_come_from_a_file_unmangled() {
     service.run(&["seat", "create", "abc", "1", "--env-file", "vars"]).code(0);
     service.run(&["seat", "create", "abc", "1", "--env", "A=x=\"y\" $z # kept", "--env", "B="]).code(0);
     service.run(&["seat", "create", "abc", "1", "--env", "A=other", "--env", "B="]).code(4);
-    fs::write(service.directory.path().join("bad"), "A=1\nsk-\"q\n").unwrap();
+    fs::write(service.directory.path().join("bad"), "A=1\nsk-canary-\"q\n").unwrap();
     let done = service.run(&["seat", "create", "abc", "2", "--env-file", "bad"]).code(2);
     assert!(done.err.contains("bad:2: write it as NAME=VALUE"), "{}", done.err);
     assert_unseen(&done.err);
@@ -74,7 +74,7 @@ fn variables_come_from_a_file_unmangled() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_process_list_shows_no_key_and_no_token() {
-    let token = "t0ken-in-a-file";
+    let token = "sk-canary-t0ken-in-a-file";
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("token");
     fs::write(&path, format!("{token}\n")).unwrap();
@@ -97,17 +97,17 @@ fn the_process_list_shows_no_key_and_no_token() {
 
 #[test]
 fn a_token_lets_in_and_its_absence_does_not() {
-    let service = Service::start_with(&[], &[("ORCHESTRATOR_TOKEN", "t0ken")]);
+    let service = Service::start_with(&[], &[("ORCHESTRATOR_TOKEN", "sk-canary-t0ken")]);
     let refused = service.run(&["class", "list"]).code(1);
     assert!(
         refused.err.contains("what to do: give the service's token with --token-file"),
         "{}",
         refused.err
     );
-    run(service.command(&["class", "list"]).env("ORCHESTRATOR_TOKEN", "t0ken-other")).code(1);
-    run(service.command(&["class", "list"]).env("ORCHESTRATOR_TOKEN", "t0ken")).code(0);
-    fs::write(service.directory.path().join("token"), "t0ken\n").unwrap();
+    run(service.command(&["class", "list"]).env("ORCHESTRATOR_TOKEN", "sk-canary-t0ken-other")).code(1);
+    run(service.command(&["class", "list"]).env("ORCHESTRATOR_TOKEN", "sk-canary-t0ken")).code(0);
+    fs::write(service.directory.path().join("token"), "sk-canary-t0ken\n").unwrap();
     service.run(&["class", "list", "--token-file", "token"]).code(0);
     run(service.command(&["class", "list"]).env("ORCHESTRATOR_TOKEN_FILE", "token")).code(0);
-    assert!(!service.log().contains("t0ken"), "{}", service.log());
+    assert!(!service.log().contains("sk-canary"), "{}", service.log());
 }

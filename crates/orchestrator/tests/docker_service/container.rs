@@ -1,6 +1,6 @@
 //! The service itself in a container, with the engine's socket mounted.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use docker_testbed::{Host, IMAGE};
@@ -14,6 +14,10 @@ struct Contained(String);
 
 impl Drop for Contained {
     fn drop(&mut self) {
+        if let Some(file) = crate::process::kept_as("contained") {
+            let mut logs = Command::new("docker");
+            drop(logs.args(["logs", &self.0]).stdout(Stdio::null()).stderr(file).status());
+        }
         drop(Command::new("docker").args(["rm", "-f", &self.0]).output());
     }
 }
@@ -101,7 +105,7 @@ async fn on_a_network_of_its_own_with_published_seats() {
     let gateway = if gateway.is_empty() { "172.17.0.1".to_owned() } else { gateway };
     let name = format!("service-{}", workshop());
     let publish = format!("--docker-publish={gateway}");
-    let network = ["-p", "127.0.0.1:18472:8080", "-e", "ORCHESTRATOR_TOKEN=a-token-for-this-test-alone"];
+    let network = ["-p", "127.0.0.1:18472:8080", "-e", "ORCHESTRATOR_TOKEN=sk-canary-token-of-this-test"];
     let _service = contained(&host, &name, &network, &["--listen=0.0.0.0:8080", &publish]);
-    make_and_reach(&host, "http://127.0.0.1:18472", Some("a-token-for-this-test-alone")).await;
+    make_and_reach(&host, "http://127.0.0.1:18472", Some("sk-canary-token-of-this-test")).await;
 }
