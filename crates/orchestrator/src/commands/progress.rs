@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::client::types::{SeatReport, StageEvent};
-use crate::ui::Ui;
+use crate::ui::{Output, Ui};
 
 /// Shows how far a class is, on standard error.
 pub(super) struct Progress {
@@ -46,6 +46,8 @@ impl Progress {
                     bar.inc(1);
                 }
             }
+            // A shell script gets a row for each seat at the end.
+            None if self.ui.output == Output::Tsv => {}
             None => self.ui.note(&line),
         }
     }

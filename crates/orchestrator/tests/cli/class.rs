@@ -67,6 +67,7 @@ fn a_shell_script_reads_rows() {
     let service = Service::start(&[]);
     let run = |arguments: &[&str], code| {
         let done = service.run(&[arguments, &["--output", "tsv"]].concat()).code(code);
+        assert!(done.err.is_empty() || done.err.starts_with("error: "), "{}", done.err);
         let rows = done.out.lines().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>());
         rows.collect::<Vec<_>>()
     };
