@@ -60,11 +60,13 @@ before=
 while IFS=$tab read -r workshop seat status id ip _ _ _ reason; do
     # Without an id there is no container: not yet, or it could not be made.
     if [ "${id:--}" = - ]; then continue; fi
-    case $status in
-        running | stopped) state=$status ;;
+    [ "$ip" != - ] || ip=
+    # To the scripts a container that ran was running, whether it answered already or not.
+    case $status:$ip in
+        running:* | starting:?*) state=running ;;
+        stopped:*) state=stopped ;;
         *) state=unknown ;;
     esac
-    [ "$ip" != - ] || ip=
     [ "$reason" = - ] || status="$status: $reason"
     entry "$(container_of "$workshop" "$seat")" "${id:0:12}" "$workshop" "$seat" "$state" "$ip" "$status"
 done <<<"$rows"

@@ -59,7 +59,7 @@ def remove(workshop: str) -> None:
             docker(*command, *names)
 
 
-def as_the_scripts_did(workshop: str, seat: int, *command: str, key: str = "") -> str:
+def as_the_scripts_did(workshop: str, seat: int, *command: str, key: str = "", image: str = IMAGE) -> str:
     """Makes a seat with plain docker commands: names, labels and settings of the former scripts."""
     network, name = f"clarateach-{workshop}", f"clarateach-{workshop}-{seat}"
     of_workshop, of_seat = f"--label=clarateach.workshop={workshop}", f"--label=clarateach.seat={seat}"
@@ -81,7 +81,7 @@ def as_the_scripts_did(workshop: str, seat: int, *command: str, key: str = "") -
     options += ["--label=clarateach.type=learner-workspace", of_workshop, of_seat, f"--hostname=seat-{seat}"]
     options += [f"--network={network}", f"--volume={name}-data:/workspace", "--restart=unless-stopped"]
     command = command or ("node", "/home/learner/server/dist/index.js")
-    docker("run", "--detach", f"--name={name}", *options, IMAGE, *command)
+    docker("run", "--detach", f"--name={name}", *options, image, *command)
     return name
 
 
