@@ -17,77 +17,21 @@ import unittest
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engine import HANG, IMAGE, docker, remove
+
 FOLDER = pathlib.Path(__file__).resolve().parent.parent
-IMAGE = "clarateach-testbed"
 TOKEN = "sk-canary-token"
-# Far longer than anything takes: only a hang gets here.
-HANG = 120
 
 _numbers = itertools.count()
 
 
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=HANG)
-    if done.returncode != 0:
-        raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr}")
-    return done.stdout.strip()
-
-
-def inspect(name: str) -> Any:
-    return json.loads(docker("inspect", name))[0]
-
-
-def environment(container: str) -> dict[str, str]:
-    """The variables of a container, unchanged."""
-    return dict(variable.split("=", 1) for variable in inspect(container)["Config"]["Env"])
-
-
-def objects(kind: str, workshop: str) -> list[str]:
-    """The names of a workshop's containers ("ps"), volumes or networks."""
-    command = [kind, "--all"] if kind == "ps" else [kind, "ls"]
-    name = "{{.Names}}" if kind == "ps" else "{{.Name}}"
-    return sorted(docker(*command, f"--filter=label=clarateach.workshop={workshop}", f"--format={name}").split())
-
-
-def leftovers(workshop: str) -> list[str]:
-    return [name for kind in ("ps", "volume", "network") for name in objects(kind, workshop)]
-
-
-def remove(workshop: str) -> None:
-    for kind, command in (("ps", ["rm", "-f"]), ("volume", ["volume", "rm"]), ("network", ["network", "rm"])):
-        if names := objects(kind, workshop):
-            docker(*command, *names)
-
-
-def as_the_scripts_did(workshop: str, seat: int, *command: str, key: str = "", image: str = IMAGE) -> str:
-    """Makes a seat with plain docker commands: names, labels and settings of the former scripts."""
-    network, name = f"clarateach-{workshop}", f"clarateach-{workshop}-{seat}"
-    of_workshop, of_seat = f"--label=clarateach.workshop={workshop}", f"--label=clarateach.seat={seat}"
-    if not objects("network", workshop):
-        docker("network", "create", "--driver=bridge", "--label=clarateach.type=workshop-network", of_workshop, network)
-    docker("volume", "create", "--label=clarateach.type=workspace-data", of_workshop, of_seat, f"{name}-data")
-    variables = {
-        "WORKSPACE_DIR": "/workspace",
-        "TERM": "xterm-256color",
-        "TERMINAL_PORT": "3001",
-        "FILES_PORT": "3002",
-        "AUTH_DISABLED": "false",
-        "SEAT": str(seat),
-        "CONTAINER_ID": f"c-{seat:02}",
-    }
-    if key:
-        variables["ANTHROPIC_API_KEY"] = key
-    options = [f"--env={name}={value}" for name, value in variables.items()]
-    options += ["--label=clarateach.type=learner-workspace", of_workshop, of_seat, f"--hostname=seat-{seat}"]
-    options += [f"--network={network}", f"--volume={name}-data:/workspace", "--restart=unless-stopped"]
-    command = command or ("node", "/home/learner/server/dist/index.js")
-    docker("run", "--detach", f"--name={name}", *options, image, *command)
-    return name
+def named() -> str | None:
+    """The program that whoever runs the tests wants tested."""
+    return os.environ.get("CLARATEACH_TEST_SERVICE") or os.environ.get("ORCHESTRATOR_BIN")
 
 
 def program() -> str:
-    named = os.environ.get("ORCHESTRATOR_BIN")
-    return os.path.abspath(named) if named else str(FOLDER.parent.parent / "target/debug/orchestrator")
+    return os.path.abspath(named() or FOLDER.parent.parent / "target/debug/orchestrator")
 
 
 def missing() -> str | None:
@@ -96,7 +40,7 @@ def missing() -> str | None:
         docker("image", "inspect", IMAGE)
     except (AssertionError, FileNotFoundError):
         return f"no image {IMAGE} on a reachable engine (images/testbed/build.sh makes it)"
-    if not os.environ.get("ORCHESTRATOR_BIN") and not os.path.exists(program()):
+    if not named() and not os.path.exists(program()):
         return "the service is not built (cargo build -p orchestrator, or name it in ORCHESTRATOR_BIN)"
     return None
 
@@ -204,7 +148,14 @@ class WrapperCase(unittest.TestCase):
         self, command: list[str], env: Mapping[str, str], cwd: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=HANG, check=False
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=HANG,
+            check=False,
         )
 
     def good(self, name: str, *arguments: str, **variables: str) -> str:

@@ -8,7 +8,8 @@ import sys
 import tempfile
 from typing import Any
 
-from harness import FOLDER, HANG, WrapperCase, environment, found, objects, program, shims
+from engine import HANG, environment, objects
+from harness import FOLDER, WrapperCase, found, program, shims
 
 # What a shell, a file format or an option parser could mangle; a workshop has room for ten.
 KEYS = (
@@ -175,8 +176,8 @@ class ProcessList(WrapperCase):
                     self.assertNotIn(self.needle, "\0".join(one["arguments"]))
                     self.assertEqual(one["seen"], [], f"while {one['arguments']} starts")
                 # It goes, in the environment, to the one command that needs it.
-                given = [one["arguments"] for one in noted if one["given"]]
-                self.assertEqual([[word for word in words if word in ("class", "up")] for words in given], [["class", "up"]])
+                (given,) = [one["arguments"] for one in noted if one["given"]]
+                self.assertEqual([word for word in given if word in ("class", "up")], ["class", "up"])
                 self.assertEqual(environment(f"clarateach-{workshop}-1")["ANTHROPIC_API_KEY"], key)
 
     def test_the_recorders_are_all_that_the_wrappers_find(self) -> None:

@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import FOLDER, HANG, WrapperCase, found, objects, shims
+from engine import HANG, objects
+from harness import FOLDER, WrapperCase, found, shims
 
 USAGE = {
     "create-container": "create-container.sh WORKSHOP SEAT [API_KEY]",
@@ -69,7 +70,8 @@ class Arguments(WrapperCase):
         self.refused("list-containers", "--jsonl")
 
     def test_these_checks_let_good_arguments_pass(self) -> None:
-        for name, *arguments in (("destroy-container", "abc", "1", ""), ("list-containers", "a-9"), ("list-containers",)):
+        good = (("destroy-container", "abc", "1", ""), ("list-containers", "a-9"), ("list-containers",))
+        for name, *arguments in good:
             self.wrapper(name, *arguments, ORCHESTRATOR_BIN=str(self.instead))
             self.assertTrue(self.called.exists(), name)
             self.called.unlink()
@@ -117,8 +119,8 @@ class Trouble(WrapperCase):
         script += 'exec {real} "$@"\n'
         real = {"orchestrator": self.environment()["ORCHESTRATOR_BIN"]}
         (breaks,) = shims(pathlib.Path(directory.name), real, script)
-        for call in (["create-container", workshop, "2"], ["destroy-container", workshop, "1"], ["destroy-workshop", workshop]):
-            self.failing(call, "does not answer", ORCHESTRATOR_BIN=str(breaks))
+        for name, *arguments in (("create-container", "2"), ("destroy-container", "1"), ("destroy-workshop",)):
+            self.failing([name, workshop, *arguments], "does not answer", ORCHESTRATOR_BIN=str(breaks))
         done = self.wrapper("create-workshop", workshop, "2", ORCHESTRATOR_BIN=str(breaks))
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stdout, f"Workshop {workshop}: 0 of 2 containers created\n")
