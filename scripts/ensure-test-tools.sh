@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that no tier of the tests is skipped for want of a small program: Python with venv, and shellcheck.
+# Makes sure that no tier of the tests is skipped for want of a small program: Python with venv, iproute2
+# (network namespaces), and shellcheck.
 #
 # Contract
 #   - Debian/Ubuntu, as root or with sudo: installs only what is missing. Elsewhere it only says what is missing: the tests
@@ -15,6 +16,8 @@ have python3 || missing+=(python3)
 # Debian splits what makes environments off python3.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 have shellcheck || missing+=(shellcheck)
+# Network namespaces, for the tests that start an engine of their own.
+! is_linux || have_root ip || missing+=(iproute2)
 
 if [ "${#missing[@]}" -gt 0 ]; then
     if have apt-get && can_be_root; then

@@ -1,5 +1,7 @@
 //! An engine that belongs to one test.
 
+mod needs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -23,15 +25,35 @@ pub struct PrivateEngine {
     /// The container runtime; as on a host, it is a service of its own and outlives the engine.
     containerd: Child,
     child: Option<Child>,
+    live_restore: bool,
     _guard: tempfile::TempDir,
 }
 
 impl PrivateEngine {
-    /// Starts an engine. With `disk_mib` its data is on a file system of that size in memory. Needs root.
+    /// Starts an engine whose containers outlive it (`--live-restore`). With `disk_mib` its data is on a file system
+    /// of that size in memory. Needs root and some programs: `None` where they are not, which has then been
+    /// reported, and the test that asked counts as skipped.
     ///
     /// # Errors
     /// When it does not come up.
-    pub async fn start(disk_mib: Option<u32>) -> Result<Self> {
+    pub async fn start(disk_mib: Option<u32>) -> Result<Option<Self>> {
+        Self::start_as(disk_mib, true).await
+    }
+
+    /// Starts an engine as most hosts have it: when it starts again, it first ends the containers that it finds.
+    /// Otherwise as [`PrivateEngine::start`].
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_without_live_restore() -> Result<Option<Self>> {
+        Self::start_as(None, false).await
+    }
+
+    async fn start_as(disk_mib: Option<u32>, live_restore: bool) -> Result<Option<Self>> {
+        if let Some(reason) = needs::missing() {
+            needs::tell(&reason)?;
+            return Ok(None);
+        }
         let guard = tempfile::Builder::new().prefix("ct-engine-").tempdir()?;
         let dir = guard.path().to_owned();
         std::fs::create_dir(dir.join("data"))?;
@@ -56,9 +78,9 @@ impl PrivateEngine {
             .stderr(log)
             .spawn()
             .context("containerd cannot be run")?;
-        let mut engine = Self { dir, namespace, containerd, child: None, _guard: guard };
+        let mut engine = Self { dir, namespace, containerd, child: None, live_restore, _guard: guard };
         engine.restart().await?;
-        Ok(engine)
+        Ok(Some(engine))
     }
 
     /// Where it listens.
@@ -88,7 +110,7 @@ impl PrivateEngine {
         command
     }
 
-    /// Kills the engine with SIGKILL; its containers live on, as they would on a host.
+    /// Kills the engine with SIGKILL; its containers live on until it starts again, as they would on a host.
     ///
     /// # Errors
     /// When it is not there to be killed.
@@ -120,7 +142,7 @@ impl PrivateEngine {
             .arg(self.dir.join("docker.pid"))
             .arg("--containerd")
             .arg(self.dir.join("containerd.sock"))
-            .arg("--live-restore")
+            .args(self.live_restore.then_some("--live-restore"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

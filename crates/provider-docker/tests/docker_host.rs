@@ -167,7 +167,7 @@ async fn published_ports_are_the_endpoints_and_tell_a_silent_workspace() {
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn the_shared_network_takes_one_workshop() {
     let host = Host::of_this_machine().await.unwrap();
-    let engine = PrivateEngine::start(None).await.unwrap();
+    let Some(engine) = PrivateEngine::start(None).await.unwrap() else { return };
     engine.load(&host.socket, IMAGE).unwrap();
     let private = Host::at(&engine.socket()).await.unwrap();
     let config = DockerConfig { shared_network: true, ..common::config(&private) };
@@ -204,7 +204,7 @@ async fn the_shared_network_takes_one_workshop() {
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_full_disk_is_named_and_leaves_nothing() {
     let host = Host::of_this_machine().await.unwrap();
-    let engine = PrivateEngine::start(Some(64)).await.unwrap();
+    let Some(engine) = PrivateEngine::start(Some(64)).await.unwrap() else { return };
     engine.load(&host.socket, IMAGE).unwrap();
     let private = Host::at(&engine.socket()).await.unwrap();
     let provider = common::provider(common::config(&private));
