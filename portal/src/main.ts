@@ -1,7 +1,7 @@
 /** The program: reads the configuration, runs the portal, and ends it on SIGTERM or SIGINT. */
 
 import { ConfigError, readConfig } from "./config.js";
-import { makePortal, type Portal } from "./portal.js";
+import { CannotListen, makePortal, type Portal } from "./portal.js";
 import { CannotOpenDatabase } from "./store/errors.js";
 
 /** How long answers that are under way may take when the portal ends, in milliseconds. */
@@ -13,7 +13,12 @@ const EXIT_CONFIGURATION = 2;
 async function main(): Promise<void> {
   const portal = await makePortal(readConfig(process.env));
   endOnSignals(portal);
-  await portal.listen();
+  try {
+    await portal.listen();
+  } catch (error) {
+    await portal.close();
+    throw error;
+  }
 }
 
 function endOnSignals(portal: Portal): void {
@@ -47,13 +52,14 @@ main().catch((error: unknown) => {
     process.stderr.write(`${error.message}\n`);
     process.exit(EXIT_CONFIGURATION);
   }
-  const known = error instanceof CannotOpenDatabase;
-  process.stderr.write(
-    `cannot start: ${known || !(error instanceof Error) ? text(error) : (error.stack ?? text(error))}\n`,
-  );
+  process.stderr.write(`cannot start: ${explain(error)}\n`);
   process.exit(EXIT_FAILED);
 });
 
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** What a person can do something about, or all there is for who looks for the fault. */
+function explain(error: unknown): string {
+  if (error instanceof CannotOpenDatabase || error instanceof CannotListen) {
+    return error.message;
+  }
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -65,7 +65,7 @@ export async function makePortal(config: Config, options: PortalOptions = {}): P
   const reconciler = new Reconciler(store, new Actions(service, keys.seal), policy, app.log);
   const close = async (): Promise<void> => {
     await reconciler.close();
-    await app.close();
+    await closeServer(app);
     database.close();
   };
   try {
@@ -95,7 +95,38 @@ export async function makePortal(config: Config, options: PortalOptions = {}): P
     await close();
     throw error;
   }
-  return { app, listen: () => app.listen(config.listen), close };
+  return { app, listen: () => listen(app, config.listen), close };
+}
+
+/** The portal cannot listen where it should. */
+export class CannotListen extends Error {
+  constructor({ host, port }: Config["listen"], cause: unknown) {
+    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    super(`cannot listen on ${host}:${String(port)} (${why}): end what listens there, or correct PORTAL_LISTEN`, {
+      cause,
+    });
+    this.name = "CannotListen";
+  }
+}
+
+async function listen(app: FastifyInstance, address: Config["listen"]): Promise<string> {
+  try {
+    return await app.listen(address);
+  } catch (error) {
+    throw new CannotListen(address, error);
+  }
+}
+
+/** Answers what is under way. Connections that become idle by that are closed, too: Fastify closes those idle before. */
+async function closeServer(app: FastifyInstance): Promise<void> {
+  const sweeping = setInterval(() => {
+    app.server.closeIdleConnections();
+  }, 50);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(sweeping);
+  }
 }
 
 function makeClient(config: Config): Orchestrator {

@@ -15,7 +15,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { CannotOpenDatabase, isLocked, storeError } from "./errors.js";
+import { CannotOpenDatabase, isLocked, isOfSqlite, storeError } from "./errors.js";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.js";
 import { Connection } from "./sqlite.js";
 
@@ -71,9 +71,9 @@ export class Database {
   }
 
   /**
-   * Runs statements in one transaction: all of them take effect, or none.
+   * Runs statements in one transaction: all of them take effect, or none. When `work` throws it is none.
    *
-   * @throws StoreError
+   * @throws StoreError, and whatever `work` throws.
    */
   async transaction<Value>(work: (connection: Connection) => Value): Promise<Value> {
     return this.#attempt(() => inTransaction(this.#connection, () => work(this.#connection)));
@@ -98,7 +98,8 @@ export class Database {
     try {
       return await whileLocked(this.#patience, work);
     } catch (error) {
-      throw storeError(error, this.#file);
+      // What the work itself throws, such as a refusal, is passed on as it is.
+      throw isOfSqlite(error) ? storeError(error, this.#file) : error;
     }
   }
 }

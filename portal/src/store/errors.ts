@@ -29,9 +29,6 @@ const CANTOPEN = 14;
 
 /** What an error of SQLite means, in words for a person. */
 export function storeError(error: unknown, file: string): StoreError {
-  if (error instanceof StoreError) {
-    return error;
-  }
   const message = error instanceof Error ? error.message : String(error);
   switch (resultCode(error)) {
     case BUSY:
@@ -47,6 +44,11 @@ export function storeError(error: unknown, file: string): StoreError {
   }
 }
 
+/** Whether an error is of SQLite. */
+export function isOfSqlite(error: unknown): boolean {
+  return resultCode(error) !== undefined;
+}
+
 /** Whether another try may help. */
 export function isLocked(error: unknown): boolean {
   const code = resultCode(error);
@@ -55,6 +57,6 @@ export function isLocked(error: unknown): boolean {
 
 /** The primary result code; nothing for an error that is not of SQLite. */
 function resultCode(error: unknown): number | undefined {
-  const isOfSqlite = error instanceof Error && "rawCode" in error && typeof error.rawCode === "number";
-  return isOfSqlite ? (error.rawCode as number) & 0xff : undefined;
+  const hasCode = error instanceof Error && "rawCode" in error && typeof error.rawCode === "number";
+  return hasCode ? (error.rawCode as number) & 0xff : undefined;
 }

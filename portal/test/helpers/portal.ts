@@ -57,10 +57,10 @@ export interface TestPortal {
   readonly portal: Portal;
   readonly url: string;
   readonly folder: string;
-  log(): string;
+  readonly log: () => string;
   /** A browser, signed in as one of the accounts. */
-  browser(name?: keyof typeof PASSWORDS): Promise<Browser>;
-  close(): Promise<void>;
+  readonly browser: (name?: keyof typeof PASSWORDS) => Promise<Browser>;
+  readonly close: () => Promise<void>;
 }
 
 /** Starts a portal in this process, on a folder. */
