@@ -270,3 +270,36 @@ async fn a_destroyed_seat_does_not_come_back_as_a_failure() {
         world.clear_faults();
     }
 }
+
+/// One place to work and a class in line: a seat of another workshop waits for its turn, not for the class.
+#[tokio::test]
+async fn a_single_seat_does_not_wait_for_the_whole_class_before_it() {
+    const SEATS: u64 = 12;
+    let world = world();
+    let service = service(&world, 1, 64);
+    let first = world.hang(Fault::at(Step::Create));
+    let run = service.converge(class(1..=SEATS, None)).unwrap();
+    first.reached(1).await;
+
+    let other = SeatRef::new("elsewhere".parse().unwrap(), seat(1).seat);
+    let mine = world.hang(Fault::at(Step::Create).only(&other));
+    let single = tokio::spawn({
+        let (service, request) = (service.clone(), SeatRequest { seat: other, ..request(1) });
+        async move { service.create(request, LONG).await }
+    });
+    // Everybody has come as far as the line: one runtime thread runs all of them while this one gives way.
+    while (service.load().waiting as u64) < SEATS {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    first.release();
+    mine.reached(1).await;
+    // The single seat holds the only place now, so the class stands still and can be counted.
+    let made = world.inventory_of(&workshop()).instances.len() as u64;
+    assert!(made < SEATS, "the class went first, all {made} of it");
+    mine.release();
+    assert_eq!(single.await.unwrap().unwrap().disposition, Disposition::Made);
+    assert!(run.finish().await.unwrap().converged());
+}
