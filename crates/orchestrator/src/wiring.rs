@@ -178,3 +178,28 @@ fn world(settings: &Settings) -> anyhow::Result<World> {
     world.add_image(&"sim/slow".parse()?, SimImage::slow(std::time::Duration::from_secs(3)));
     Ok(world)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SettingFlags, Surroundings};
+
+    fn parallel(configured: Option<&str>) -> usize {
+        // An empty file, so that none is looked for in the folders of whoever runs this.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flag = configured.map(|text| ("creates.parallel", "creates-parallel".into(), text.into()));
+        let flags = SettingFlags(flag.into_iter().collect());
+        let surroundings = Surroundings { variables: Vec::new() };
+        let config = Config::load(Some(file.path()), &flags, &surroundings).unwrap();
+        Plan::new(&config).unwrap().policy.parallel
+    }
+
+    #[test]
+    fn twice_as_many_creates_as_cores_unless_configured() {
+        let cores = available_parallelism().unwrap().get();
+        assert_eq!(parallel(None), 2 * cores);
+        assert_eq!(parallel(Some("0")), 2 * cores);
+        assert_eq!(parallel(Some("1")), 1);
+        assert_eq!(parallel(Some(&(2 * cores + 1).to_string())), 2 * cores + 1);
+    }
+}

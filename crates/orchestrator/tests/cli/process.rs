@@ -108,7 +108,15 @@ impl Service {
     }
 
     /// Starts what was prepared and waits until it listens.
-    pub(crate) fn launch(directory: TempDir, mut command: Command) -> Self {
+    pub(crate) fn launch(directory: TempDir, command: Command) -> Self {
+        let mut service = Self::begin(directory, command);
+        let listening = service.logged("listening");
+        service.url = format!("http://{}", listening["address"].as_str().unwrap());
+        service
+    }
+
+    /// Starts what was prepared, and waits for nothing; where it listens is not known.
+    pub(crate) fn begin(directory: TempDir, mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let log = Arc::new(Mutex::new(String::new()));
@@ -123,17 +131,28 @@ impl Service {
                 let _ = sender.send(line);
             }
         });
-        let mut service = Self { directory, url: String::new(), child, lines, log, reader: Some(reader) };
-        let listening = service.logged("listening");
-        service.url = format!("http://{}", listening["address"].as_str().unwrap());
-        service
+        Self { directory, url: String::new(), child, lines, log, reader: Some(reader) }
+    }
+
+    /// Waits for the next line of the log; `what` is what it is waited for.
+    fn next_line(&self, what: &str) -> String {
+        self.lines.recv_timeout(HANG).unwrap_or_else(|_| panic!("{what:?}: {}", self.log()))
+    }
+
+    /// Waits until the log has a line with this in it, whatever the format.
+    pub(crate) fn line_with(&self, text: &str) -> String {
+        loop {
+            let line = self.next_line(text);
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     /// Waits until the log has an event with this message.
     pub(crate) fn logged(&self, message: &str) -> Value {
         loop {
-            let line =
-                self.lines.recv_timeout(HANG).unwrap_or_else(|_| panic!("{message:?}: {}", self.log()));
+            let line = self.next_line(message);
             let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
             if event["message"].as_str().is_some_and(|text| text.contains(message)) {
                 return event;

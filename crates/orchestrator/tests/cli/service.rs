@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixDatagram;
 
+use rstest::rstest;
+
 use crate::process::{Service, finish, orchestrator, run};
 
 #[test]
@@ -20,8 +22,60 @@ fn every_line_of_the_log_is_json_and_says_what_matters() {
     assert!(service.log().contains("\"status\":201"), "{}", service.log());
 }
 
+/// Starts a service with a log format of a layer's choice, and returns the line that says where it listens.
+fn listening(file: &str, variable: Option<&str>, flags: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("orchestrator.toml"), file).unwrap();
+    let mut command = orchestrator(directory.path());
+    command.args(["serve", "--provider", "sim", "--listen", "127.0.0.1:0"]).args(flags);
+    command.envs(variable.map(|format| ("ORCHESTRATOR_LOG_FORMAT", format)));
+    Service::begin(directory, command).line_with("listening")
+}
+
+#[rstest]
+#[case::flag("", None, &["--log-format", "pretty"])]
+#[case::variable("", Some("pretty"), &[])]
+#[case::file("[log]\nformat = \"pretty\"\n", None, &[])]
+#[case::flag_over_file("[log]\nformat = \"json\"\n", None, &["--log-format", "pretty"])]
+fn a_pretty_log_is_lines_for_people(
+    #[case] file: &str,
+    #[case] variable: Option<&str>,
+    #[case] flags: &[&str],
+) {
+    let line = listening(file, variable, flags);
+    assert!(serde_json::from_str::<serde_json::Value>(&line).is_err(), "{line}");
+    // 2026-01-31T12:00:00.000000Z  INFO part::of::the::program: listening address=127.0.0.1:8080 provider="sim" …
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (date, time) = words[0].split_once('T').unwrap_or_else(|| panic!("{line}"));
+    assert!(date.split('-').count() == 3 && time.split(':').count() == 3 && time.ends_with('Z'), "{line}");
+    assert_eq!((words[1], words[3]), ("INFO", "listening"), "{line}");
+    assert!(words[2].starts_with("orchestrator::") && words[2].ends_with(':'), "{line}");
+    assert!(words.iter().any(|word| word.starts_with("address=127.0.0.1:")), "{line}");
+    // No colours where there is no terminal.
+    assert!(!line.contains('\x1b'), "{line:?}");
+}
+
+#[rstest]
+#[case::flag("", None, &["--log-format", "json"])]
+#[case::variable("", Some("json"), &[])]
+#[case::file("[log]\nformat = \"json\"\n", None, &[])]
+#[case::by_itself_without_a_terminal("", None, &[])]
+#[case::auto("[log]\nformat = \"pretty\"\n", Some("auto"), &[])]
+fn a_json_log_is_an_object_a_line(
+    #[case] file: &str,
+    #[case] variable: Option<&str>,
+    #[case] flags: &[&str],
+) {
+    let line = listening(file, variable, flags);
+    let event: serde_json::Value =
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_eq!((&event["level"], &event["message"]), (&"INFO".into(), &"listening".into()), "{line}");
+    assert!(event["address"].as_str().is_some_and(|address| address.starts_with("127.0.0.1:")), "{line}");
+    assert!(event["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+}
+
 #[test]
-fn a_log_for_people_is_no_json() {
+fn an_address_that_is_taken_is_told_without_a_log() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = orchestrator(directory.path());
     // The address is taken, so that the command ends by itself.
