@@ -12,6 +12,8 @@
 #   clarateach-testbed:unhealthy     like the first, with a HEALTHCHECK that fails
 #   clarateach-testbed:stubborn      like the first, but ignores SIGTERM
 #   clarateach-testbed:noport        exposes no port and listens on none
+#   clarateach-testbed:volume        like the first, and declares a volume of its own
+#   clarateach-testbed:broken        declares a volume, and its program is not there
 #
 # Contract: no registry, no root; does nothing when all tags were made from the same inputs. Takes the machine's static
 # busybox, or apt's when it has none. Any other command than those is run as it is (`docker run … sh -c …`); use addresses
@@ -49,6 +51,8 @@ main() {
     add unhealthy serve "$ports" "$check [\"sh\", \"-c\", \"echo not well; exit 1\"]"
     add stubborn stubborn "$ports"
     add noport idle
+    add volume serve "$ports" 'VOLUME /extra'
+    import_image "$work/root.tar" "$name:broken" "$key" "$ports" 'VOLUME /extra' 'ENTRYPOINT ["/nope"]'
 }
 
 # add TAG BEHAVIOUR CHANGE...
@@ -62,7 +66,7 @@ add() {
 
 all_tags_have() {
     local tag
-    for tag in latest exits mute slow healthcheck unhealthy stubborn noport; do
+    for tag in latest exits mute slow healthcheck unhealthy stubborn noport volume broken; do
         image_has_key "$name:$tag" "$1" || return 1
     done
 }

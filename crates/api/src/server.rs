@@ -1,10 +1,11 @@
-//! The listener: who gets a connection, how long it may be silent, and how it all ends.
+//! The listener: who gets a connection, how long it may be silent or deaf, and how it all ends.
 //!
 //! An accept loop of its own, because what a public listener needs most is a bound on everything: connections at
 //! a time, headers, and the time they take. Bodies and handlers have their bounds further in.
 
 mod accept;
 mod limits;
+mod stall;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -41,7 +42,8 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         let service = TowerToHyperService::new(app.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(stall::Stalling::new(stream, limits.write_timeout));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // A client that breaks off or speaks no HTTP: its business, but worth finding.

@@ -8,6 +8,7 @@
 //!                 └─ Late:    the connection ends at once, and the engine does it two seconds later
 //! ```
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,8 @@ struct Plan {
     fault: Mutex<Option<(usize, Fault)>>,
     struck: Mutex<Option<String>>,
     denied: Mutex<Option<Denial>>,
+    /// The containers that were made through this proxy.
+    made: Mutex<HashSet<String>>,
     log: Mutex<Vec<String>>,
 }
 
@@ -80,6 +83,7 @@ impl FaultProxy {
             fault: Mutex::default(),
             struck: Mutex::default(),
             denied: Mutex::default(),
+            made: Mutex::default(),
             log: Mutex::default(),
         });
         let shared = plan.clone();
@@ -107,7 +111,8 @@ impl FaultProxy {
     }
 
     /// Counts from zero again, and fails the call with that number (from 0). Version queries and the event stream
-    /// are not counted.
+    /// are not counted, nor is what is asked of containers that were not made through this proxy: a provider looks
+    /// into every seat that dies on the engine, also those of other tests.
     pub fn arm(&self, number: usize, fault: Fault) {
         *lock(&self.plan.struck) = None;
         *lock(&self.plan.fault) = Some((number, fault));
@@ -150,7 +155,7 @@ type Body = BoxBody<Bytes, hyper::Error>;
 
 async fn handle(plan: Arc<Plan>, request: Request<Incoming>) -> Result<Response<Body>> {
     let path = request.uri().path().to_owned();
-    let counted = !path.ends_with("/version") && !path.ends_with("/events");
+    let counted = !path.ends_with("/version") && !path.ends_with("/events") && !is_anothers(&plan, &path);
     let fault = counted.then(|| strike(&plan, &format!("{} {path}", request.method()))).flatten();
     let denied = lock(&plan.denied).clone();
     if let Some(denial) = denied.filter(|one| one.method == request.method() && path.contains(&one.path)) {
@@ -163,20 +168,25 @@ async fn handle(plan: Arc<Plan>, request: Request<Incoming>) -> Result<Response<
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = Request::from_parts(parts, Full::new(body));
-        let engine = plan.engine.clone();
         tokio::spawn(async move {
             tokio::time::sleep(LATE).await;
-            drop(forward(&engine, request).await);
+            drop(forward(&plan, request).await);
         });
         anyhow::bail!("the caller gives up");
     }
-    let answer = forward(&plan.engine, request).await?;
+    let answer = forward(&plan, request).await?;
     if fault == Some(Fault::Lost) {
         // Read to its end, so that the effect is complete; then the error closes the connection unanswered.
         answer.into_body().collect().await?;
         anyhow::bail!("the answer is lost");
     }
-    Ok(answer.map(BodyExt::boxed))
+    Ok(answer)
+}
+
+/// Whether a call is about a container that was not made through this proxy.
+fn is_anothers(plan: &Plan, path: &str) -> bool {
+    let id = path.split_once("/containers/").and_then(|(_, rest)| rest.split('/').next());
+    id.is_some_and(|id| id.len() == 64 && !lock(&plan.made).contains(id))
 }
 
 /// An error as the engine writes it.
@@ -186,15 +196,26 @@ fn answer(status: u16, message: &str) -> Result<Response<Body>> {
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body)?)
 }
 
-async fn forward<B>(engine: &Path, request: Request<B>) -> Result<Response<Incoming>>
+async fn forward<B>(plan: &Plan, request: Request<B>) -> Result<Response<Body>>
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync,
 {
-    let stream = TokioIo::new(UnixStream::connect(engine).await?);
+    let makes = request.uri().path().ends_with("/containers/create");
+    let stream = TokioIo::new(UnixStream::connect(&plan.engine).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
+    let answer = sender.send_request(request).await?;
+    if !makes {
+        return Ok(answer.map(BodyExt::boxed));
+    }
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(id) = said["Id"].as_str() {
+        lock(&plan.made).insert(id.to_owned());
+    }
+    Ok(Response::from_parts(parts, Full::from(body).map_err(|never| match never {}).boxed()))
 }
 
 fn strike(plan: &Plan, call: &str) -> Option<Fault> {

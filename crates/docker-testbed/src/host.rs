@@ -67,6 +67,18 @@ impl Host {
         })
     }
 
+    /// The volumes that nobody named: the engine makes them for images that declare one, and labels of ours are not on
+    /// them.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn nameless_volumes(&self) -> Result<BTreeSet<String>> {
+        let options = None::<bollard::query_parameters::ListVolumesOptions>;
+        let volumes = self.docker.list_volumes(options).await?.volumes.unwrap_or_default();
+        let nameless = |name: &String| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Ok(volumes.into_iter().map(|one| one.name).filter(nameless).collect())
+    }
+
     /// Runs a program in a container and returns what it printed.
     ///
     /// # Errors

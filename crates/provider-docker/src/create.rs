@@ -16,12 +16,11 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-    RemoveContainerOptionsBuilder, StartContainerOptions,
+    CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, StartContainerOptions,
 };
 use seats::{Created, Disposition, ObjectKind, ProviderError, SeatRef, SeatSpec, Stage, Timeline};
 
-use crate::engine::{Whom, is_status, status};
+use crate::engine::{Engine, Whom, is_status, status};
 use crate::network::NetworkUse;
 use crate::payload::{self, Attempt};
 use crate::provider::DockerProvider;
@@ -50,6 +49,8 @@ enum Step {
 enum Missed {
     /// Somebody else is making the same seat right now.
     Rival,
+    /// The image was there a moment ago.
+    ImageGone(ProviderError),
     Failed(ProviderError),
 }
 
@@ -67,6 +68,7 @@ impl DockerProvider {
     ) -> Result<Created, ProviderError> {
         let docker = self.client().await?;
         self.guard.demand(&spec.seat).await?;
+        let mut image_gone = false;
         for _ in 0..RIVALS {
             timeline.enter(Stage::Check);
             if let Some(view) = self.find(&docker, &spec.seat).await?
@@ -77,7 +79,9 @@ impl DockerProvider {
             match self.make(&docker, spec, timeline).await {
                 Ok(instance) => return Ok(Created { instance, disposition: Disposition::Made }),
                 Err(Missed::Rival) => {}
-                Err(Missed::Failed(error)) => return Err(error),
+                // It is forgotten by now, so the next round pulls it or says that it is not to be had.
+                Err(Missed::ImageGone(_)) if !image_gone => image_gone = true,
+                Err(Missed::ImageGone(error) | Missed::Failed(error)) => return Err(error),
             }
         }
         Err(ProviderError::InUse {
@@ -143,7 +147,7 @@ impl DockerProvider {
             self.attach_shared(docker, seat, &id).await?;
         }
         timeline.enter(Stage::Start);
-        self.start_container(docker, seat, &id).await?;
+        self.start_container(docker, spec, &id).await?;
         timeline.enter(Stage::Inspect);
         Ok(self.inspect(docker, seat, &id).await?)
     }
@@ -171,12 +175,11 @@ impl DockerProvider {
                 let detail = status(&error).map(|(_, message)| message.trim().to_owned()).unwrap_or_default();
                 Err(ProviderError::Refused { for_whom: whom.to_string(), detail }.into())
             }
-            Err(error) => {
-                if is_status(&error, 404) {
-                    self.images.forget(&spec.image);
-                }
-                Err(self.engine.explain(error, Stage::Create, &whom).into())
+            Err(error) if is_status(&error, 404) => {
+                self.images.forget(&spec.image);
+                Err(Missed::ImageGone(self.engine.explain(error, Stage::Create, &whom)))
             }
+            Err(error) => Err(self.engine.explain(error, Stage::Create, &whom).into()),
         }
     }
 
@@ -231,20 +234,18 @@ impl DockerProvider {
         }
     }
 
-    pub(crate) async fn start_container(
-        &self,
-        docker: &Docker,
-        seat: &SeatRef,
-        id: &str,
-    ) -> Result<(), ProviderError> {
+    async fn start_container(&self, docker: &Docker, spec: &SeatSpec, id: &str) -> Result<(), ProviderError> {
         match docker.start_container(id, None::<StartContainerOptions>).await {
             Ok(()) => Ok(()),
             // It runs already.
             Err(error) if is_status(&error, 304) => Ok(()),
             Err(error) if is_status(&error, 404) && is_gone(&error) => {
-                Err(ProviderError::Gone { seat: seat.clone() })
+                Err(ProviderError::Gone { seat: spec.seat.clone() })
             }
-            Err(error) => Err(self.engine.explain(error, Stage::Start, &Whom::Seat(seat))),
+            Err(error) => match cannot_run(&error) {
+                Some(detail) => Err(ProviderError::ImageUnusable { image: spec.image.clone(), detail }),
+                None => Err(self.engine.explain(error, Stage::Start, &Whom::Seat(&spec.seat))),
+            },
         }
     }
 
@@ -287,14 +288,12 @@ impl DockerProvider {
             return Err(ProviderError::Conflict { seat: spec.seat.clone(), differences });
         }
         timeline.enter(Stage::Start);
-        match self.bring_up(docker, &view).await {
+        match self.bring_up(docker, spec, &view).await {
             Ok(()) => {}
             Err(ProviderError::Gone { .. }) => return Ok(None),
-            // Left over from an interrupted create, and its network is gone: it never ran, so nothing is lost when
-            // it is made anew.
-            Err(ProviderError::Failed { .. }) if view.state == State::Created => {
-                let options = RemoveContainerOptionsBuilder::default().force(true).build();
-                let removed = docker.remove_container(&view.id, Some(options)).await;
+            Err(error) if is_hopeless(&error, view.state) => {
+                tracing::warn!(seat = %spec.seat, %error, "the container cannot be started any more; making it anew");
+                let removed = Engine::remove_container(docker, &view.id, true).await;
                 let whom = Whom::Seat(&spec.seat);
                 return removed
                     .map(|()| None)
@@ -309,16 +308,16 @@ impl DockerProvider {
     }
 
     /// Makes a seat that is there run.
-    async fn bring_up(&self, docker: &Docker, view: &View) -> Result<(), ProviderError> {
+    async fn bring_up(&self, docker: &Docker, spec: &SeatSpec, view: &View) -> Result<(), ProviderError> {
         match view.state {
             State::Created => {
                 // Its making was interrupted, perhaps before this step.
                 if self.config.shared_network {
                     self.attach_shared(docker, &view.seat, &view.id).await?;
                 }
-                self.start_container(docker, &view.seat, &view.id).await
+                self.start_container(docker, spec, &view.id).await
             }
-            State::Exited => self.start_container(docker, &view.seat, &view.id).await,
+            State::Exited => self.start_container(docker, spec, &view.id).await,
             State::Paused => {
                 let whom = Whom::Seat(&view.seat);
                 let unpaused = docker.unpause_container(&view.id).await;
@@ -362,8 +361,7 @@ impl DockerProvider {
                     let wanted = of_attempt(names::TYPE_CONTAINER);
                     let listed = self.engine.containers(&docker, &wanted, Stage::Undo, &whom).await?;
                     for id in listed.into_iter().filter_map(|container| container.id) {
-                        let options = RemoveContainerOptionsBuilder::default().force(true).build();
-                        match docker.remove_container(&id, Some(options)).await {
+                        match Engine::remove_container(&docker, &id, true).await {
                             Ok(()) => {}
                             Err(error) if is_status(&error, 404) => {}
                             Err(error) => return Err(self.engine.explain(error, Stage::Undo, &whom)),
@@ -383,6 +381,28 @@ impl DockerProvider {
         }
         self.networks.take_back(&self.engine, &docker, network).await
     }
+}
+
+/// Whether a container that is there can only be made anew.
+fn is_hopeless(error: &ProviderError, state: State) -> bool {
+    match (error, state) {
+        // Left over from an interrupted create: it never ran, so nothing is lost.
+        (ProviderError::Failed { .. } | ProviderError::ImageUnusable { .. }, State::Created) => true,
+        // Its network was removed while it was stopped, and the engine knows it by an id that never comes back. The
+        // workspace is a volume and stays.
+        (ProviderError::Failed { detail, .. }, State::Exited) => {
+            detail.contains("network ") && detail.contains(" not found")
+        }
+        _ => false,
+    }
+}
+
+/// What the engine says of a container that its image does not let start: the program or the user is not there, or is
+/// for another machine. It answers 400 for the program, and has no status of its own for the user.
+fn cannot_run(error: &bollard::errors::Error) -> Option<String> {
+    let (code, message) = status(error)?;
+    let user = message.contains("unable to find user") || message.contains("unable to find group");
+    (code == 400 || user).then(|| message.trim().to_owned())
 }
 
 /// A start answers 404 also when the container's network or image is gone; this is about the container.

@@ -2,11 +2,11 @@
 //! Teardown goes on after an error, returns the first, and can be repeated.
 
 use bollard::Docker;
-use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
+use bollard::query_parameters::StopContainerOptionsBuilder;
 use futures_util::{StreamExt, stream};
 use seats::{DataPolicy, ProviderError, SeatRef, Stage, WorkshopId};
 
-use crate::engine::{Whom, is_status};
+use crate::engine::{Engine, Whom, is_status};
 use crate::names::{self, Labels};
 use crate::network::Whose;
 use crate::provider::DockerProvider;
@@ -88,9 +88,7 @@ impl DockerProvider {
                 Err(error) => return Err(self.engine.explain(error, Stage::Check, &whom)),
             }
         }
-        // `v` takes anonymous volumes that the image declares; named ones, the seat's data, stay for now.
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match docker.remove_container(id, Some(options)).await {
+        match Engine::remove_container(docker, id, true).await {
             Ok(()) => Ok(()),
             Err(error) if is_status(&error, 404) => Ok(()),
             // Somebody else is removing it: gone means gone, so their end is waited for.

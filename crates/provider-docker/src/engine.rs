@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bollard::errors::Error as Bollard;
 use bollard::models::ContainerSummary;
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use seats::{ProviderError, ProviderKind, SeatRef, Stage, WorkshopId};
 
@@ -72,6 +72,13 @@ impl Engine {
             ListContainersOptionsBuilder::default().all(true).filters(&names::filter(wanted)).build();
         let listed = docker.list_containers(Some(options)).await;
         listed.map_err(|error| self.explain(error, stage, whom))
+    }
+
+    /// Removes a container, and with it the anonymous volumes that its image declares: nothing else names them. Named
+    /// ones, the seat's data, stay.
+    pub(crate) async fn remove_container(docker: &Docker, id: &str, force: bool) -> Result<(), Bollard> {
+        let options = RemoveContainerOptionsBuilder::default().force(force).v(true).build();
+        docker.remove_container(id, Some(options)).await
     }
 
     /// What a failed call means for the caller.

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use crate::engine::{Engine, Whom, is_connection, is_status, status};
 use crate::payload;
 
-/// How long an image that was seen is believed to be there. A create that believed wrongly pulls it and tries
-/// again.
+/// How long an image that was seen is believed to be there. A create that believed wrongly is told by the engine,
+/// forgets it and starts over once.
 const SEEN_FOR: Duration = Duration::from_secs(30);
 
 const MIB: i64 = 1024 * 1024;

@@ -67,15 +67,21 @@ mod tests {
     #[test]
     fn what_the_caller_gave_is_not_quoted() {
         let labels = names::Labels::from([(names::ENV.to_owned(), "TOKEN,N".to_owned())]);
-        let env = ["ANTHROPIC_API_KEY=sk-1\nsk-2-of-it", "TOKEN=sk-1-longer", "N=ok", "PATH=/bin:/usr/bin"];
+        let env = [
+            "ANTHROPIC_API_KEY=sk-canary-1\nsk-canary-2-of-it",
+            "TOKEN=sk-canary-1-longer",
+            "N=ok",
+            "PATH=/bin:/usr/bin",
+        ];
         let config = ContainerConfig {
             labels: Some(labels),
             env: Some(env.map(str::to_owned).to_vec()),
             ..ContainerConfig::default()
         };
         let secrets = secrets(&config);
-        assert_eq!(secrets, ["sk-1-longer", "sk-2-of-it", "sk-1"]);
-        let line = last_line("ok\nbad key sk-1 or sk-1-longer, is /bin:/usr/bin ok?\n\n", &secrets);
+        assert_eq!(secrets, ["sk-canary-1-longer", "sk-canary-2-of-it", "sk-canary-1"]);
+        let line =
+            last_line("ok\nbad key sk-canary-1 or sk-canary-1-longer, is /bin:/usr/bin ok?\n\n", &secrets);
         assert_eq!(line, "bad key [redacted] or [redacted], is /bin:/usr/bin ok?");
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::ContainerSummaryStateEnum;
-use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use seats::{ProviderError, SeatRef, Stage};
 
 use crate::engine::{Engine, Whom};
@@ -46,8 +45,7 @@ async fn look(
     for late in engine.containers(docker, &wanted, Stage::Undo, &whom).await? {
         let (Some(id), Some(ContainerSummaryStateEnum::CREATED)) = (late.id, late.state) else { continue };
         tracing::warn!(%seat, "the engine made a container after its call was given up; removing it");
-        let options = RemoveContainerOptionsBuilder::default().build();
-        let removed = docker.remove_container(&id, Some(options)).await;
+        let removed = Engine::remove_container(docker, &id, false).await;
         removed.map_err(|error| engine.explain(error, Stage::Undo, &whom))?;
     }
     Ok(())

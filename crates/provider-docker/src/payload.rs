@@ -174,7 +174,7 @@ pub(crate) fn example() -> SeatSpec {
         image: "clarateach-workspace".parse().unwrap(),
         env,
         limits: Limits { cpu_millis: 1500, memory_mib: 512, pids: 99 },
-        api_key: Some(ApiKey::new("sk-1\n$HOME".into()).unwrap()),
+        api_key: Some(ApiKey::new("sk-canary-1\n$HOME".into()).unwrap()),
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
                 "CONTAINER_ID=c-07",
                 "JWKS_URL=http://x/jwks",
                 "LESSON=one",
-                "ANTHROPIC_API_KEY=sk-1\n$HOME",
+                "ANTHROPIC_API_KEY=sk-canary-1\n$HOME",
             ]
         );
         assert_eq!(body.hostname.as_deref(), Some("seat-7"));
@@ -214,7 +214,7 @@ mod tests {
     fn no_label_holds_a_value_of_the_environment() {
         let labels = container(&DockerConfig::default(), &spec(), &ATTEMPT).labels.unwrap();
         assert_eq!(labels[names::ENV], "LESSON");
-        assert!(!labels.values().any(|value| value.contains("sk-1") || value == "one"), "{labels:?}");
+        assert!(!labels.values().any(|value| value.contains("sk-canary-1") || value == "one"), "{labels:?}");
     }
 
     #[test]

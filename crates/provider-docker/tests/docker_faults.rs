@@ -4,27 +4,28 @@
 
 mod common;
 
+use bollard::query_parameters::{RemoveImageOptions, StopContainerOptions, TagImageOptionsBuilder};
 use common::Bench;
-use docker_testbed::{Fault, Method};
-use seats::{DataPolicy, Disposition, ObjectKind, Provider, ProviderError, Timeline};
+use docker_testbed::{Fault, IMAGE, Method};
+use seats::{DataPolicy, Disposition, ObjectKind, Provider, ProviderError, SeatSpec, Timeline};
 
 /// More calls than a create makes; the loops end when there is no call left to fail.
 const MANY: usize = 40;
 
 /// Fails the calls of a create one after the other until there is none left; returns which ones were failed.
-async fn every_call_failed(bench: &Bench, fault: Fault) -> Vec<String> {
+async fn every_call_failed(bench: &Bench, spec: &SeatSpec, fault: Fault) -> Vec<String> {
     let mut failed = Vec::new();
-    let spec = common::spec(common::seat(&bench.workshop, 1));
+    let nameless = bench.host.nameless_volumes().await.unwrap();
     for number in 0..MANY {
         // A provider that never saw the image and the network asks for both.
-        let provider = common::through(&bench.proxy, &bench.host);
-        bench.proxy.arm(number, fault);
-        let prepared = provider.prepare(&spec, &Timeline::default()).await;
+        let (proxy, provider) = bench.anew();
+        proxy.arm(number, fault);
+        let prepared = provider.prepare(spec, &Timeline::default()).await;
         let made = match prepared {
-            Ok(()) => provider.create(&spec, &Timeline::default()).await.map(|_| ()),
+            Ok(()) => provider.create(spec, &Timeline::default()).await.map(|_| ()),
             Err(error) => Err(error),
         };
-        let struck = bench.proxy.disarm();
+        let struck = proxy.disarm();
         let Some(struck) = struck else {
             made.unwrap();
             provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
@@ -33,6 +34,9 @@ async fn every_call_failed(bench: &Bench, fault: Fault) -> Vec<String> {
         assert!(made.is_err(), "{fault:?} {struck} (call {number}) was not noticed");
         let remains = bench.host.remains(&bench.workshop).await.unwrap();
         assert!(remains.is_empty(), "{fault:?} {struck} (call {number}) left {remains}");
+        if spec.image.as_str().ends_with(":volume") {
+            assert_eq!(bench.host.nameless_volumes().await.unwrap(), nameless, "{fault:?} {struck}");
+        }
         failed.push(struck);
     }
     panic!("a create makes more than {MANY} calls: {failed:#?}");
@@ -48,7 +52,8 @@ fn assert_covers_the_steps(failed: &[String]) {
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_refused_call_leaves_nothing() {
     let bench = common::bench().await;
-    let failed = every_call_failed(&bench, Fault::Refused).await;
+    let spec = common::spec(common::seat(&bench.workshop, 1));
+    let failed = every_call_failed(&bench, &spec, Fault::Refused).await;
     assert_covers_the_steps(&failed);
     assert!(bench.host.remains(&bench.workshop).await.unwrap().is_empty());
 }
@@ -57,7 +62,8 @@ async fn a_refused_call_leaves_nothing() {
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_lost_answer_leaves_nothing() {
     let bench = common::bench().await;
-    let failed = every_call_failed(&bench, Fault::Lost).await;
+    let spec = common::spec(common::seat(&bench.workshop, 1));
+    let failed = every_call_failed(&bench, &spec, Fault::Lost).await;
     assert_covers_the_steps(&failed);
     assert!(bench.host.remains(&bench.workshop).await.unwrap().is_empty());
 }
@@ -65,16 +71,17 @@ async fn a_lost_answer_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_failed_create_leaves_the_other_seats_and_kept_data_alone() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
-    let (first, second) =
-        (common::spec(common::seat(&workshop, 1)), common::spec(common::seat(&workshop, 2)));
+    let bench = common::bench().await;
+    let Bench { host, provider, workshop, .. } = &bench;
+    let (first, second) = (common::spec(common::seat(workshop, 1)), common::spec(common::seat(workshop, 2)));
     provider.create(&first, &Timeline::default()).await.unwrap();
     provider.create(&second, &Timeline::default()).await.unwrap();
     provider.destroy(&second.seat, DataPolicy::Keep).await.unwrap();
-    let before = host.remains(&workshop).await.unwrap();
+    let before = host.remains(workshop).await.unwrap();
     assert_eq!(before.volumes.len(), 2);
     for number in 0.. {
         assert!(number < MANY, "there is no end of calls");
+        let (proxy, provider) = bench.anew();
         proxy.arm(number, Fault::Lost);
         let made = provider.create(&second, &Timeline::default()).await;
         if proxy.disarm().is_none() {
@@ -82,16 +89,16 @@ async fn a_failed_create_leaves_the_other_seats_and_kept_data_alone() {
             break;
         }
         assert!(made.is_err());
-        assert_eq!(host.remains(&workshop).await.unwrap(), before, "call {number}");
+        assert_eq!(host.remains(workshop).await.unwrap(), before, "call {number}");
     }
-    provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
-    assert!(host.remains(&workshop).await.unwrap().is_empty());
+    provider.destroy_workshop(workshop, DataPolicy::Remove).await.unwrap();
+    assert!(host.remains(workshop).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_destroy_that_failed_at_any_call_can_be_repeated() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     let spec = common::spec(common::seat(&workshop, 1));
     for fault in [Fault::Refused, Fault::Lost] {
         for number in 0.. {
@@ -117,7 +124,7 @@ async fn a_destroy_that_failed_at_any_call_can_be_repeated() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_network_that_the_engine_will_not_let_go_is_told_with_what_to_do() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     let spec = common::spec(common::seat(&workshop, 1));
     provider.create(&spec, &Timeline::default()).await.unwrap();
     proxy.deny(Method::DELETE, "/networks/", 403, "error while removing network: it has active endpoints");
@@ -135,11 +142,73 @@ async fn a_network_that_the_engine_will_not_let_go_is_told_with_what_to_do() {
     assert!(host.remains(&workshop).await.unwrap().is_empty());
 }
 
+/// The engine makes volumes for images that declare some, and those carry no label of ours. This test is the only one
+/// that has such an image, or they could not be counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn an_image_with_a_volume_of_its_own_leaves_none_behind() {
+    let bench = common::bench().await;
+    let nameless = bench.host.nameless_volumes().await.unwrap();
+    let mut spec = common::spec(common::seat(&bench.workshop, 1));
+    spec.image = format!("{IMAGE}:volume").parse().unwrap();
+    let failed = every_call_failed(&bench, &spec, Fault::Lost).await;
+    assert_covers_the_steps(&failed);
+    let Bench { host, provider, workshop, .. } = &bench;
+    provider.create(&spec, &Timeline::default()).await.unwrap();
+    assert_eq!(host.nameless_volumes().await.unwrap().len(), nameless.len() + 1);
+    provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(host.nameless_volumes().await.unwrap(), nameless);
+
+    // Its program is not there: that is the image's fault, and no second try helps.
+    spec.image = format!("{IMAGE}:broken").parse().unwrap();
+    let error = provider.create(&spec, &Timeline::default()).await.unwrap_err();
+    assert_eq!(error.code(), "image_unusable");
+    assert!(error.to_string().contains("/nope"), "{error}");
+    let remains = host.remains(workshop).await.unwrap();
+    assert!(remains.is_empty(), "{remains}");
+    assert_eq!(host.nameless_volumes().await.unwrap(), nameless);
+}
+
+/// The provider believes for a while that an image is there that it saw.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn an_image_that_was_removed_meanwhile_is_missing_and_no_fault_of_the_engine() {
+    let Bench { host, proxy: _wire, provider, workshop, .. } = common::bench().await;
+    let mut spec = common::spec(common::seat(&workshop, 1));
+    let name = format!("localhost:1/{workshop}");
+    let tag = TagImageOptionsBuilder::default().repo(&name).tag("latest").build();
+    host.docker.tag_image(IMAGE, Some(tag)).await.unwrap();
+    spec.image = name.parse().unwrap();
+    provider.create(&spec, &Timeline::default()).await.unwrap();
+    provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();
+    host.docker.remove_image(&name, None::<RemoveImageOptions>, None).await.unwrap();
+    let error = provider.create(&spec, &Timeline::default()).await.unwrap_err();
+    assert_eq!(error.code(), "image_unavailable", "{error}");
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_stopped_seat_whose_network_is_gone_is_made_anew_with_its_data() {
+    let Bench { host, proxy: _wire, provider, workshop, .. } = common::bench().await;
+    let spec = common::spec(common::seat(&workshop, 1));
+    let made = provider.create(&spec, &Timeline::default()).await.unwrap();
+    let container = format!("clarateach-{workshop}-1");
+    host.exec(&container, &["sh", "-c", "echo kept > /workspace/note"]).await.unwrap();
+    host.docker.stop_container(&container, None::<StopContainerOptions>).await.unwrap();
+    host.docker.remove_network(&format!("clarateach-{workshop}")).await.unwrap();
+    let again = provider.create(&spec, &Timeline::default()).await.unwrap();
+    assert_ne!(again.instance.id, made.instance.id);
+    assert_eq!(host.exec(&container, &["cat", "/workspace/note"]).await.unwrap().trim(), "kept");
+    provider.destroy_workshop(&workshop, DataPolicy::Remove).await.unwrap();
+    assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
+
 /// Listing is one call, whatever there is to list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_listing_is_one_call() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     for number in 1..=3 {
         let made =
             provider.create(&common::spec(common::seat(&workshop, number)), &Timeline::default()).await;
@@ -160,7 +229,7 @@ async fn a_listing_is_one_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_workshop_whose_destroy_failed_at_any_call_can_be_destroyed_again() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     for number in 0.. {
         assert!(number < MANY, "there is no end of calls");
         for seat in [1, 2] {
@@ -184,7 +253,7 @@ async fn a_workshop_whose_destroy_failed_at_any_call_can_be_destroyed_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn a_container_that_the_engine_makes_too_late_is_taken_back() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     let spec = common::spec(common::seat(&workshop, 1));
     provider.create(&spec, &Timeline::default()).await.unwrap();
     provider.destroy(&spec.seat, DataPolicy::Remove).await.unwrap();

@@ -15,7 +15,7 @@ use seats::{Provider, Timeline};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn an_image_is_pulled_once_for_all_that_wait_and_they_see_how_far_it_is() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     let registry = Registry::start().await.unwrap();
     let image = registry.image(workshop.as_str());
     proxy.arm(usize::MAX, Fault::Refused);
@@ -69,7 +69,7 @@ async fn one_who_gives_up_does_not_end_the_pull_of_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
 async fn an_engine_that_goes_away_while_it_pulls_is_not_a_wrong_name() {
-    let Bench { host, proxy, provider, workshop } = common::bench().await;
+    let Bench { host, proxy, provider, workshop, .. } = common::bench().await;
     let registry = Registry::start().await.unwrap();
     let mut spec = common::spec(common::seat(&workshop, 1));
     spec.image = registry.image(workshop.as_str()).parse().unwrap();

@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn never_shows_itself() {
-        let key = ApiKey::new("sk-secret".into()).unwrap();
+        let key = ApiKey::new("sk-canary-secret".into()).unwrap();
         assert_eq!(format!("{key:?} {key:#?}"), "ApiKey(redacted) ApiKey(redacted)");
-        assert!(!format!("{:?}", ApiKey::new("sk-\0secret".into())).contains("secret"));
+        assert!(!format!("{:?}", ApiKey::new("sk-canary-\0secret".into())).contains("secret"));
     }
 
     #[test]

@@ -63,6 +63,15 @@ pub enum ProviderError {
         /// What the engine or the registry said.
         detail: String,
     },
+    /// The image is on the host, and no container of it can start: its program or its user is not there, or it is made
+    /// for other machines. Another try ends the same way.
+    #[error("image {image} cannot be started: {detail}")]
+    ImageUnusable {
+        /// Which image.
+        image: ImageRef,
+        /// What the engine said.
+        detail: String,
+    },
     /// No address range is left for another workshop, or no address for another seat.
     #[error("no address is left for workshop {workshop}: {detail}")]
     AddressesExhausted {
@@ -114,6 +123,7 @@ impl ProviderError {
             Self::Refused { .. } => "refused",
             Self::Gone { .. } => "seat_gone",
             Self::ImageUnavailable { .. } => "image_unavailable",
+            Self::ImageUnusable { .. } => "image_unusable",
             Self::AddressesExhausted { .. } => "addresses_exhausted",
             Self::HostFull { .. } => "host_full",
             Self::Unavailable { .. } => "engine_unavailable",
@@ -131,6 +141,9 @@ impl ProviderError {
             Self::Refused { .. } => "change that setting, or what is on the host, then try again",
             Self::Gone { .. } => "create the seat again if it is still wanted",
             Self::ImageUnavailable { .. } => "load or build the image on this host, or correct the name",
+            Self::ImageUnusable { .. } => {
+                "correct the image (its entrypoint, user and platform), or name another"
+            }
             Self::AddressesExhausted { .. } => "destroy a workshop, or configure a larger pool",
             Self::HostFull { .. } => "free disk space or memory on the host, then try again",
             Self::Unavailable { .. } => "start the engine or correct its address, then try again",

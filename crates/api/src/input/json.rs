@@ -117,9 +117,11 @@ mod tests {
 
     #[test]
     fn an_error_quotes_no_value() {
-        for text in
-            ["{\"api_key\":\"sk-secret\" x}", "{\"api_key\":\"sk-secret", "{\"api_key\":\"sk-secret\\q\"}"]
-        {
+        for text in [
+            "{\"api_key\":\"sk-canary-secret\" x}",
+            "{\"api_key\":\"sk-canary-secret",
+            "{\"api_key\":\"sk-canary-secret\\q\"}",
+        ] {
             assert!(!parse(text.as_bytes()).unwrap_err().to_string().contains("secret"));
         }
     }

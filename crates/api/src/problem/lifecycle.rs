@@ -71,7 +71,9 @@ fn status_of_provider(error: &ProviderError) -> (StatusCode, Option<Duration>) {
         | ProviderError::InUse { .. }
         | ProviderError::Refused { .. }
         | ProviderError::Gone { .. } => (StatusCode::CONFLICT, None),
-        ProviderError::ImageUnavailable { .. } => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        ProviderError::ImageUnavailable { .. } | ProviderError::ImageUnusable { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, None)
+        }
         ProviderError::AddressesExhausted { .. } | ProviderError::HostFull { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, Some(ROOM_AGAIN))
         }

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn keys_are_for_seats_of_the_class() {
-        let keys = json!({"3": "sk-secret", "01": "sk-secret", "sk-secret": "1", "1": 5, "2": ""});
+        let keys = json!({"3": "sk-canary-secret", "01": "sk-canary-secret", "sk-canary-secret": "1", "1": 5, "2": ""});
         let (_, errors) = read(json!({"seats": 2, "api_keys": keys}));
         assert_eq!(errors.fields(), ["api_keys.01", "api_keys.1", "api_keys.2", "api_keys.3", "api_keys"]);
         assert!(!format!("{:?}", errors.messages()).contains("secret"));

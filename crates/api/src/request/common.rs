@@ -1,7 +1,7 @@
 //! The fields that a seat and a class share.
 
 use lifecycle::LimitsRequest;
-use seats::{ApiKey, EnvVars, ImageRef, InvalidEnv, InvalidLimits, Limits};
+use seats::{ApiKey, EnvName, EnvVars, ImageRef, InvalidEnv, InvalidLimits, Limits};
 use serde_json::Value;
 
 use crate::input::{Fields, kind};
@@ -29,7 +29,8 @@ impl Workspace {
 fn env(fields: &mut Fields<'_>) -> EnvVars {
     let mut env = EnvVars::default();
     for (name, value) in fields.map("env").unwrap_or_default() {
-        let path = format!("env.{name}");
+        // Whoever swaps names and values puts a secret where a name belongs: what is no name is not quoted.
+        let path = if EnvName::new(&name).is_ok() { format!("env.{name}") } else { "env".to_owned() };
         let result = match value {
             Value::String(text) => env.insert(&name, text).map_err(|error| (error, error.to_string())),
             other => {
@@ -140,8 +141,8 @@ mod tests {
     #[test]
     fn every_mistake_is_found_and_no_secret_is_quoted() {
         let (_, errors) = read(json!({
-            "api_key": "sk-secret\0", "image": "sk-secret IMAGE",
-            "env": {"A B": "sk-secret", "C": 5, "D": "sk-secret\0", "SEAT": "sk-secret"},
+            "api_key": "sk-canary-secret\0", "image": "sk-canary-secret IMAGE",
+            "env": {"sk-canary-secret": "A B", "C": 5, "D": "sk-canary-secret\0", "SEAT": "sk-canary-secret"},
             "limits": {"cpus": 0.001, "memory_mib": 1, "pids": -1, "cpu": 1},
         }));
         assert_eq!(
@@ -149,17 +150,17 @@ mod tests {
             [
                 "api_key",
                 "image",
-                "env.A B",
                 "env.C",
                 "env.D",
                 "env.SEAT",
+                "env",
                 "limits.pids",
                 "limits.cpus",
                 "limits.memory_mib",
                 "limits.cpu",
             ]
         );
-        assert!(!format!("{:?}", errors.messages()).contains("sk-secret"));
+        assert!(!format!("{:?}{:?}", errors.messages(), errors.fields()).contains("sk-canary-secret"));
     }
 
     #[test]

@@ -48,10 +48,10 @@ mod tests {
 
     #[test]
     fn the_original_payload_is_read() {
-        let (request, errors) = read(json!({"seat": 1, "api_key": "sk-1"}));
+        let (request, errors) = read(json!({"seat": 1, "api_key": "sk-canary-1"}));
         let request = errors.check(request).unwrap();
         assert_eq!(request.seat.to_string(), "abc/1");
-        assert_eq!(request.api_key.unwrap().expose(), "sk-1");
+        assert_eq!(request.api_key.unwrap().expose(), "sk-canary-1");
     }
 
     #[rstest]
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_refused_with_the_nearest_known_one() {
-        let (_, errors) = read(json!({"seat": 1, "apiKey": "sk-secret", "expires_in": 5}));
+        let (_, errors) = read(json!({"seat": 1, "apiKey": "sk-canary-secret", "expires_in": 5}));
         assert_eq!(errors.fields(), ["apiKey", "expires_in"]);
         assert_eq!(
             errors.messages(),

@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use docker_testbed::{FaultProxy, Host, IMAGE, TestWorkshop};
+use ipnet::Ipv4Net;
 use provider_docker::{DockerConfig, DockerProvider};
 use seats::{EnvVars, Limits, SeatBound, SeatRef, SeatSpec, WorkshopId};
 
@@ -31,6 +33,7 @@ pub(crate) fn provider(config: DockerConfig) -> Arc<DockerProvider> {
 /// A provider whose wire to the engine a test can cut.
 pub(crate) struct Bench {
     pub(crate) host: Host,
+    pool: Ipv4Net,
     pub(crate) proxy: FaultProxy,
     pub(crate) provider: Arc<DockerProvider>,
     pub(crate) workshop: TestWorkshop,
@@ -38,15 +41,32 @@ pub(crate) struct Bench {
 
 pub(crate) async fn bench() -> Bench {
     let host = Host::of_this_machine().await.unwrap();
-    let proxy = FaultProxy::start(&host.socket).unwrap();
-    let provider = through(&proxy, &host);
-    Bench { host, proxy, provider, workshop: workshop() }
+    let pool = own_pool();
+    let (proxy, provider) = wire(&host, pool);
+    Bench { host, pool, proxy, provider, workshop: workshop() }
 }
 
-/// A provider that knows nothing yet, behind the proxy.
-pub(crate) fn through(proxy: &FaultProxy, host: &Host) -> Arc<DockerProvider> {
+impl Bench {
+    /// A provider that knows nothing yet, on a wire of its own: what an earlier one still looks after in the background
+    /// is not counted there.
+    pub(crate) fn anew(&self) -> (FaultProxy, Arc<DockerProvider>) {
+        wire(&self.host, self.pool)
+    }
+}
+
+fn wire(host: &Host, pool: Ipv4Net) -> (FaultProxy, Arc<DockerProvider>) {
+    let proxy = FaultProxy::start(&host.socket).unwrap();
     let socket = proxy.socket().to_str().unwrap().parse().unwrap();
-    provider(DockerConfig { host: socket, ..config(host) })
+    let provider = provider(DockerConfig { host: socket, pool, ..config(host) });
+    (proxy, provider)
+}
+
+/// A part of the pool that no other test of this binary takes subnets from: one that was faster would cost a further
+/// call, and the calls are counted.
+fn own_pool() -> Ipv4Net {
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let part = TAKEN.fetch_add(1, Ordering::Relaxed);
+    format!("10.214.{}.0/22", part % 64 * 4).parse().unwrap()
 }
 
 /// A workshop id that no other test of this run uses.
