@@ -16,6 +16,8 @@ use crate::exit::{Exit, Failure};
 const READ: Duration = Duration::from_secs(30);
 /// Changing waits for the engine; the service bounds that itself, so this only catches a dead connection.
 const CHANGE: Duration = Duration::from_mins(20);
+/// How long a stream may be silent: the service says every 15 s that it is there.
+const SILENCE: Duration = Duration::from_mins(1);
 /// The service is on this host, or near.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -167,13 +169,15 @@ impl Events {
     /// The next event, or `None` at the end of the stream.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// When the connection breaks, or is silent for too long.
     pub(crate) async fn next(&mut self) -> Result<Option<sse::Event>, Failure> {
         loop {
             if let Some(event) = self.ready.next() {
                 return Ok(Some(event));
             }
-            let chunk = self.response.chunk().await.map_err(|error| broken(&root_cause(&error)))?;
+            let chunk = tokio::time::timeout(SILENCE, self.response.chunk()).await;
+            let chunk = chunk.map_err(|_| broken(&format!("nothing came for {} s", SILENCE.as_secs())))?;
+            let chunk = chunk.map_err(|error| broken(&root_cause(&error)))?;
             let Some(chunk) = chunk else { return Ok(None) };
             self.ready = self.parser.feed(&chunk).map_err(|error| broken(&error.to_string()))?.into_iter();
         }
