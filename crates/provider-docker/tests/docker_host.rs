@@ -9,12 +9,13 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HostConfig, NetworkCreateRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
+    StartContainerOptions,
 };
 use docker_testbed::{Host, IMAGE, PrivateEngine};
 use futures_util::future::join_all;
 use provider_docker::DockerConfig;
-use seats::{DataPolicy, ObjectKind, Provider, ProviderError, Status, Timeline, WorkshopId};
+use seats::{DataPolicy, Limits, ObjectKind, Provider, ProviderError, Status, Timeline, WorkshopId};
 
 /// A container that is not ours, with the given host settings.
 async fn stranger(host: &Host, name: &str, settings: HostConfig) {
@@ -183,10 +184,7 @@ async fn the_shared_network_takes_one_workshop() {
     provider.create(&seat(&one), &Timeline::default()).await.unwrap();
     let attached = private
         .docker
-        .inspect_container(
-            &format!("clarateach-{one}-1"),
-            None::<bollard::query_parameters::InspectContainerOptions>,
-        )
+        .inspect_container(&format!("clarateach-{one}-1"), None::<InspectContainerOptions>)
         .await
         .unwrap();
     let shared = &attached.network_settings.unwrap().networks.unwrap()["workspace_clarateach-net"];
@@ -368,4 +366,61 @@ async fn what_the_engine_refuses_for_its_value_is_not_called_safe_to_try_again()
     let error = provider.create(&spec, &Timeline::default()).await.unwrap_err();
     assert_eq!(error.code(), "refused", "{error:?}");
     assert!(host.remains(&workshop).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn a_seat_has_its_limits_and_few_powers_on_the_engine_and_in_the_kernel() {
+    let host = Host::of_this_machine().await.unwrap();
+    let config = DockerConfig {
+        capabilities: ["CHOWN", "KILL"].map(str::to_owned).to_vec(),
+        log_max_size_mib: 3,
+        log_max_files: 4,
+        ..common::config(&host)
+    };
+    let provider = common::provider(config);
+    let workshop = common::workshop();
+    let mut spec = common::spec(common::seat(&workshop, 1));
+    spec.limits = Limits { cpu_millis: 250, memory_mib: 80, pids: 50 };
+    let made = provider.create(&spec, &Timeline::default()).await.unwrap();
+    let settled = provider.settle(&made.instance, common::START_TIMEOUT).await.unwrap();
+    assert_eq!(settled.status, Status::Running, "{settled:?}");
+
+    let name = format!("clarateach-{workshop}-1");
+    let options = None::<InspectContainerOptions>;
+    let inspected = host.docker.inspect_container(&name, options).await.unwrap();
+    let settings = inspected.host_config.unwrap();
+    // Newer engines write CAP_ in front.
+    let names = |list: Option<Vec<String>>| -> Vec<String> {
+        let list = list.unwrap_or_default();
+        list.iter().map(|name| name.trim_start_matches("CAP_").to_owned()).collect()
+    };
+    assert_eq!(names(settings.cap_drop), ["ALL"]);
+    assert_eq!(names(settings.cap_add), ["CHOWN", "KILL"]);
+    assert_eq!(settings.security_opt.unwrap(), ["no-new-privileges"]);
+    assert_eq!(settings.privileged, Some(false));
+    let memory = 80 * 1024 * 1024;
+    assert_eq!((settings.memory, settings.memory_swap), (Some(memory), Some(memory)));
+    assert_eq!((settings.nano_cpus, settings.pids_limit), (Some(250_000_000), Some(50)));
+    let log = settings.log_config.unwrap();
+    let rotation = HashMap::from([("max-size".into(), "3m".into()), ("max-file".into(), "4".into())]);
+    assert_eq!((log.typ.as_deref(), log.config), (Some("json-file"), Some(rotation)));
+
+    // What the kernel makes of it, for the first process of the seat.
+    let status = host.exec(&name, &["cat", "/proc/1/status"]).await.unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name}: {status}")).trim().to_owned()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    // CAP_CHOWN is bit 0, CAP_KILL is bit 5.
+    assert_eq!(u64::from_str_radix(&field("CapBnd:"), 16).unwrap(), 1 << 5 | 1);
+    // Control groups of version 2, else of version 1.
+    let script = "cd /sys/fs/cgroup; if [ -e memory.max ]; then cat memory.max pids.max cpu.max; \
+                  else cat memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us; fi";
+    let groups = host.exec(&name, &["sh", "-c", script]).await.unwrap();
+    let groups: Vec<i64> = groups.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let [in_memory, in_pids, quota, period] = groups[..] else { panic!("{groups:?}") };
+    assert_eq!((in_memory, in_pids, quota * 1000 / period), (memory, 50, 250));
+    clean(&host, &workshop).await;
 }
