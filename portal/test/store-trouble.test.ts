@@ -18,7 +18,6 @@ async function tryAll({ url }: TestPortal, ada: Browser): Promise<string[]> {
     await new Browser(url).post("/api/session", { name: "grace", password: PASSWORDS.grace }),
     await ada.post("/api/workshops", { id: "new", seats: 1, api_key: "sk-canary-key" }),
     await ada.post("/api/workshops/abc/start", { api_key: "sk-canary-key" }),
-    await ada.post("/api/workshops/abc/stop"),
     await ada.delete("/api/workshops/abc"),
     await ada.delete("/api/session"),
   ];
@@ -86,9 +85,9 @@ describe("a database that is locked while a wish is carried out", () => {
       async (portal) => {
         const ada = await portal.browser();
         await ada.post("/api/workshops", { id: "abc", seats: 1 });
-        await ada.post("/api/workshops/abc/stop");
+        await ada.post("/api/workshops/abc/start");
         const other = new Connection(join(portal.folder, "data", "portal.db"));
-        await ada.state("abc", "stopping");
+        await ada.state("abc", "provisioning");
         other.exec("BEGIN EXCLUSIVE");
         expect((await ada.get("/api/workshops")).status).toBe(503);
         other.exec("ROLLBACK");

@@ -2,7 +2,8 @@
 
 import { createServer, type Server } from "node:net";
 import type { AddressInfo } from "node:net";
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 import { Orchestrator } from "@clarateach/orchestrator-client";
 import { describe, expect, it } from "vitest";
@@ -67,7 +68,7 @@ describe("a service that is down", () => {
     await withPortal(
       async ({ browser }) => {
         const ada = await browser();
-        expect((await ada.post("/api/workshops", { id: "abc", seats: 1 })).status).toBe(201);
+        await begin(ada, "abc", 1);
         const answer = await ada.delete("/api/workshops/abc");
         expect([answer.status, answer.body?.state]).toEqual([202, "stopping"]);
         expect(answer.headers.get("location")).toBe("/api/workshops/abc");
@@ -81,6 +82,19 @@ describe("a service that is down", () => {
       {},
       { deleteWait: 100 },
     );
+  });
+});
+
+describe("a workshop that was never started", () => {
+  it("is stopped and deleted without the service, whose seats of that id are not touched", async () => {
+    await withPortal(async ({ browser }) => {
+      const ada = await browser();
+      expect((await ada.post("/api/workshops", { id: "abc", seats: 1 })).status).toBe(201);
+      const stopped = await ada.post("/api/workshops/abc/stop");
+      expect([stopped.status, stopped.body?.state]).toEqual([202, "created"]);
+      expect((await ada.delete("/api/workshops/abc")).status).toBe(204);
+      expect((await ada.get("/api/workshops/abc")).status).toBe(404);
+    });
   });
 });
 
@@ -126,6 +140,34 @@ describe.skipIf(!isBuilt)("a real service", () => {
       },
       "sk-canary-right-token",
     );
+  });
+
+  it("is used with the token that is in the file at that moment", async () => {
+    const token = "sk-canary-right-token";
+    const folder = temporaryFolder();
+    const file = join(folder, "token");
+    try {
+      await withService(
+        [],
+        async ({ url }) => {
+          writeFileSync(file, "sk-canary-old-token\n");
+          await withPortal(
+            async ({ browser }) => {
+              const ada = await browser();
+              await begin(ada, "abc", 1);
+              expect((await ada.state("abc", "error")).reason?.code).toBe("unauthorized");
+              writeFileSync(file, `${token}\n`);
+              await ada.post("/api/workshops/abc/start");
+              await ada.state("abc", "running");
+            },
+            { ORCHESTRATOR_URL: url, ORCHESTRATOR_TOKEN_FILE: file },
+          );
+        },
+        token,
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("that has fewer seats than the portal allows says so", async () => {

@@ -134,8 +134,8 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         tags,
         summary: "Delete a workshop",
         description:
-          "Removes it with all seats and their data. Success also when it was not there. When it takes long, the " +
-          "answer is 202 and the work goes on; ask for Location until that is 404.",
+          "Removes it with all seats and their data. Success also when it was not there. When it takes long, or " +
+          "fails, the answer is 202 with the state; ask for Location until that is 404.",
         params,
         response: {
           204: { description: "It is gone", type: "null" },

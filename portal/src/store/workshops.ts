@@ -131,6 +131,17 @@ export class WorkshopStore {
     });
   }
 
+  /** Forgets a workshop that was never started; whether it did. */
+  async removeUnstarted(id: string): Promise<boolean> {
+    return this.#database.transaction((connection) => {
+      const isUnstarted = one(connection, id)?.wish === "created";
+      if (isUnstarted) {
+        connection.run("DELETE FROM workshops WHERE id = ?", id);
+      }
+      return isUnstarted;
+    });
+  }
+
   /** Takes the errors of wishes that were not reached back, so that they are tried again. Gives the ids. */
   async resume(): Promise<string[]> {
     return this.#database.transaction((connection) => {

@@ -89,19 +89,23 @@ export class Workshops {
     });
   }
 
-  /** Wishes for none of its seats to run, and for their data to be kept. */
+  /** Wishes for none of its seats to run, and for their data to be kept. One that was never started stays as it is. */
   async stop(id: string, by: string): Promise<WorkshopView> {
     return this.#wish(id, by, (facts) => {
       refuseDeleted(facts);
-      return isUnderWay(facts, "stopped") ? undefined : { wish: "stopped" };
+      return facts.wish === "created" || isUnderWay(facts, "stopped") ? undefined : { wish: "stopped" };
     });
   }
 
   /**
    * Wishes for it to be gone, with its data, and waits for that until `patience` ends. Gives what is left then;
-   * nothing when it is gone, or was not there.
+   * nothing when it is gone, or was not there. For one that was never started the service is not asked: what it may
+   * have under that id is not of this workshop.
    */
   async remove(id: string, by: string, patience: Promise<void>): Promise<WorkshopView | undefined> {
+    if (await this.#store.removeUnstarted(id)) {
+      return undefined;
+    }
     const wished = await this.#store.wish(id, by, (facts) =>
       isUnderWay(facts, "deleted") ? undefined : { wish: "deleted" },
     );
