@@ -190,6 +190,11 @@ impl Service {
         }
     }
 
+    /// The address of a path of its API.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

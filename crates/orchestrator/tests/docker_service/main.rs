@@ -5,6 +5,7 @@
 mod chaos;
 mod container;
 mod crowd;
+mod disk;
 mod engine;
 mod guard;
 #[path = "../cli/process.rs"]
