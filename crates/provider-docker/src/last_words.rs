@@ -40,7 +40,10 @@ pub(crate) async fn fetch(docker: &Docker, watch: &Watch, id: &str) {
 fn secrets(config: &ContainerConfig) -> Vec<String> {
     let labels = config.labels.as_ref();
     let given = labels.and_then(|labels| labels.get(names::ENV)).map_or("", String::as_str);
-    let is_given = |name: &str| name == payload::API_KEY || given.split(',').any(|known| known == name);
+    let is_given = |name: &str| {
+        let is_open = seats::EnvVars::DEFAULTED.contains(&name);
+        name == payload::API_KEY || (!is_open && given.split(',').any(|known| known == name))
+    };
     let variables = config.env.iter().flatten().filter_map(|variable| variable.split_once('='));
     let values = variables.filter(|(name, _)| is_given(name)).map(|(_, value)| value);
     let lines = values.flat_map(str::lines).filter(|line| line.len() >= SHORTEST_SECRET);
@@ -83,6 +86,17 @@ mod tests {
         let line =
             last_line("ok\nbad key sk-canary-1 or sk-canary-1-longer, is /bin:/usr/bin ok?\n\n", &secrets);
         assert_eq!(line, "bad key [redacted] or [redacted], is /bin:/usr/bin ok?");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_quoted() {
+        let labels = names::Labels::from([(names::ENV.to_owned(), seats::EnvVars::DEFAULTED.join(","))]);
+        let config = ContainerConfig {
+            labels: Some(labels),
+            env: Some(vec!["AUTH_DISABLED=false".to_owned(), "JWKS_URL=http://x/jwks".to_owned()]),
+            ..ContainerConfig::default()
+        };
+        assert!(secrets(&config).is_empty());
     }
 
     #[test]

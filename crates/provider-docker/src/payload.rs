@@ -101,7 +101,7 @@ fn host_config(config: &DockerConfig, spec: &SeatSpec, attempt: &Attempt<'_>) ->
     }
 }
 
-/// Every variable that the service sets, in `NAME=value` form.
+/// Every variable of the seat, in `NAME=value` form.
 fn environment(config: &DockerConfig, spec: &SeatSpec) -> Vec<String> {
     let [terminal, files] = CONTRACT_PORTS;
     let mut env = vec![
@@ -114,6 +114,9 @@ fn environment(config: &DockerConfig, spec: &SeatSpec) -> Vec<String> {
         format!("CONTAINER_ID=c-{:02}", spec.seat.seat.get()),
     ];
     env.extend(config.jwks_url.as_ref().map(|url| format!("JWKS_URL={url}")));
+    // What the caller gives replaces what is configured: of a name that is there twice, some programs see the first
+    // value and some the last.
+    env.retain(|pair| pair.split_once('=').is_none_or(|(name, _)| spec.env.get(name).is_none()));
     env.extend(spec.env.iter().map(|(name, value)| format!("{name}={value}")));
     env.extend(spec.api_key.as_ref().map(|key| format!("{API_KEY}={}", key.expose())));
     env
@@ -215,6 +218,20 @@ mod tests {
         let labels = container(&DockerConfig::default(), &spec(), &ATTEMPT).labels.unwrap();
         assert_eq!(labels[names::ENV], "LESSON");
         assert!(!labels.values().any(|value| value.contains("sk-canary-1") || value == "one"), "{labels:?}");
+    }
+
+    #[test]
+    fn what_the_caller_gives_replaces_what_is_configured() {
+        let config = DockerConfig { jwks_url: Some("http://x/jwks".into()), ..DockerConfig::default() };
+        let mut spec = spec();
+        for (name, value) in [("AUTH_DISABLED", "true"), ("JWKS_URL", "http://y/jwks")] {
+            spec.env.insert(name, value.into()).unwrap();
+        }
+        let env = container(&config, &spec, &ATTEMPT).env.unwrap();
+        for name in seats::EnvVars::DEFAULTED {
+            let of_name: Vec<_> = env.iter().filter(|pair| pair.split_once('=').unwrap().0 == name).collect();
+            assert_eq!(of_name, [&format!("{name}={}", spec.env.get(name).unwrap())]);
+        }
     }
 
     #[test]

@@ -49,18 +49,20 @@ impl EnvVars {
     pub const MAX_TOTAL_BYTES: usize = 131_072;
 
     /// Names that the service sets itself: a caller who could set them could contradict the seat's identity.
-    pub const RESERVED: [&'static str; 10] = [
+    pub const RESERVED: [&'static str; 8] = [
         "ANTHROPIC_API_KEY",
-        "AUTH_DISABLED",
         "CONTAINER_ID",
         "FILES_PORT",
-        "JWKS_URL",
         "MICROVM_MODE",
         "SEAT",
         "TERM",
         "TERMINAL_PORT",
         "WORKSPACE_DIR",
     ];
+
+    /// Names that the service sets as it is configured, unless the caller gives them: how a workspace lets learners
+    /// in is as much the portal's choice as the operator's. Their values are no secrets.
+    pub const DEFAULTED: [&'static str; 2] = ["AUTH_DISABLED", "JWKS_URL"];
 
     /// Adds a variable.
     ///

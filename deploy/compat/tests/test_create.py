@@ -63,6 +63,18 @@ class Create(WrapperCase):
         self.assertEqual(environment(made["name"])["AUTH_DISABLED"], "false")
         self.assertNotIn("JWKS_URL", environment(made["name"]))
 
+    def test_how_learners_are_let_in_is_said_per_call(self) -> None:
+        workshop = self.workshop()
+        address = "http://127.0.0.1:9/jwks?a=b c&d='$HOME'"
+        made = self.create(workshop, 1, AUTH_DISABLED="true", JWKS_URL=address)
+        variables = environment(made["name"])
+        self.assertEqual((variables["AUTH_DISABLED"], variables["JWKS_URL"]), ("true", address))
+        workshop = self.workshop()
+        self.good("create-workshop", workshop, "2", AUTH_DISABLED="true")
+        for name in objects("ps", workshop):
+            self.assertEqual(environment(name)["AUTH_DISABLED"], "true")
+            self.assertNotIn("JWKS_URL", environment(name))
+
     def test_an_image_that_is_not_there_leaves_nothing(self) -> None:
         workshop = self.workshop()
         errors = self.bad("create-container", workshop, "1", WORKSPACE_IMAGE="127.0.0.1:1/no/such:image")

@@ -104,6 +104,18 @@ pub(super) async fn the_environment_arrives_unchanged(cx: Context) -> Result<(),
         ensure_eq!(seen.get(name).map(String::as_str), Some(value), "the variable {name}");
     }
     ensure!(seen.contains_key("AUTH_DISABLED"), "AUTH_DISABLED is always set");
+
+    // Two of the service's own are the caller's, when the caller gives them.
+    let mut spec = cx.spec(&workshop, 8)?;
+    let given = [("AUTH_DISABLED", "true"), ("JWKS_URL", "http://127.0.0.1:9/jwks")];
+    for (name, value) in given {
+        spec.env.insert(name, value.into())?;
+    }
+    cx.up(provider.as_ref(), &spec).await?;
+    let seen = cx.harness().environment(&spec.seat).await?;
+    for (name, value) in given {
+        ensure_eq!(seen.get(name).map(String::as_str), Some(value), "the variable {name}");
+    }
     Ok(())
 }
 

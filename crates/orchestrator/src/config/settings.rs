@@ -170,9 +170,9 @@ settings! {
     "docker.command" docker_command: Vec<String> = "",
         "A command to run instead of the image's own.";
     "docker.auth_disabled" docker_auth_disabled: bool = "false",
-        "Turns the workspace's own authentication off (AUTH_DISABLED in the seat).";
+        "Turns the workspace's own authentication off (AUTH_DISABLED of a seat that is given none).";
     "docker.jwks_url" docker_jwks_url: Option<String> = "off",
-        "Where the workspace finds the keys of its tokens (JWKS_URL in the seat).";
+        "Where the workspace finds the keys of its tokens (JWKS_URL of a seat that is given none).";
     "docker.capabilities" docker_capabilities: Vec<String> = "CHOWN,DAC_OVERRIDE,FOWNER,KILL,SETGID,SETUID",
         "The capabilities that a seat keeps; all others are dropped.";
     "docker.log_max_size_mib" docker_log_max_size_mib: Whole<1, 10_240> = "10",
