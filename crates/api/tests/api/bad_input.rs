@@ -102,7 +102,7 @@ async fn everything_wrong_is_told_at_once_and_nothing_secret() {
     let answer = service.post("/workshops/Ab/seats?wait=1h&wiat=3", body).await;
     assert_eq!(
         answer.wrong_fields(),
-        ["id", "wait", "wiat", "seat", "api_key", "env", "env.B", "limits.pids", "imgae"]
+        ["id", "wait", "wiat", "seat", "api_key", "env.B", "env", "limits.pids", "imgae"]
     );
     assert!(!answer.text().contains("sk-canary"));
     let messages = answer.json()["errors"].to_string();
