@@ -49,10 +49,7 @@ export class Orchestrator {
     this.#changeTimeoutMs = args.milliseconds("changeTimeoutMs", changeTimeoutMs);
     this.#classTimeoutMs = args.milliseconds("classTimeoutMs", classTimeoutMs);
     this.#policy = { retries, onRetry: options.onRetry };
-    this.#transport = new Transport(
-      options.baseUrl ?? DEFAULT_BASE_URL,
-      tokenSource(options.token, options.tokenFile),
-    );
+    this.#transport = new Transport(options.baseUrl ?? DEFAULT_BASE_URL, tokenSource(options.token, options.tokenFile));
   }
 
   /**
@@ -171,25 +168,16 @@ export class Orchestrator {
   }
 
   async #destroy(path: string, options: DestroyOptions): Promise<void> {
-    const query: Record<string, string> =
-      options.keepData === undefined ? {} : { keep_data: String(options.keepData) };
+    const query: Record<string, string> = options.keepData === undefined ? {} : { keep_data: String(options.keepData) };
     await this.#json({ method: "DELETE", path, query }, options, this.#changeTimeoutMs);
   }
 
-  async #unlessAbsent<T>(
-    path: string,
-    options: CallOptions,
-    shape: (value: unknown) => T,
-  ): Promise<T | undefined> {
+  async #unlessAbsent<T>(path: string, options: CallOptions, shape: (value: unknown) => T): Promise<T | undefined> {
     try {
       return shape(await this.#json({ method: "GET", path }, options));
     } catch (error) {
       // A 404 of something else that listens there is no word on the seat.
-      if (
-        error instanceof OrchestratorError &&
-        error.status === 404 &&
-        error.code !== CLIENT_CODES.badResponse
-      ) {
+      if (error instanceof OrchestratorError && error.status === 404 && error.code !== CLIENT_CODES.badResponse) {
         return undefined;
       }
       throw error;

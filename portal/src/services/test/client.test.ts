@@ -8,7 +8,17 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 
 import { type ClassProgress, Orchestrator } from "../orchestrator.js";
-import { type Act, answer, classBody, events, problem, resultBody, scripted, type ScriptedServer, seatBody } from "./scripted-server.js";
+import {
+  type Act,
+  answer,
+  classBody,
+  events,
+  problem,
+  resultBody,
+  scripted,
+  type ScriptedServer,
+  seatBody,
+} from "./scripted-server.js";
 
 const servers: ScriptedServer[] = [];
 
@@ -140,11 +150,14 @@ describe("arguments", () => {
       await expect(client.destroyClass(workshop)).rejects.toMatchObject({ code: "invalid_argument" });
     },
   );
-  it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])("sends nothing for the seat %d", async (seat) => {
-    await expect(client.destroySeat("rust-101", seat)).rejects.toMatchObject({ code: "invalid_argument" });
-    await expect(client.bringUpClass("rust-101", seat)).rejects.toMatchObject({ code: "invalid_argument" });
-    await expect(client.bringUpClass("rust-101", [1, seat])).rejects.toMatchObject({ code: "invalid_argument" });
-  });
+  it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])(
+    "sends nothing for the seat %d",
+    async (seat) => {
+      await expect(client.destroySeat("rust-101", seat)).rejects.toMatchObject({ code: "invalid_argument" });
+      await expect(client.bringUpClass("rust-101", seat)).rejects.toMatchObject({ code: "invalid_argument" });
+      await expect(client.bringUpClass("rust-101", [1, seat])).rejects.toMatchObject({ code: "invalid_argument" });
+    },
+  );
   it("sends nothing for a wait or a time that cannot be", async () => {
     await expect(client.createSeat("rust-101", 1, { wait: 601 })).rejects.toMatchObject({ code: "invalid_argument" });
     await expect(client.listClasses({ timeoutMs: 0 })).rejects.toMatchObject({ code: "invalid_argument" });
@@ -159,7 +172,11 @@ describe("set-up", () => {
 
   it("reads the environment, and empty is absent", async () => {
     const server = await serving(answer(200, { workshops: [] }));
-    const environment = { ORCHESTRATOR_URL: server.url, ORCHESTRATOR_TOKEN: "sk-canary-env", ORCHESTRATOR_TOKEN_FILE: "" };
+    const environment = {
+      ORCHESTRATOR_URL: server.url,
+      ORCHESTRATOR_TOKEN: "sk-canary-env",
+      ORCHESTRATOR_TOKEN_FILE: "",
+    };
     await Orchestrator.fromEnvironment(environment).listClasses();
     expect(server.seen[0]?.headers.authorization).toBe("Bearer sk-canary-env");
     const both = { ...environment, ORCHESTRATOR_TOKEN_FILE: "/x" };

@@ -51,7 +51,16 @@ describe.skipIf(!isBuilt)("a service that restarts", () => {
 
 describe.skipIf(!isBuilt)("a class that is too large for the line", () => {
   it("ends with 429 and the time to wait", async () => {
-    const service = await startService(["--provider", "sim", "--sim-latency", "1s", "--creates-parallel", "1", "--creates-queue", "1"]);
+    const service = await startService([
+      "--provider",
+      "sim",
+      "--sim-latency",
+      "1s",
+      "--creates-parallel",
+      "1",
+      "--creates-queue",
+      "1",
+    ]);
     try {
       const client = new Orchestrator({ baseUrl: service.url, retries: 0 });
       const running = client.bringUpClass("full", 20).catch(() => undefined);

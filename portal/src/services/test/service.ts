@@ -34,14 +34,10 @@ export async function startService(flags: readonly string[], token?: string, por
   await writeFile(config, "# Empty on purpose: no file of this machine has a say.\n");
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("ORCHESTRATOR_"));
   const listen = `127.0.0.1:${String(port)}`;
-  const child = spawn(
-    binary,
-    ["serve", "--log-format", "json", "--config", config, "--listen", listen, ...flags],
-    {
-      env: { ...Object.fromEntries(inherited), ...(token === undefined ? {} : { ORCHESTRATOR_TOKEN: token }) },
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
+  const child = spawn(binary, ["serve", "--log-format", "json", "--config", config, "--listen", listen, ...flags], {
+    env: { ...Object.fromEntries(inherited), ...(token === undefined ? {} : { ORCHESTRATOR_TOKEN: token }) },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let log = "";
   child.stdout.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
   child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
@@ -61,7 +57,11 @@ export async function startService(flags: readonly string[], token?: string, por
 async function listening(child: ChildProcess, log: () => string): Promise<string> {
   const until = Date.now() + START_MS;
   while (Date.now() < until && child.exitCode === null) {
-    const found = /"address":"([^"]+)"/.exec(log().split("\n").find((line) => line.includes('"listening"')) ?? "");
+    const found = /"address":"([^"]+)"/.exec(
+      log()
+        .split("\n")
+        .find((line) => line.includes('"listening"')) ?? "",
+    );
     if (found?.[1] !== undefined) {
       return found[1];
     }

@@ -87,7 +87,10 @@ describe("busy and down", () => {
   });
 
   it("takes a class of which the engine knows nothing for one error", async () => {
-    const down = classBody(resultBody(1, "failed", "engine_unavailable"), resultBody(2, "failed", "engine_unavailable"));
+    const down = classBody(
+      resultBody(1, "failed", "engine_unavailable"),
+      resultBody(2, "failed", "engine_unavailable"),
+    );
     const { client } = await serving({ retries: 0 }, events(["done", down]));
     expect(await failure(client.bringUpClass("rust-101", 2))).toMatchObject({
       code: "engine_unavailable",
@@ -289,7 +292,10 @@ describe("secrets", () => {
     }) satisfies Act,
   };
   it.each(Object.entries(acts))("are in no error after %s", async (_what, act) => {
-    const { client } = await serving({ token: "sk-canary-token", retries: 0, timeoutMs: 500, changeTimeoutMs: 500 }, act);
+    const { client } = await serving(
+      { token: "sk-canary-token", retries: 0, timeoutMs: 500, changeTimeoutMs: 500 },
+      act,
+    );
     const options = { apiKey: "sk-canary-key", wait: 0 };
     const one = await failure(client.createSeat("rust-101", 1, options));
     const all = await failure(client.bringUpClass("rust-101", 1, { apiKey: "sk-canary-key", timeoutMs: 500 }));

@@ -26,7 +26,7 @@ async function eventsOf(text: string, size: number): Promise<ServerEvent[]> {
 
 describe("server-sent events", () => {
   const text =
-    ": a comment\n\nevent: stage\ndata: {\"é\": 1}\n\ndata: one\r\ndata:two\rid: 7\r\n\r\nevent: empty\n\ndata\n\nevent: cut\ndata: off";
+    ': a comment\n\nevent: stage\ndata: {"é": 1}\n\ndata: one\r\ndata:two\rid: 7\r\n\r\nevent: empty\n\ndata\n\nevent: cut\ndata: off';
   it.each([1, 2, 3, 7, 1000])("are the same however they are cut (%i bytes)", async (size) => {
     expect(await eventsOf(text, size)).toEqual([
       { name: "stage", data: '{"é": 1}' },
