@@ -182,7 +182,7 @@ async fn started(host: &Host, names: &BTreeSet<String>) -> BTreeMap<String, Opti
     for name in names {
         let inspected = host.docker.inspect_container(name, None::<InspectContainerOptions>).await.unwrap();
         let start = inspected.state.unwrap().started_at;
-        found.insert(name.clone(), start.map(|time| time.to_string()));
+        found.insert(name.clone(), start);
     }
     found
 }
