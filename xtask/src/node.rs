@@ -1,5 +1,8 @@
 //! Node.js, as far as this host has one: it is never installed from here.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
 use tokio::process::Command;
 
 use crate::child::{self, installed};
@@ -22,6 +25,22 @@ pub(crate) async fn trouble() -> Option<String> {
             OLDEST.1
         )),
     }
+}
+
+/// Whether the packages of a folder's lock file are installed.
+pub(crate) fn is_installed(home: &Path) -> bool {
+    let lock = std::fs::read(home.join("package-lock.json")).ok();
+    lock.is_some() && std::fs::read(stamp(home)).ok() == lock
+}
+
+/// Writes down that they are. `npm ci` removes the note with everything else that was installed.
+pub(crate) fn note_installed(home: &Path) -> Result<()> {
+    std::fs::copy(home.join("package-lock.json"), stamp(home)).context("cannot note what npm installed")?;
+    Ok(())
+}
+
+fn stamp(home: &Path) -> PathBuf {
+    home.join("node_modules/.installed-lock.json")
 }
 
 fn parsed(version: &str) -> Option<(u32, u32)> {

@@ -17,6 +17,7 @@ use crate::child::{self, show};
 use crate::console;
 use crate::daemon::Daemon;
 use crate::demo::claim::{Claim, free};
+use crate::node;
 use crate::repo::Repo;
 use crate::service::Service;
 use crate::stop::Stop;
@@ -47,7 +48,7 @@ impl Portal {
         port: u16,
     ) -> Result<Option<Self>> {
         console::title("The Portal API");
-        if let Some(why) = crate::node::trouble().await {
+        if let Some(why) = node::trouble().await {
             console::line(&format!("  left out: {why}"));
             return Ok(None);
         }
@@ -110,8 +111,10 @@ impl Portal {
             "  csrf=$(curl -sc jar -H 'content-type: application/json' {url}/api/session \\\n    \
              -d '{{\"name\": \"{USER}\", \"password\": \"{password}\"}}' | sed 's/.*\"csrf_token\":\"\\([^\"]*\\).*/\\1/')"
         ));
-        let curl = "  curl -b jar -H \"x-csrf-token: $csrf\" -H 'content-type: application/json'";
-        console::line(&format!("{curl} {url}/api/workshops -d '{{\"id\": \"rust-101\", \"seats\": 2}}'"));
+        let curl = "  curl -b jar -H \"x-csrf-token: $csrf\"";
+        console::line(&format!(
+            "{curl} -H 'content-type: application/json' {url}/api/workshops -d '{{\"id\": \"rust-101\", \"seats\": 2}}'"
+        ));
         console::line(&format!("{curl} -X POST {url}/api/workshops/rust-101/start"));
         console::line(&format!("  curl -b jar {url}/api/workshops/rust-101"));
         console::line(&format!("{curl} -X DELETE {url}/api/workshops/rust-101; rm jar"));
@@ -137,14 +140,11 @@ impl Portal {
 
 /// Installs what the lock file names, once per lock file, and compiles.
 async fn build(repo: &Repo, stop: &Stop, home: &Path) -> Result<()> {
-    let lock = home.join("package-lock.json");
-    let stamp = home.join("node_modules/.demo-stamp");
-    let wanted = std::fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
+    if !node::is_installed(home) {
         let mut npm = isolated(repo, home, "npm");
         npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
         ensure!(show(&mut npm, stop).await?.success(), "npm ci failed (see above)");
-        std::fs::write(&stamp, wanted)?;
+        node::note_installed(home)?;
     }
     let mut npm = isolated(repo, home, "npm");
     npm.args(["run", "--silent", "build"]);

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use super::Bench;
 use crate::child::record;
 use crate::counts::{Counts, Report};
+use crate::node;
 use crate::parse::vitest;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -23,7 +24,7 @@ const TESTS: [(&str, bool); 2] = [("test", false), ("test:docker", true)];
 
 pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
     let folder = bench.repo.root().join("portal");
-    if let Some(why) = crate::node::trouble().await {
+    if let Some(why) = node::trouble().await {
         return Ok(Report::skipped(1, format!("the portal: {why}")));
     }
     let mut report = Report::default();
@@ -32,6 +33,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
     let installed = record(&mut install, &log, INSTALL_LIMIT, bench.stop, |_| None).await?;
     let build = match installed.trouble {
         None => {
+            node::note_installed(&folder)?;
             let log = bench.output.join("portal-build.log");
             record(&mut npm(bench, &folder, &["run", "build"]), &log, LIMIT, bench.stop, shown).await?.trouble
         }
