@@ -11,6 +11,8 @@ const EXIT_FAILED = 1;
 const EXIT_CONFIGURATION = 2;
 
 async function main(): Promise<void> {
+  // What the portal writes is for nobody else on this machine.
+  process.umask(0o077);
   const portal = await makePortal(readConfig(process.env));
   endOnSignals(portal);
   try {

@@ -133,6 +133,18 @@ describe("the configuration", () => {
     expect(readConfig({ ...LEAST, PORTAL_LISTEN: text }).listen).toEqual(listen);
   });
 
+  it.each(["10.0.0.0/33", "::1/129", "10.0.0.1/", "10.0.0/8", "a", "127.0.0.1,,::1", "1.2.3.4/8/8"])(
+    "does not trust %s",
+    (text) => {
+      expect(problems({ ...LEAST, PORTAL_TRUST_PROXY: text })).toHaveLength(1);
+    },
+  );
+
+  it("trusts addresses and networks", () => {
+    const { trustedProxies } = readConfig({ ...LEAST, PORTAL_TRUST_PROXY: "127.0.0.1, ::1,10.0.0.0/8,fd00::/8" });
+    expect(trustedProxies).toEqual(["127.0.0.1", "::1", "10.0.0.0/8", "fd00::/8"]);
+  });
+
   it.each(["127.0.0.1:65536", "::1:3000", ":3000", "127.0.0.1", "http://127.0.0.1:3000"])(
     "does not listen on %s",
     (text) => {

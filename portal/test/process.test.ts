@@ -1,6 +1,7 @@
-import { rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
@@ -45,6 +46,16 @@ describe("the program", () => {
     expect(await second.ended()).toBe(1);
     expect(second.output()).toContain("another portal uses");
     expect(await first.stop()).toBe(0);
+  });
+
+  it("keeps what it writes from everybody else", async () => {
+    const data = join(folder, "data");
+    mkdirSync(data, { mode: 0o755 });
+    const portal = await startPortalProcess(folder);
+    for (const name of readdirSync(data)) {
+      expect(statSync(join(data, name)).mode & 0o077, name).toBe(0);
+    }
+    expect(await portal.stop()).toBe(0);
   });
 
   it("lets go of its folder also when it is killed", async () => {

@@ -2,7 +2,15 @@
 
 import { describe, expect, it } from "vitest";
 
-import { answer, problem, scripted, seatBody, type Act, type Seen } from "../src/services/test/scripted-server.js";
+import {
+  answer,
+  events,
+  problem,
+  scripted,
+  seatBody,
+  type Act,
+  type Seen,
+} from "../src/services/test/scripted-server.js";
 import type { Browser } from "./helpers/browser.js";
 import { withPortal } from "./helpers/portal.js";
 import { until } from "./helpers/until.js";
@@ -146,6 +154,50 @@ describe("a reason in which the api key is", () => {
         const { reason } = await ada.state("abc", "error");
         expect(reason?.message).toBe("the workspace exits with code 1: cannot log in with [redacted]");
         expect(log()).not.toContain("sk-canary-");
+      },
+      { ORCHESTRATOR_URL: service.url },
+    );
+  });
+});
+
+describe("a class that comes up while somebody looks", () => {
+  it("does not look broken because the service's answer is from before", async () => {
+    const seat = {
+      seat: 1,
+      outcome: "created",
+      instance: seatBody(1),
+      code: null,
+      reason: null,
+      took_ms: 1,
+      timings: {},
+    };
+    const counts = { created: 1, unchanged: 0, conflict: 0, failed: 0, destroyed: 0, surplus: 0, pending: 0 };
+    const result = { workshop: "abc", converged: true, counts, took_ms: 1, seats: [seat] };
+    let finish: (() => void) | undefined;
+    let log = (): string => "";
+    const late: Act = async (response, seen) => {
+      finish?.();
+      await until("the class to be up", async () => log().includes("work is done"));
+      return seats()(response, seen);
+    };
+    await using service = await scripted(
+      byMethod({
+        PUT: [
+          (response, seen) => {
+            finish = () => void events(["done", result])(response, seen);
+          },
+        ],
+        GET: [late, seats(seatBody(1))],
+      }),
+    );
+    await withPortal(
+      async (portal) => {
+        log = portal.log;
+        const ada = await portal.browser();
+        await begin(ada);
+        await until("the start to reach the service", async () => finish !== undefined);
+        const shown = await ada.get("/api/workshops/abc");
+        expect(shown.body).toMatchObject({ state: "running", reason: null, counts: { running: 1 } });
       },
       { ORCHESTRATOR_URL: service.url },
     );

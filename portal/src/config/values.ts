@@ -1,5 +1,7 @@
 /** What a variable's text may be, and what it means. Every reader throws an `Error` that never quotes a secret. */
 
+import { isIP } from "node:net";
+
 /** An address and a port to listen on. */
 export interface ListenAddress {
   readonly host: string;
@@ -93,10 +95,17 @@ export function accountName(text: string): string {
 /** Reads addresses and networks, separated by commas. */
 export function addressList(text: string): readonly string[] {
   const entries = text.split(",").map((entry) => entry.trim());
-  if (entries.some((entry) => !/^[0-9a-fA-F:.]+(?:\/\d{1,3})?$/.test(entry))) {
+  if (!entries.every(isNetwork)) {
     throw new Error("must be IP addresses or networks, separated by commas, such as 127.0.0.1,10.0.0.0/8");
   }
   return entries;
+}
+
+function isNetwork(text: string): boolean {
+  const [address = "", prefix, ...rest] = text.split("/");
+  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= longest);
+  return longest > 0 && isPrefix && rest.length === 0;
 }
 
 /** Reads the secret that every key of the portal is derived from: at least 32 characters. */

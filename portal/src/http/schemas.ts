@@ -168,6 +168,9 @@ const ERRORS: Readonly<Record<number, string>> = {
   503: "The portal's database cannot be used right now",
 };
 
+/** What a route needs that only reads. */
+export const READING = [{ session: [] }];
+
 /** The error answers of a route. */
 export function errors(...statuses: readonly number[]) {
   return Object.fromEntries(

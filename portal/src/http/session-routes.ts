@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { OpenedSession, Session, Sessions } from "../auth/sessions.js";
 import type { SignInThrottle } from "../auth/throttle.js";
 import { ApiError } from "./errors.js";
-import { answer, errors } from "./schemas.js";
+import { answer, errors, READING } from "./schemas.js";
 import { callerOf, requireSession, tokenOf } from "./security.js";
 
 /** What the routes of the session need. */
@@ -71,6 +71,7 @@ export function sessionRoutes(app: FastifyInstance, routes: SessionRoutes): void
           operationId: "whoAmI",
           tags: ["session"],
           summary: "Who is signed in",
+          security: READING,
           response: { 200: answer("Session", "The session"), ...errors(401) },
         },
       },

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Sessions } from "../auth/sessions.js";
 import type { Workshops, WorkshopView } from "../workshops/workshops.js";
 import { ApiError } from "./errors.js";
-import { answer, API_KEY_BYTES, errors, workshopId } from "./schemas.js";
+import { answer, API_KEY_BYTES, errors, READING, workshopId } from "./schemas.js";
 import { callerOf, requireSession } from "./security.js";
 
 /** What the routes of workshops need. */
@@ -47,6 +47,7 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         operationId: "listWorkshops",
         tags,
         summary: "List workshops",
+        security: READING,
         response: { 200: answer("Workshops", "All workshops by id"), ...errors(401) },
       },
     },
@@ -80,6 +81,7 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         tags,
         summary: "Show a workshop",
         description: "Its state and, from the service, its seats as they are right now.",
+        security: READING,
         params,
         response: { 200: answer("WorkshopWithSeats", "The workshop"), ...errors(400, 401, 404) },
       },

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+
 import { OrchestratorError, type Instance } from "@clarateach/orchestrator-client";
 
 import { seal } from "../auth/seal.js";
@@ -9,6 +11,8 @@ import { stateOf, stateWithCounts, stateWithSeats, type Counts, type StateAndRea
 
 /** How long the service may take to say how the seats are, in milliseconds. */
 const LOOK_TIMEOUT = 5000;
+/** How often the seats are asked for again because the facts changed meanwhile. */
+const MOST_LOOKS = 3;
 
 /** A workshop as it is shown. */
 export interface WorkshopView extends StateAndReason {
@@ -35,32 +39,37 @@ export class Workshops {
 
   /** All of them by id, with how many seats are how far. */
   async list(): Promise<WorkshopView[]> {
-    const [all, answer] = await Promise.all([this.#store.list(), ask(() => this.#service.listClasses(look()))]);
+    const { facts: all, answer } = await this.#look(
+      () => this.#store.list(),
+      () => this.#service.listClasses({ timeoutMs: LOOK_TIMEOUT }),
+    );
     const byId = new Map(answer.value?.map((summary) => [summary.workshop, summary]));
     return all.map((facts) => {
-      const trouble = this.#reconciler.trouble(facts.id);
       if (answer.value === null) {
-        return { facts, ...stateOf(facts, trouble), counts: null, instances: null, serviceError: answer.error };
+        return this.#view(facts, answer.error);
       }
       const { running, starting, stopped, error } = byId.get(facts.id) ?? NO_SEATS;
       const counts = { running, starting, stopped, error };
-      return { facts, ...stateWithCounts(facts, counts, trouble), counts, instances: null, serviceError: null };
+      return { ...this.#view(facts), ...stateWithCounts(facts, counts, this.#reconciler.trouble(facts.id)), counts };
     });
   }
 
   /** One with its seats, which the service is asked for. */
   async show(id: string): Promise<WorkshopView> {
-    const [facts, answer] = await Promise.all([this.#get(id), ask(() => this.#service.listSeats(id, look()))]);
-    const trouble = this.#reconciler.trouble(id);
+    const { facts, answer } = await this.#look(
+      () => this.#get(id),
+      () => this.#service.listSeats(id, { timeoutMs: LOOK_TIMEOUT }),
+    );
     if (answer.value === null) {
-      return { facts, ...stateOf(facts, trouble), counts: null, instances: null, serviceError: answer.error };
+      return this.#view(facts, answer.error);
     }
     const instances = answer.value;
     const counts = { ...NO_SEATS };
     for (const { status } of instances) {
       counts[status] += 1;
     }
-    return { facts, ...stateWithSeats(facts, instances, trouble), counts, instances, serviceError: null };
+    const state = stateWithSeats(facts, instances, this.#reconciler.trouble(id));
+    return { ...this.#view(facts), ...state, counts, instances };
   }
 
   /** Makes a workshop, still without seats. */
@@ -135,23 +144,38 @@ export class Workshops {
     return facts;
   }
 
-  /** What the portal knows by itself, without asking the service. */
-  #view(facts: Facts): WorkshopView {
+  /** What the portal knows by itself; `serviceError` says why it is not more, if the service was asked. */
+  #view(facts: Facts, serviceError: Reason | null = null): WorkshopView {
     const known = stateOf(facts, this.#reconciler.trouble(facts.id));
-    return { facts, ...known, counts: null, instances: null, serviceError: null };
+    return { facts, ...known, counts: null, instances: null, serviceError };
+  }
+
+  /**
+   * Facts, and what the service says at the same time. An answer from before the facts changed would make a class that
+   * has just come up look broken, so both are read again then.
+   */
+  async #look<Known, Value>(
+    read: () => Promise<Known>,
+    call: () => Promise<Value>,
+  ): Promise<{ readonly facts: Known; readonly answer: Answer<Value> }> {
+    let before = await read();
+    for (let tries = 1; ; tries += 1) {
+      const answer = await ask(call);
+      const facts = await read();
+      if (tries === MOST_LOOKS || isDeepStrictEqual(before, facts)) {
+        return { facts, answer };
+      }
+      before = facts;
+    }
   }
 }
 
 const NO_SEATS = { running: 0, starting: 0, stopped: 0, error: 0 };
 
-function look() {
-  return { timeoutMs: LOOK_TIMEOUT };
-}
+type Answer<Value> = { readonly value: Value; readonly error: null } | { readonly value: null; readonly error: Reason };
 
 /** What the service says, or why it cannot be asked: that is part of the answer and no failure. */
-async function ask<Value>(
-  call: () => Promise<Value>,
-): Promise<{ readonly value: Value; readonly error: null } | { readonly value: null; readonly error: Reason }> {
+async function ask<Value>(call: () => Promise<Value>): Promise<Answer<Value>> {
   try {
     return { value: await call(), error: null };
   } catch (error) {
