@@ -5,10 +5,11 @@ Both begin with the reference workspace image, a Debian userland that was import
   node   this machine's Node.js and npm, and a cache with every package of the lock file. The Dockerfile's installs and
          build then run for real, offline.
   rust   this machine's nft, and stand-ins for cargo and rustc: compiling the service once more inside an image takes
-         minutes. The stand-in for cargo hands out a binary that deploy/docker/build-static.sh, which the Dockerfile calls
-         too, has built with the real cargo on this machine. Everything else of the Dockerfile is as it is.
+         minutes. The stand-in for cargo hands out a binary that deploy/docker/build-static.sh, which the Dockerfile
+         calls too, has built with the real cargo on this machine. The rest of the Dockerfile is as it is.
 """
 
+import functools
 import hashlib
 import os
 import re
@@ -16,17 +17,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from support import ROOT, WORKSPACE, docker, lines, run, scratch
+from support import ROOT, WORKSPACE, docker, given_binary, lines, run, scratch
 
 LABEL = "org.clarateach.deploy-test"
 
 CARGO = """#!/bin/sh
 # Stands in for cargo: checks what it is asked for, and hands out what the real one has built from the same sources.
 set -eu
-[ "$*" = "build --release --locked --bin orchestrator --target test-host" ] || { echo "unexpected: cargo $*" >&2; exit 9; }
-case $RUSTFLAGS in *+crt-static*) ;; *) echo "not asked for a static binary: $RUSTFLAGS" >&2; exit 9 ;; esac
+refuse() { echo "stand-in for cargo: $*" >&2; exit 9; }
+[ "$*" = "build --release --locked --bin orchestrator --target test-host" ] || refuse "asked for $*"
+case $RUSTFLAGS in *+crt-static*) ;; *) refuse "not asked for a static binary but for $RUSTFLAGS" ;; esac
 for source in Cargo.toml Cargo.lock xtask/Cargo.toml crates/orchestrator/src/main.rs; do
-    [ -f "$source" ] || { echo "the context lacks $source" >&2; exit 9; }
+    [ -f "$source" ] || refuse "the context lacks $source"
 done
 mkdir -p target/test-host/release
 cp /opt/orchestrator target/test-host/release/orchestrator
@@ -37,7 +39,7 @@ echo 'host: test-host'
 
 
 class Bases:
-    """The two images, under tags and a label of this run. `remove` takes them back, with all that was built from them."""
+    """The two images, under tags and a label of this run. `remove` takes away all that was built from them, too."""
 
     def __init__(self, run_id: str) -> None:
         self.label = f"{LABEL}={run_id}"
@@ -53,10 +55,10 @@ class Bases:
     def remove(self) -> None:
         # Stages that the builder leaves behind have no tag, but the label of their base.
         for _ in range(3):
-            built = set(lines(docker("image", "ls", "--all", "--quiet", "--no-trunc", "--filter", f"label={self.label}")))
+            built = lines(docker("image", "ls", "--all", "--quiet", "--no-trunc", f"--filter=label={self.label}"))
             if not built:
                 return
-            docker("image", "rm", "--force", *sorted(built), check=False)
+            docker("image", "rm", "--force", *dict.fromkeys(built), check=False)
 
     def left(self) -> list[str]:
         """What else than the bases still carries the label."""
@@ -111,21 +113,16 @@ def put(source: Path, target: Path) -> None:
 
 def libraries(program: Path) -> list[Path]:
     """The shared libraries of a program, by their true folders; those of the C library itself are in the image."""
-    found = re.findall(r"=> (/\S+)", run("ldd", program).stdout)
+    found = [Path(path) for path in re.findall(r"=> (/\S+)", run("ldd", program).stdout)]
     own = re.compile(r"(libc|libm|libdl|librt|libpthread|libresolv)\.so|ld-linux")
-    return [Path(os.path.realpath(Path(path).parent)) / Path(path).name for path in found if not own.match(Path(path).name)]
+    return [path.parent.resolve() / path.name for path in found if not own.match(path.name)]
 
 
-def is_static(binary: Path) -> bool:
-    done = run("ldd", binary, check=False, env={**os.environ, "LC_ALL": "C"})
-    return "statically linked" in done.stdout or "not a dynamic executable" in done.stdout + done.stderr
-
-
+@functools.cache
 def static_binary() -> Path:
-    """ORCHESTRATOR_BIN when that is static, which binaries of everyday builds are not; else one built here and now."""
-    given = os.environ.get("ORCHESTRATOR_BIN")
-    if given and is_static(Path(given)):
-        return Path(given)
+    """The binary that the caller names, or one built here and now; once in a run."""
+    if given := given_binary():
+        return given
     built = scratch() / "orchestrator"
     run(ROOT / "deploy/docker/build-static.sh", built, timeout=3600)
     return built

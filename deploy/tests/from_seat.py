@@ -31,8 +31,8 @@ def reached(seat: str, hosts: Iterable[str], ports: Iterable[int]) -> list[tuple
 
 
 def reached_for_good(seat: str, hosts: Iterable[str], ports: Iterable[int]) -> list[tuple[str, int]]:
-    """What is reached every time of five. For addresses on other bridges: an engine takes its rules between bridges away and
-    puts them back whenever any network is made or removed, by whomever, and for that instant everything is open."""
+    """What is reached every time of five. For addresses on other bridges: Docker 20.10 takes its rules between bridges
+    away and puts them back whenever any network is made or removed, by whomever, and for that instant all are open."""
     left = reached(seat, hosts, ports)
     for _ in range(4):
         if left:

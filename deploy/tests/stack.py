@@ -1,5 +1,6 @@
 """One admin stack: a project of Compose with ports, secrets, volumes and addresses of its own."""
 
+import atexit
 import json
 import os
 import secrets
@@ -9,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from bases import Bases
-from support import DEPLOY, HANG, WORKSPACE, compose_command, docker, eventually, free_ports, lines, run
+from support import (
+    DEPLOY,
+    HANG,
+    WORKSPACE,
+    compose_command,
+    docker,
+    eventually,
+    free_ports,
+    lines,
+    remains,
+    remove,
+    run,
+)
 
 PASSWORD = "sk-canary-a-password-of-the-tests"
 
@@ -53,6 +66,8 @@ class Stack:
         self.secret("portal_secret", f"sk-canary-{secrets.token_hex(32)}")
         # Replaced when there is an image that can hash.
         self.secret("portal_password_hash", "none yet")
+        # Should nobody get to it: the tests were stopped.
+        atexit.register(self.down)
 
     def secret(self, name: str, text: str) -> None:
         path = self.folder / "secrets" / name
@@ -64,8 +79,8 @@ class Stack:
         """Runs Compose, cut off from the settings of whoever runs the tests. Returns both outputs."""
         ours = ("ORCHESTRATOR_", "PORTAL_", "CLARATEACH_", "COMPOSE_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        # The classic builder, as docker-compose drives it by itself: the client's own may want a plugin.
-        env["COMPOSE_DOCKER_CLI_BUILD"] = "0"
+        # The classic builder, which every engine has: BuildKit may want a plugin that is not there.
+        env |= {"COMPOSE_DOCKER_CLI_BUILD": "0", "DOCKER_BUILDKIT": "0"}
         command = [*(compose_command() or []), "--env-file", str(self.folder / "env"), "--file", str(self.file)]
         done = run(*command, *arguments, check=check, env=env, cwd=self.folder, given=given, timeout=timeout)
         return done.stdout + done.stderr
@@ -75,10 +90,8 @@ class Stack:
 
     def hash_password(self) -> None:
         """Makes the hash as README.md says: with the portal's own image."""
-        hashed = docker(
-            "run", "--rm", "--interactive", "--network=none", "--read-only", self.images[1], "dist/cli/hash-password.js",
-            given=f"{PASSWORD}\n",
-        )  # fmt: skip
+        options = ("--rm", "--interactive", "--network=none", "--read-only")
+        hashed = docker("run", *options, self.images[1], "dist/cli/hash-password.js", given=f"{PASSWORD}\n")
         self.secret("portal_password_hash", hashed)
 
     def up(self) -> None:
@@ -96,7 +109,7 @@ class Stack:
         def healthy() -> bool:
             state = self.inspect(service)["State"]
             assert state["Status"] == "running", f"{service} is {state['Status']}:\n{self.logs()}"
-            return state["Health"]["Status"] == "healthy"
+            return bool(state["Health"]["Status"] == "healthy")
 
         eventually(f"{service} is healthy", healthy, tell=self.logs)
 
@@ -118,24 +131,20 @@ class Stack:
 
     def seats(self) -> list[str]:
         """The ids of the class's containers."""
-        return lines(docker("ps", "--all", "--quiet", "--no-trunc", f"--filter=label=clarateach.workshop={self.workshop}"))
+        label = f"clarateach.workshop={self.workshop}"
+        return lines(docker("ps", "--all", "--quiet", "--no-trunc", f"--filter=label={label}"))
 
     def left(self) -> list[str]:
         """Everything on the engine that is of this stack or of its class, images apart."""
-        left = []
-        for label in (f"com.docker.compose.project={self.project}", f"clarateach.workshop={self.workshop}"):
-            for kind, all_of_them in (("container", ["--all"]), ("network", []), ("volume", [])):
-                found = docker(kind, "ls", *all_of_them, "--quiet", f"--filter=label={label}")
-                left += [f"{kind} {name}" for name in lines(found)]
-        return left
+        return remains(f"com.docker.compose.project={self.project}", f"clarateach.workshop={self.workshop}")
 
     def down(self) -> None:
         """Removes what `left` finds, and what is outside the engine. For the end of a test, whatever became of it."""
+        atexit.unregister(self.down)
         self.compose("down", "--volumes", "--remove-orphans", "--timeout=1", check=False)
-        for thing in sorted(self.left()):
-            kind, name = thing.split(" ", 1)
-            docker(kind, "rm", "--force", name, check=False) if kind == "container" else docker(kind, "rm", name, check=False)
-        # The service leaves it in force on purpose (ADR 0009).
+        remove(self.left())
+        # The service leaves its table in force on purpose (ADR 0009). Its image can remove it, whoever runs the tests.
         table = "clarateach_" + self.pool.replace(".", "_").replace("/", "_")
-        run("nft", "delete", "table", "ip", table, check=False)
+        nft = ("--entrypoint=nft", self.images[0], "delete", "table", "ip", table)
+        docker("run", "--rm", "--network=host", "--cap-drop=ALL", "--cap-add=NET_ADMIN", *nft, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)

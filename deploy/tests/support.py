@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,9 @@ WORKSPACE = "clarateach-workspace"
 HANG = 300.0
 
 T = TypeVar("T")
+
+# Stopped by whatever signal, the tests do what is registered with atexit. unittest goes on after any other exception.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Failed(AssertionError):
@@ -49,6 +53,23 @@ def docker(*arguments: str | Path, check: bool = True, given: str | None = None,
 
 def lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line]
+
+
+def remains(*labels: str) -> list[str]:
+    """Containers, networks and volumes on the engine that carry one of the labels, as "kind name"."""
+    found = []
+    for label in labels:
+        for kind, stopped_too in (("container", ["--all"]), ("network", []), ("volume", [])):
+            names = docker(kind, "ls", *stopped_too, "--quiet", f"--filter=label={label}")
+            found += [f"{kind} {name}" for name in lines(names)]
+    return found
+
+
+def remove(things: list[str]) -> None:
+    """Removes what `remains` found: containers first, which use the others."""
+    for thing in sorted(things):
+        kind, name = thing.split(" ", 1)
+        docker(kind, "rm", *(["--force"] if kind == "container" else []), name, check=False)
 
 
 def eventually(what: str, probe: Callable[[], T | None], seconds: float = HANG, tell: Callable[[], str] = str) -> T:
@@ -84,21 +105,31 @@ def compose_command() -> list[str] | None:
     return None
 
 
-def missing_engine() -> str | None:
-    """Why the service cannot be run on an engine here, if so."""
+def missing_engine() -> str:
+    """Why the service cannot be run on an engine here; empty when it can."""
     if not shutil.which("docker"):
         return "docker is not installed"
     if run("docker", "version", "--format", "{{.Server.Version}}", check=False).returncode != 0:
         return "no Docker engine answers"
     if run("docker", "image", "inspect", WORKSPACE, check=False).returncode != 0:
         return f"no image {WORKSPACE} (images/workspace/build.sh makes it)"
-    if not shutil.which("cargo") and not os.environ.get("ORCHESTRATOR_BIN"):
+    if not shutil.which("cargo") and not given_binary():
         return "cargo is not installed, and ORCHESTRATOR_BIN names no static binary"
-    return None
+    return ""
 
 
-def missing_stack() -> str | None:
-    """Why the stack cannot be built and run here, if so."""
+def given_binary() -> Path | None:
+    """The service's binary that the caller names, when it is static; those of everyday builds are not."""
+    given = os.environ.get("CLARATEACH_TEST_SERVICE") or os.environ.get("ORCHESTRATOR_BIN")
+    if not given or not Path(given).is_file():
+        return None
+    done = run("ldd", given, check=False, env={**os.environ, "LC_ALL": "C"})
+    static = "statically linked" in done.stdout or "not a dynamic executable" in done.stdout + done.stderr
+    return Path(given).resolve() if static else None
+
+
+def missing_stack() -> str:
+    """Why the stack cannot be built and run here; empty when it can."""
     if reason := missing_engine():
         return reason
     if compose_command() is None:
@@ -109,7 +140,7 @@ def missing_stack() -> str | None:
     version = run("node", "--version").stdout.strip()
     if int(version.lstrip("v").split(".")[0]) < 20:
         return f"Node.js is too old: {version}, and the portal needs 20"
-    return None
+    return ""
 
 
 def scratch() -> Path:

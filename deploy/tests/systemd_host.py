@@ -1,6 +1,7 @@
 """A machine with systemd for the tests: Debian's systemd as the first process of a container that shares this machine's
 network and engine, as the unit's real host would."""
 
+import atexit
 import os
 import re
 import shutil
@@ -25,13 +26,13 @@ mount --make-rshared / && exec /lib/systemd/systemd
 """
 
 
-def missing() -> str | None:
-    """Why there can be none here, if so."""
+def missing() -> str:
+    """Why there can be none here; empty when there can."""
     if os.geteuid() != 0:
         return "unpacking a userland needs root"
     if not shutil.which("mmdebstrap"):
         return "mmdebstrap is not installed (Debian: mmdebstrap)"
-    return None
+    return ""
 
 
 def userland() -> Path:
@@ -69,6 +70,7 @@ class SystemdHost:
 
     def boot(self) -> str | None:
         """Starts systemd. Returns why it does not run here, if so."""
+        atexit.register(self.remove)
         docker("import", userland(), self.image)
         docker(
             "run", "--detach", f"--name={self.name}", "--network=host", "--cgroupns=private",
@@ -98,5 +100,6 @@ class SystemdHost:
         self.run("sh", "-c", f"umask 077; cat >{path}; chmod {mode} {path}", given=text)
 
     def remove(self) -> None:
+        atexit.unregister(self.remove)
         docker("rm", "--force", self.name, check=False)
         docker("image", "rm", "--force", self.image, check=False)

@@ -3,6 +3,7 @@
 python3 -B -m unittest discover -s deploy/tests -p 'test_systemd.py'
 """
 
+import atexit
 import json
 import os
 import re
@@ -15,16 +16,16 @@ from typing import ClassVar
 
 import systemd_host
 from bases import static_binary
-from support import DEPLOY, WORKSPACE, docker, eventually, free_ports, lines, missing_engine, run
+from support import DEPLOY, WORKSPACE, docker, eventually, free_ports, lines, missing_engine, remains, remove, run
 from systemd_host import SystemdHost
 
 UNIT = "clarateach-orchestrator.service"
 TEXT = (DEPLOY / "systemd" / UNIT).read_text()
-NO_ANALYZE = None if shutil.which("systemd-analyze") else "systemd-analyze is not installed (Debian: systemd)"
+NO_ANALYZE = "" if shutil.which("systemd-analyze") else "systemd-analyze is not installed (Debian: systemd)"
 NO_BOOT = missing_engine() or systemd_host.missing()
 
-# Tenths of what systemd-analyze calls exposure, from 0 to 100. It says 1.6; the rest is the network, the sockets and the group,
-# which are what the service is for. Another version of systemd may count a little differently.
+# Tenths of what systemd-analyze calls exposure, from 0 to 100. It says 1.6; the rest is the network, sockets and the
+# group, which are what the service is for. Another version of systemd may count a little differently.
 MOST_EXPOSED = 20
 
 
@@ -77,6 +78,7 @@ class Started(unittest.TestCase):
     url: ClassVar[str]
     workshop: ClassVar[str]
     token: ClassVar[str]
+    table: ClassVar[str]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -90,9 +92,9 @@ class Started(unittest.TestCase):
         port = free_ports(1)[0]
         cls.url = f"http://127.0.0.1:{port}"
         network = f"10.222.{secrets.randbelow(256)}.0/24"
-        table = "clarateach_" + network.replace(".", "_").replace("/", "_")
-        cls.addClassCleanup(run, "nft", "delete", "table", "ip", table, check=False)
-        cls.addClassCleanup(cls.remove_class)
+        cls.table = "clarateach_" + network.replace(".", "_").replace("/", "_")
+        atexit.register(cls.clean)
+        cls.addClassCleanup(cls.clean)
 
         # As the head of the unit says, and a configuration of this test's own.
         group = Path("/var/run/docker.sock").stat().st_gid
@@ -120,9 +122,12 @@ class Started(unittest.TestCase):
         assert started.returncode == 0, started.stderr + cls.journal()
 
     @classmethod
-    def remove_class(cls) -> None:
-        cls.host.run("systemctl", "start", UNIT, check=False)
-        cls.orchestrator("class", "down", cls.workshop, check=False)
+    def clean(cls) -> None:
+        atexit.unregister(cls.clean)
+        # First, because the service puts its table in force again every minute.
+        cls.host.run("systemctl", "stop", UNIT, check=False)
+        cls.host.run("nft", "delete", "table", "ip", cls.table, check=False)
+        remove(remains(f"clarateach.workshop={cls.workshop}"))
 
     @classmethod
     def orchestrator(cls, *arguments: str, check: bool = True) -> str:
@@ -173,7 +178,8 @@ class Started(unittest.TestCase):
         wanted = ("engine", "image", "reach", "service", "token")
         self.assertEqual({name: levels.get(name) for name in wanted}, dict.fromkeys(wanted, "ok"), report)
         # Not from doctor, which runs as root here: from the service itself.
-        eventually("the guard is in force", lambda: "seats are kept from cloud metadata" in self.journal(), tell=self.journal)
+        guarded = "seats are kept from cloud metadata"
+        eventually("the guard is in force", lambda: guarded in self.journal(), tell=self.journal)
 
     def test_the_token_is_nobody_elses(self) -> None:
         pid = self.show("MainPID")
