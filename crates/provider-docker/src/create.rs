@@ -31,8 +31,10 @@ use crate::{late, names, volume};
 const UNDO_FOR: Duration = Duration::from_secs(30);
 const UNDO_PAUSE: Duration = Duration::from_millis(500);
 
-/// How often a create starts over because somebody else makes the same seat.
-const RIVALS: u32 = 5;
+/// How often a create starts over because somebody else makes the same seat, and the pause before the second round,
+/// which doubles: about six seconds in all, in which the other one is done or has given up.
+const RIVALS: u32 = 8;
+const RIVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a container whose name is taken is looked for, and how often.
 const LISTED_TRIES: u32 = 20;
@@ -69,7 +71,7 @@ impl DockerProvider {
         let docker = self.client().await?;
         self.guard.demand(&spec.seat).await?;
         let mut image_gone = false;
-        for _ in 0..RIVALS {
+        for round in 0..RIVALS {
             timeline.enter(Stage::Check);
             if let Some(view) = self.find(&docker, &spec.seat).await?
                 && let Some(created) = self.found(&docker, spec, view, timeline).await?
@@ -78,7 +80,7 @@ impl DockerProvider {
             }
             match self.make(&docker, spec, timeline).await {
                 Ok(instance) => return Ok(Created { instance, disposition: Disposition::Made }),
-                Err(Missed::Rival) => {}
+                Err(Missed::Rival) => tokio::time::sleep(RIVAL_PAUSE * 2_u32.pow(round)).await,
                 // It is forgotten by now, so the next round pulls it or says that it is not to be had.
                 Err(Missed::ImageGone(_)) if !image_gone => image_gone = true,
                 Err(Missed::ImageGone(error) | Missed::Failed(error)) => return Err(error),

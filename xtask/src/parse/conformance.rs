@@ -1,4 +1,5 @@
-//! The file that the conformance suite appends its verdicts to: `verdict TAB provider TAB check TAB reason`.
+//! The file that checks append their verdicts to when they find out that they cannot run:
+//! `verdict TAB provider TAB check TAB reason`.
 
 /// The checks that libtest counted as passed although they could not run, with provider and reason.
 pub(crate) fn skipped(report: &str) -> Vec<String> {
@@ -7,7 +8,7 @@ pub(crate) fn skipped(report: &str) -> Vec<String> {
         .map(|line| {
             let mut fields = line.splitn(3, '\t').map(|field| if field.is_empty() { "?" } else { field });
             let mut next = || fields.next().unwrap_or("?");
-            format!("conformance {} {}: {}", next(), next(), next())
+            format!("{} {}: {}", next(), next(), next())
         })
         .collect();
     found.sort();
@@ -22,9 +23,6 @@ mod tests {
     fn only_skipped_checks_are_listed() {
         let report = "passed\tdocker\tcreate\t\nskipped\tdocker\tisolation\tno nft here\nfailed\tsim\tlist\tskipped\n\
                       skipped\tsim\tlimits\t\n";
-        assert_eq!(
-            skipped(report),
-            ["conformance docker isolation: no nft here", "conformance sim limits: ?"]
-        );
+        assert_eq!(skipped(report), ["docker isolation: no nft here", "sim limits: ?"]);
     }
 }

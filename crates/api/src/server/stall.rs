@@ -125,7 +125,7 @@ mod tests {
         let crumbs = tokio::spawn(async move {
             let mut crumb = [0; 16];
             while client.read_exact(&mut crumb).await.is_ok() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
             }
         });
         let error = server.write_all(&[0; 1024 * 1024]).await.unwrap_err();
@@ -142,13 +142,13 @@ mod tests {
             let (mut got, mut piece) = (0, vec![0; 48 * 1024]);
             while let Ok(read @ 1..) = client.read(&mut piece).await {
                 got += read;
-                tokio::time::sleep(Duration::from_secs(15)).await;
+                sleep(Duration::from_secs(15)).await;
             }
             got
         });
         server.write_all(&[0; 1024 * 1024]).await.unwrap();
         // Nothing to send is no fault of the client.
-        tokio::time::sleep(PERIOD * 100).await;
+        sleep(PERIOD * 100).await;
         server.write_all(&[0; 1024 * 1024]).await.unwrap();
         server.shutdown().await.unwrap();
         drop(server);

@@ -76,8 +76,8 @@ mod tests {
         assert!(Token::new("").is_err());
         assert!(Token::new("two words").is_err());
         assert!(Token::new("line\n").is_err());
-        let token = Token::new("s3cret+/=~").unwrap();
-        assert_eq!(token.expose(), "s3cret+/=~");
-        assert!(!format!("{token:?}").contains("s3cret"));
+        let token = Token::new("sk-canary-s3cret+/=~").unwrap();
+        assert_eq!(token.expose(), "sk-canary-s3cret+/=~");
+        assert!(!format!("{token:?}").contains("sk-canary-s3cret"));
     }
 }
