@@ -89,9 +89,6 @@ function translate(error: FastifyError): ApiError {
   if (known !== undefined) {
     return new ApiError(...known);
   }
-  if (error.statusCode === 400 && error instanceof SyntaxError) {
-    return new ApiError(400, "invalid_json", "the body is not valid JSON");
-  }
   if (error.statusCode === 414) {
     return new ApiError(414, "path_too_long", "the path is too long");
   }

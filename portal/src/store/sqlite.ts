@@ -1,6 +1,6 @@
 import Libsql from "libsql";
 
-/** What a statement can be given. */
+/** What a statement can be given. Nothing else: the library ends the process when it is given a single buffer. */
 export type SqlValue = string | number | null;
 
 /** A connection to a SQLite file, in the few ways that the portal uses one. */
