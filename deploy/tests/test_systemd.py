@@ -118,7 +118,7 @@ class Started(unittest.TestCase):
         cls.host.copy(DEPLOY / "systemd" / UNIT, "/etc/systemd/system/")
         cls.host.run("systemctl", "daemon-reload")
         # Waits for READY=1.
-        started = run("docker", "exec", cls.host.name, "systemctl", "start", UNIT, check=False)
+        started = run("docker", "exec", cls.host.name, "systemctl", "enable", "--now", UNIT, check=False)
         assert started.returncode == 0, started.stderr + cls.journal()
 
     @classmethod
