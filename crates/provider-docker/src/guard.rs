@@ -1,4 +1,4 @@
-//! Keeping seats from the cloud's metadata service.
+//! Keeping seats from the cloud's metadata service, and workshops from each other.
 //!
 //! On a cloud host any process that reaches 169.254.169.254 can fetch the host's credentials, and a bridge
 //! network reaches whatever the host reaches. Docker has no setting against it, so one small nftables table of
@@ -8,6 +8,10 @@
 //!
 //! Seats come back with the engine after a reboot, before anybody asks for one, and other programs flush rules. So
 //! the guard is put in force when the service starts and again every minute, not only when a seat is made.
+//!
+//! The same table drops what goes from one seat to another. Docker does that too, but engines like 20.10 take their rule
+//! away for a moment whenever any network comes or goes, and other programs may allow what they like in its chains.
+//! Where `isolate_seats` is off, seats of one workshop must reach each other, and it is left to Docker.
 //!
 //! DNS stays open: on Google's cloud the metadata address is also the resolver. What does not come from the pool
 //! (networks that the scripts made) is not covered.
@@ -39,13 +43,20 @@ const NFT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Guard {
     mode: GuardMode,
     pool: Ipv4Net,
+    isolate_seats: bool,
     applied: Mutex<Option<(Instant, Result<(), String>)>>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 impl Guard {
-    pub(crate) fn new(mode: GuardMode, pool: Ipv4Net) -> Self {
-        Self { mode, pool, applied: Mutex::default(), one_at_a_time: tokio::sync::Mutex::default() }
+    pub(crate) fn new(mode: GuardMode, pool: Ipv4Net, isolate_seats: bool) -> Self {
+        Self {
+            mode,
+            pool,
+            isolate_seats,
+            applied: Mutex::default(),
+            one_at_a_time: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Called before a seat is made: puts the guard in force, and refuses the seat where it must be and is not.
@@ -87,7 +98,7 @@ impl Guard {
         {
             return outcome.clone();
         }
-        let outcome = apply(&ruleset(self.pool)).await;
+        let outcome = apply(&ruleset(self.pool, self.isolate_seats)).await;
         let now = Some((Instant::now(), outcome.clone()));
         let before =
             std::mem::replace(&mut *self.applied.lock().unwrap_or_else(PoisonError::into_inner), now);
@@ -126,18 +137,20 @@ fn table(pool: Ipv4Net) -> String {
 }
 
 /// Declared, deleted and declared anew within one transaction: right whether it was there or not.
-fn ruleset(pool: Ipv4Net) -> String {
+fn ruleset(pool: Ipv4Net, isolate_seats: bool) -> String {
     let rules = format!(
         "ip saddr {pool} ip daddr {{ {METADATA} }} meta l4proto {{ tcp, udp }} th dport 53 accept; \
          ip saddr {pool} ip daddr {{ {METADATA} }} counter drop;"
     );
+    let between =
+        if isolate_seats { format!("ip saddr {pool} ip daddr {pool} counter drop;") } else { String::new() };
     let table = table(pool);
     // Before Docker's own chains (priority filter, 0): a drop is final wherever it happens.
     format!(
         "table ip {table} {{}}\n\
          delete table ip {table}\n\
          table ip {table} {{\n\
-         chain forward {{ type filter hook forward priority -10; policy accept; {rules} }}\n\
+         chain forward {{ type filter hook forward priority -10; policy accept; {rules} {between} }}\n\
          chain input {{ type filter hook input priority -10; policy accept; {rules} }}\n\
          }}\n"
     )
@@ -185,16 +198,18 @@ mod tests {
 
     #[test]
     fn the_ruleset_names_the_pool_and_nothing_wider() {
-        let rules = ruleset("10.213.0.0/16".parse().unwrap());
-        assert_eq!(rules.matches("ip saddr 10.213.0.0/16").count(), 4);
-        assert_eq!(rules.matches("drop;").count(), 2);
+        let rules = ruleset("10.213.0.0/16".parse().unwrap(), true);
+        assert_eq!(rules.matches("ip saddr 10.213.0.0/16").count(), 5);
+        assert_eq!(rules.matches("drop;").count(), 3);
         assert_eq!(rules.matches("table ip clarateach_10_213_0_0_16").count(), 3);
         assert!(!rules.contains("flush ruleset"));
+        let open = ruleset("10.213.0.0/16".parse().unwrap(), false);
+        assert!(open.matches("drop;").count() == 2 && !open.contains("daddr 10.213.0.0/16"));
     }
 
     #[tokio::test]
     async fn off_is_never_in_the_way() {
-        let guard = Guard::new(GuardMode::Off, "10.213.0.0/16".parse().unwrap());
+        let guard = Guard::new(GuardMode::Off, "10.213.0.0/16".parse().unwrap(), true);
         assert_eq!(guard.ensure().await, Ok(()));
     }
 }

@@ -50,7 +50,7 @@ impl DockerProvider {
             networks: Networks::new(pool, config.isolate_seats),
             images: Images::default(),
             watch: Arc::default(),
-            guard: Guard::new(config.guard, config.pool),
+            guard: Guard::new(config.guard, config.pool, config.isolate_seats),
             config,
         }))
     }

@@ -62,7 +62,11 @@ impl Drop for Cloud {
 
 /// Whether a program in the seat can connect to that port of the metadata address.
 async fn reaches(host: &Host, container: &str, port: u16) -> bool {
-    let script = format!("nc -w 2 169.254.169.254 {port} </dev/null >/dev/null 2>&1 && echo yes || echo no");
+    connects(host, container, "169.254.169.254", port).await
+}
+
+async fn connects(host: &Host, container: &str, address: &str, port: u16) -> bool {
+    let script = format!("nc -w 2 {address} {port} </dev/null >/dev/null 2>&1 && echo yes || echo no");
     host.exec(container, &["sh", "-c", &script]).await.unwrap().trim() == "yes"
 }
 
@@ -101,4 +105,36 @@ async fn seats_are_kept_from_the_metadata_service_and_only_by_the_guard() {
     assert!(!reaches(&host, &container, 80).await, "the guard is not in force");
     assert!(reaches(&host, &container, 53).await, "name resolution was cut off");
     run_inside(&engine, &service, &["class", "down", workshop.as_str()]).code(0);
+}
+
+/// Docker's rules between bridges are gone for a moment whenever a network comes or goes. Here they are made void for
+/// good, as any program may that writes into the chain that Docker leaves to its users.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
+async fn workshops_are_kept_apart_without_the_engines_rules() {
+    let machine = Host::of_this_machine().await.unwrap();
+    let Some(engine) = PrivateEngine::start(None).await.unwrap() else { return };
+    engine.load(&machine.socket, IMAGE).unwrap();
+    let host = Host::at(&engine.socket()).await.unwrap();
+    let (one, other) = (workshop(), workshop());
+    let container = format!("clarateach-{one}-1");
+    let allowed = engine.inside("iptables").args(["-I", "DOCKER-USER", "-j", "ACCEPT"]).output().unwrap();
+    assert!(allowed.status.success(), "{allowed:?}");
+
+    let service = serve_inside(&engine, &["--docker-metadata-guard=off"]);
+    for workshop in [&one, &other] {
+        run_inside(&engine, &service, &["seat", "create", workshop.as_str(), "1"]).code(0);
+    }
+    let shown =
+        run_inside(&engine, &service, &["seat", "show", other.as_str(), "1", "--output", "json"]).code(0);
+    let address = shown.json()["ip"].as_str().unwrap().to_owned();
+    assert!(connects(&host, &container, &address, 3001).await, "nothing is left to keep them apart");
+    drop(service);
+
+    let service = serve_inside(&engine, &["--docker-metadata-guard=required"]);
+    service.logged("kept from cloud metadata");
+    assert!(!connects(&host, &container, &address, 3001).await, "the guard does not keep them apart");
+    for workshop in [&one, &other] {
+        run_inside(&engine, &service, &["class", "down", workshop.as_str()]).code(0);
+    }
 }
