@@ -18,6 +18,11 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 have shellcheck || missing+=(shellcheck)
 # Network namespaces, for the tests that start an engine of their own.
 ! is_linux || have_root ip || missing+=(iproute2)
+# The deployment: the compose file, the packages that its images are made of, and the unit.
+docker compose version >/dev/null 2>&1 || have docker-compose || missing+=(docker-compose)
+have mmdebstrap || missing+=(mmdebstrap)
+! is_linux || have_root nft || missing+=(nftables)
+! is_linux || have systemd-analyze || missing+=(systemd)
 
 if [ "${#missing[@]}" -gt 0 ]; then
     if have apt-get && can_be_root; then

@@ -27,7 +27,7 @@ impl Suite {
     /// Tests of the wrappers that have the names of the old scripts.
     pub(super) const WRAPPERS: Self = Self::new("wrappers", "deploy/compat/tests", 10);
     /// Tests of the compose file, its images, and the systemd unit.
-    pub(super) const DEPLOY: Self = Self::new("deploy", "deploy/tests", 20);
+    pub(super) const DEPLOY: Self = Self::new("deploy", "deploy/tests", 40);
 
     const fn new(name: &'static str, folder: &'static str, minutes: u64) -> Self {
         Self { name, folder, limit: Duration::from_secs(minutes * 60) }
