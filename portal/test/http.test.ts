@@ -113,6 +113,14 @@ describe("bad input", () => {
     });
   });
 
+  it("that does not arrive as a whole is not waited for", async () => {
+    await withPortal(async ({ url }) => {
+      const head =
+        "POST /api/session HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
+      expect(await raw(url, `${head}{"name":`)).toMatch(/^HTTP\/1.1 408 [^]*\{"error":\{"code":"request_timeout"/);
+    });
+  });
+
   it("that is no HTTP is answered in the same form", async () => {
     await withPortal(async ({ url }) => {
       expect(await raw(url, "how do you do\r\n\r\n")).toMatch(

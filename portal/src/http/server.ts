@@ -14,7 +14,9 @@ const BODY_LIMIT = 32 * 1024;
 export function makeServer(config: Config, stream?: Writable): FastifyInstance {
   const app = Fastify({
     bodyLimit: BODY_LIMIT,
+    // Node.js counts the longer of these two for the whole request, and looks for late ones only so often.
     requestTimeout: 15_000,
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1000 },
     keepAliveTimeout: 30_000,
     forceCloseConnections: "idle",
     // Requests that are under way when the portal closes are answered as usual.
