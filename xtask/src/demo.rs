@@ -68,14 +68,22 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     let listen = format!("127.0.0.1:{}", options.port);
     let started = Instant::now();
     let mut service = Service::start(&binary, &folder, &["--listen", &listen], None).await?;
-    let mut portal = None;
+    let (mut portal, mut without_portal) = (None, false);
     let up = async {
         claim.note_process("service", service.id())?;
         let took = started.elapsed().as_millis();
         let log = service.log.display();
         console::line(&format!("  listens on {} after {took} ms, logs to {log}", service.url()));
         class(&service, &claim, options, stop).await?;
-        portal = Portal::start(repo, stop, &claim, &service, options.portal_port).await?;
+        portal = match Portal::start(repo, stop, &claim, &service, options.portal_port).await {
+            // The class is up, and worth looking at without it.
+            Err(error) if !error.is::<Interrupted>() => {
+                console::error(&format!("left out: {error:#}"));
+                without_portal = true;
+                None
+            }
+            started => started?,
+        };
         show::next(&service, &binary, options);
         if let Some(portal) = &portal {
             portal.next();
@@ -100,7 +108,7 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     match shown {
         // Ctrl-C is how a demo ends; only one that comes before there was anything to see cuts it short.
         Err(error) if error.is::<Interrupted>() => Err(error),
-        shown => Ok(shown.is_ok() && cleaned.is_ok()),
+        shown => Ok(shown.is_ok() && cleaned.is_ok() && !without_portal),
     }
 }
 

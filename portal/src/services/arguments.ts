@@ -27,7 +27,7 @@ export function seatNumber(seat: number): number {
 
 /** The seats of a class: so many from 1, or exactly these. */
 export function classSeats(seats: number | readonly number[]): number | number[] {
-  return typeof seats === "number" ? seatNumber(seats) : seats.map(seatNumber);
+  return Array.isArray(seats) ? (seats as readonly number[]).map(seatNumber) : seatNumber(seats as number);
 }
 
 /** A whole number of milliseconds, as a setting. */

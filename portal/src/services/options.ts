@@ -28,6 +28,11 @@ export interface ClientOptions {
   readonly changeTimeoutMs?: number | undefined;
   /** The same for bringing up a class: 900 000, a quarter of an hour, unless said: an image may have to be pulled. */
   readonly classTimeoutMs?: number | undefined;
+  /**
+   * How long the service may be silent while a class comes up, in milliseconds; 60 000 unless said. It says every 15
+   * seconds that it lives; longer silence counts as no answer, and the class is asked for again.
+   */
+  readonly silenceMs?: number | undefined;
   /** How often a call that failed is made again at most; 4 unless said, 0 for never. */
   readonly retries?: number | undefined;
   /** Is told of every retry, for a log. */

@@ -6,7 +6,7 @@
  * const result = await orchestrator.bringUpClass("rust-101", 30, { apiKey });
  * ```
  *
- * Every function rejects with {@link OrchestratorError} and with nothing else.
+ * Every function rejects with {@link OrchestratorError}; what a callback of the caller throws comes through as it is.
  */
 
 import * as args from "./arguments.js";
@@ -36,12 +36,14 @@ export class Orchestrator {
   readonly #timeoutMs: number;
   readonly #changeTimeoutMs: number;
   readonly #classTimeoutMs: number;
+  readonly #silenceMs: number;
 
   /**
    * @throws OrchestratorError with code `configuration` or `invalid_argument`.
    */
   constructor(options: ClientOptions = {}) {
     const { retries = 4, timeoutMs = 30_000, changeTimeoutMs = 60_000, classTimeoutMs = 900_000 } = options;
+    this.#silenceMs = args.milliseconds("silenceMs", options.silenceMs ?? 60_000);
     if (!Number.isSafeInteger(retries) || retries < 0) {
       throw invalid(`retries is a whole number from 0; this is ${String(retries)}`);
     }
@@ -136,7 +138,7 @@ export class Orchestrator {
       body: { seats: args.classSeats(seats), ...spec(options), api_keys: options.apiKeys },
     };
     return repeated(call(request), options, this.#classTimeoutMs, this.#policy, async (limits) =>
-      classFrom(await this.#transport.events(request, limits), options.onProgress),
+      classFrom(await this.#transport.events(request, limits, this.#silenceMs), options.onProgress),
     );
   }
 

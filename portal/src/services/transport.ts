@@ -7,6 +7,7 @@ import axios, { AxiosError, type AxiosInstance, type AxiosResponse } from "axios
 
 import { CLIENT_CODES, OrchestratorError } from "./errors.js";
 import { retryAfter } from "./retry.js";
+import { Silence } from "./silence.js";
 import type { Problem } from "./types.js";
 
 /** The most that an answer may have: a listing of every seat of a large host is a fiftieth of it. */
@@ -39,6 +40,8 @@ export interface Limits {
   readonly signal: AbortSignal | undefined;
   readonly deadline: AbortSignal;
   readonly timeoutMs: number;
+  /** Fires when a stream is silent for too long. */
+  readonly silence?: Silence;
 }
 
 /** Where the token comes from. */
@@ -104,8 +107,21 @@ export class Transport {
     return this.#answer(request, response, response.data, accepted);
   }
 
-  /** The answer's body as it comes, when it is a stream of events. */
-  async events(request: Request, limits: Limits): Promise<AsyncIterable<Uint8Array>> {
+  /**
+   * The answer's body as it comes, when it is a stream of events. `silenceMs` is how long nothing may come, the
+   * beginning of the answer included.
+   */
+  async events(request: Request, limits: Limits, silenceMs: number): Promise<AsyncIterable<Uint8Array>> {
+    const silence = new Silence(silenceMs);
+    try {
+      return await this.#stream(request, { ...limits, silence });
+    } catch (error) {
+      silence.end();
+      throw error;
+    }
+  }
+
+  async #stream(request: Request, limits: Limits): Promise<AsyncIterable<Uint8Array>> {
     const response = await this.#send<Readable>(request, limits, "stream", "text/event-stream");
     if (response.status === 200 && mediaType(response) === "text/event-stream") {
       return this.#bytes(request, response.data, limits);
@@ -125,11 +141,13 @@ export class Transport {
   async *#bytes(request: Request, stream: Readable, limits: Limits): AsyncGenerator<Uint8Array> {
     try {
       for await (const chunk of stream) {
+        limits.silence?.heard();
         yield chunk as Uint8Array;
       }
     } catch (error) {
       throw this.#failure(request, error, limits);
     } finally {
+      limits.silence?.end();
       stream.destroy();
     }
   }
@@ -148,7 +166,7 @@ export class Transport {
     if (request.body !== undefined) {
       headers["Content-Type"] = "application/json";
     }
-    const { signal, deadline } = limits;
+    const signals = [limits.signal, limits.deadline, limits.silence?.signal];
     try {
       return await this.#http.request<T>({
         method: request.method,
@@ -157,7 +175,7 @@ export class Transport {
         data: request.body === undefined ? undefined : JSON.stringify(request.body),
         headers,
         responseType,
-        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        signal: AbortSignal.any(signals.filter((signal) => signal !== undefined)),
       });
     } catch (error) {
       throw this.#failure(request, error, limits);
@@ -218,6 +236,13 @@ export class Transport {
     }
     if (limits.deadline.aborted) {
       return timedOut(call(request), limits.timeoutMs);
+    }
+    if (limits.silence?.signal.aborted === true) {
+      return new OrchestratorError(
+        CLIENT_CODES.unreachable,
+        `${call(request)}: the orchestrator at ${this.#base} went silent; it finishes what it has begun`,
+        { transient: true },
+      );
     }
     const code = codeOf(error);
     const message = reason(error);

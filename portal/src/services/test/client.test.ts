@@ -158,6 +158,11 @@ describe("arguments", () => {
       await expect(client.bringUpClass("rust-101", [1, seat])).rejects.toMatchObject({ code: "invalid_argument" });
     },
   );
+  it("sends nothing for seats that are no number and no list", async () => {
+    for (const seats of [undefined, null, "3", {}]) {
+      await expect(client.bringUpClass("rust-101", seats as never)).rejects.toMatchObject({ code: "invalid_argument" });
+    }
+  });
   it("sends nothing for a wait or a time that cannot be", async () => {
     await expect(client.createSeat("rust-101", 1, { wait: 601 })).rejects.toMatchObject({ code: "invalid_argument" });
     await expect(client.listClasses({ timeoutMs: 0 })).rejects.toMatchObject({ code: "invalid_argument" });

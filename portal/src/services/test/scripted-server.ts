@@ -84,11 +84,15 @@ export function html(status: number): Act {
   };
 }
 
-/** The beginning of an answer, and then the end of the connection. */
-export function half(type: string, text: string): Act {
+/** The beginning of an answer, and then the end of the connection, or nothing more. */
+export function half(type: string, text: string, stays = false): Act {
   return (response) => {
     response.writeHead(200, { "content-type": type, "content-length": String(text.length + 100) });
-    response.write(text, () => response.socket?.destroy());
+    response.write(text, () => {
+      if (!stays) {
+        response.socket?.destroy();
+      }
+    });
   };
 }
 

@@ -230,6 +230,37 @@ describe("time", () => {
     expect(await failure(client.bringUpClass("rust-101", 1, { timeoutMs: 200 }))).toMatchObject({ code: "timeout" });
   });
 
+  it.each([
+    ["before", silence],
+    ["in the middle of", half("text/event-stream", `event: seat\ndata: ${JSON.stringify(resultBody(1))}\n\n`, true)],
+  ])("asks for a class again when the service goes silent %s its answer", async (_when, act) => {
+    const { server, client, retries } = await serving(
+      { silenceMs: 200 },
+      act,
+      events(["done", classBody(resultBody(1))]),
+    );
+    expect((await client.bringUpClass("rust-101", 1)).converged).toBe(true);
+    expect(server.seen).toHaveLength(2);
+    expect(retries.map((retry) => retry.code)).toEqual(["unreachable"]);
+  });
+
+  it("lets a class take its time that shows that it lives", async () => {
+    const { server, client } = await serving({ silenceMs: 2_000 }, (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      let left = 20;
+      const drip = setInterval(() => {
+        left -= 1;
+        response.write(": keep-alive\n\n");
+        if (left === 0) {
+          clearInterval(drip);
+          response.end(`event: done\ndata: ${JSON.stringify(classBody(resultBody(1)))}\n\n`);
+        }
+      }, 50);
+    });
+    expect((await client.bringUpClass("rust-101", 1)).converged).toBe(true);
+    expect(server.seen).toHaveLength(1);
+  });
+
   it("counts the pauses", async () => {
     const { client } = await serving({ retries: 1000 }, hangUp);
     expect(["timeout", "unreachable"]).toContain((await failure(client.listClasses({ timeoutMs: 500 }))).code);
