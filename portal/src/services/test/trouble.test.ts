@@ -255,7 +255,7 @@ describe("time", () => {
           clearInterval(drip);
           response.end(`event: done\ndata: ${JSON.stringify(classBody(resultBody(1)))}\n\n`);
         }
-      }, 50);
+      }, 150);
     });
     expect((await client.bringUpClass("rust-101", 1)).converged).toBe(true);
     expect(server.seen).toHaveLength(1);
