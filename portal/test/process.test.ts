@@ -8,14 +8,15 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parsePasswordHash, verifyPassword } from "../src/auth/password.js";
 import { Browser } from "./helpers/browser.js";
 import { PASSWORDS, environment, temporaryFolder } from "./helpers/portal.js";
-import { run, startPortalProcess } from "./helpers/process.js";
+import { endAll, run, startPortalProcess } from "./helpers/process.js";
 import { until } from "./helpers/until.js";
 
 let folder: string;
 beforeEach(() => {
   folder = temporaryFolder();
 });
-afterEach(() => {
+afterEach(async () => {
+  await endAll();
   rmSync(folder, { recursive: true });
 });
 

@@ -4,6 +4,9 @@ import { fileURLToPath } from "node:url";
 import { environment } from "./portal.js";
 import { until } from "./until.js";
 
+/** The programs that have not ended yet. */
+const running = new Set<ChildProcess>();
+
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A program that runs, or has ended. */
@@ -23,6 +26,8 @@ export function run(script: string, variables: Record<string, string>, input = "
     env: { PATH: process.env["PATH"] ?? "", ...variables },
     stdio: ["pipe", "pipe", "pipe"],
   });
+  running.add(child);
+  child.once("close", () => running.delete(child));
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
@@ -61,6 +66,16 @@ export async function startPortalProcess(folder: string, more: Record<string, st
     await program.stop("SIGKILL");
     throw error;
   }
+}
+
+/** Ends every program that a test has left running, which a test that fails does. */
+export async function endAll(): Promise<void> {
+  await Promise.all(
+    [...running].map((child) => {
+      child.kill("SIGKILL");
+      return whenClosed(child);
+    }),
+  );
 }
 
 function whenClosed(child: ChildProcess): Promise<number | string> {
