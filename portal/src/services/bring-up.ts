@@ -11,16 +11,16 @@ const ENGINE_UNAVAILABLE = "engine_unavailable";
 /** Follows the stream to the class's result. */
 export async function classFrom(
   stream: AsyncIterable<Uint8Array>,
-  onProgress: ((progress: ClassProgress) => void) | undefined,
+  onProgress: (progress: ClassProgress) => void,
 ): Promise<ClassResult> {
   for await (const event of serverEvents(stream)) {
     const data = shapes.json(event.data);
     switch (event.name) {
       case "stage":
-        onProgress?.({ kind: "stage", stage: shapes.stage(data) });
+        onProgress({ kind: "stage", stage: shapes.stage(data) });
         break;
       case "seat":
-        onProgress?.({ kind: "seat", seat: shapes.seatResult(data) });
+        onProgress({ kind: "seat", seat: shapes.seatResult(data) });
         break;
       case "done":
         return unlessDown(shapes.classResult(data));

@@ -15,7 +15,7 @@ import { repeated, type RetryPolicy } from "./caller.js";
 import { CLIENT_CODES, invalid, OrchestratorError } from "./errors.js";
 import type { CallOptions, ClassOptions, ClientOptions, DestroyOptions, SeatOptions, SeatSpec } from "./options.js";
 import * as shapes from "./shapes.js";
-import { call, type Request, tokenSource, Transport } from "./transport.js";
+import { aborted, call, type Request, tokenSource, Transport } from "./transport.js";
 import type { ClassResult, Instance, Ready, Workshop, WorkshopSummary } from "./types.js";
 
 export { CLIENT_CODES, OrchestratorError } from "./errors.js";
@@ -137,9 +137,17 @@ export class Orchestrator {
       query,
       body: { seats: args.classSeats(seats), ...spec(options), api_keys: options.apiKeys },
     };
-    return repeated(call(request), options, this.#classTimeoutMs, this.#policy, async (limits) =>
-      classFrom(await this.#transport.events(request, limits, this.#silenceMs), options.onProgress),
-    );
+    const what = call(request);
+    return repeated(what, options, this.#classTimeoutMs, this.#policy, async (limits) => {
+      const stream = await this.#transport.events(request, limits, this.#silenceMs);
+      return classFrom(stream, (news) => {
+        options.onProgress?.(news);
+        // Whoever cancels while being told is not to get a result all the same, which may have come already.
+        if (options.signal?.aborted === true) {
+          throw aborted(what, options.signal);
+        }
+      });
+    });
   }
 
   /** A workshop with its seats; nothing when it has none. */

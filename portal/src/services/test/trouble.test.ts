@@ -290,6 +290,16 @@ describe("cancelling", () => {
     expect(await failure(running)).toMatchObject({ code: "aborted" });
   });
 
+  it("ends a class although its result is there already", async () => {
+    const stop = new AbortController();
+    const { client } = await serving({}, events(["seat", resultBody(1)], ["done", classBody(resultBody(1))]));
+    const onProgress = () => {
+      stop.abort();
+    };
+    const running = client.bringUpClass("rust-101", 1, { signal: stop.signal, onProgress });
+    expect(await failure(running)).toMatchObject({ code: "aborted" });
+  });
+
   it("ends the pause before a retry", async () => {
     const stop = new AbortController();
     const { server, client } = await serving(
