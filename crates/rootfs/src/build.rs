@@ -1,0 +1,146 @@
+//! An image to a file, from its first byte to its last.
+//!
+//! ```text
+//!   layers, once: names ──► one tree ──► layout ──► everything but content is written
+//!   layers, once more: content ────────────────────► to its place
+//! ```
+//!
+//! Layers of which nothing is left are not read a second time.
+
+use std::io;
+use std::path::Path;
+
+use crate::digest::Hashing;
+use crate::ext4::{Plan, PlanError, Size};
+use crate::layer::{Budget, LayerError, contents, scan};
+use crate::merge::{MergeError, apply};
+use crate::source::Image;
+use crate::{Digest, Limits, NodeKind, Tree};
+
+/// What changes when the same image would become other bytes: it is part of the name of what is kept.
+pub const CONVERTER: &str = "1";
+
+/// What was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Bytes of the file, holes included.
+    pub size: u64,
+    /// Bytes of content in it.
+    pub content: u64,
+    /// Files, folders, links and devices.
+    pub inodes: usize,
+}
+
+/// Reads the names of all layers into one tree.
+///
+/// # Errors
+/// With the layer and entry that is wrong.
+pub fn tree(image: &Image, limits: &Limits) -> Result<Tree, BuildError> {
+    if image.layers() > limits.layers {
+        return Err(BuildError::Layers(limits.layers));
+    }
+    let mut budget = Budget::new(*limits);
+    let mut tree = Tree::new();
+    for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
+        let mut stored = Hashing::new(opened);
+        let layer = scan(index, &mut stored, &mut budget)?;
+        // What follows the packed stream is part of the blob as well.
+        io::copy(&mut stored, &mut io::sink()).map_err(|why| BuildError::Read { layer: number, why })?;
+        let (found, _) = stored.finish();
+        if let Some(expected) = image.layer_digest(number).filter(|expected| *expected != found) {
+            return Err(BuildError::Damaged { layer: number, expected, found });
+        }
+        if layer.diff_id != diff_id {
+            return Err(BuildError::Damaged { layer: number, expected: diff_id, found: layer.diff_id });
+        }
+        apply(&mut tree, &layer.entries, limits).map_err(|why| BuildError::Merge { layer: number, why })?;
+    }
+    Ok(tree)
+}
+
+/// Makes the file system of an image. The file must not be there yet; after an error, what there is of it is of no use.
+///
+/// # Errors
+/// When the image is wrong, does not fit, or the file cannot be written.
+pub fn build(image: &Image, path: &Path, size: Size, limits: &Limits) -> Result<Built, BuildError> {
+    let tree = tree(image, limits)?;
+    let id = Digest::of(format!("{CONVERTER}\n{}\n", image.id).as_bytes());
+    let plan = Plan::new(&tree, id, size)?;
+    let write = |why| BuildError::Write { path: path.into(), why };
+    let mut writing = plan.write(path).map_err(write)?;
+    for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        if !has_content(&tree, index) {
+            continue;
+        }
+        let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
+        let found = contents(index, opened, limits, |entry, reader| writing.fill(index, entry, reader))?;
+        if found != diff_id {
+            return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
+        }
+    }
+    let summary = writing.finish().map_err(write)?;
+    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len() })
+}
+
+/// Whether a layer has content that is in the tree.
+fn has_content(tree: &Tree, layer: u32) -> bool {
+    let mut found = false;
+    tree.walk(|_, _, node| {
+        found |= matches!(&node.kind, NodeKind::File(content) if content.layer == layer && content.size > 0);
+    });
+    found
+}
+
+/// Why no file system came of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Far more layers than an image has.
+    #[error("the image has more than {0} layers")]
+    Layers(usize),
+    /// A layer cannot be read.
+    #[error("layer {} cannot be read: {why}", .layer + 1)]
+    Read {
+        /// Which, from 0.
+        layer: usize,
+        /// Why.
+        #[source]
+        why: io::Error,
+    },
+    /// A layer is not what the image says.
+    #[error("layer {} is damaged: it should be {expected} and is {found}", .layer + 1)]
+    Damaged {
+        /// Which, from 0.
+        layer: usize,
+        /// What it should be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// A layer is malformed, or asks for too much.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A layer contradicts those below it.
+    #[error("layer {}, {why}", .layer + 1)]
+    Merge {
+        /// Which, from 0.
+        layer: usize,
+        /// What cannot be.
+        #[source]
+        why: MergeError,
+    },
+    /// The tree cannot become a file system.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The file cannot be written.
+    #[error("{} cannot be written: {why}", .path.display())]
+    Write {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        why: io::Error,
+    },
+}

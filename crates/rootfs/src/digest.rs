@@ -1,0 +1,122 @@
+//! Names of content.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256, as images name their parts by: `sha256:` and 64 lower case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// That of some bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Its 64 digits alone, as in file names.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl FromStr for Digest {
+    type Err = BadDigest;
+
+    fn from_str(text: &str) -> Result<Self, BadDigest> {
+        let hex = text.strip_prefix("sha256:").ok_or(BadDigest)?.as_bytes();
+        let mut bytes = [0; 32];
+        if hex.len() != 64 || !hex.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(BadDigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            let digit = |digit: u8| if digit < b'a' { digit - b'0' } else { digit - b'a' + 10 };
+            *byte = digit(pair[0]) << 4 | digit(pair[1]);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is no SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is sha256: and 64 lower case hexadecimal digits")]
+pub struct BadDigest;
+
+/// Hashes and counts what is read through it.
+#[derive(Debug)]
+pub(crate) struct Hashing<R> {
+    reader: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R> Hashing<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, hash: Sha256::new(), bytes: 0 }
+    }
+
+    /// The digest of what was read, and how much that was.
+    pub(crate) fn finish(self) -> (Digest, u64) {
+        (Digest(self.hash.finalize().into()), self.bytes)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_digest_is_what_it_was_parsed_from() {
+        assert_eq!(EMPTY.parse::<Digest>().unwrap().to_string(), EMPTY);
+        assert_eq!(Digest::of(b"").to_string(), EMPTY);
+        let mut hashing = Hashing::new(&b"abc"[..]);
+        io::copy(&mut hashing, &mut io::sink()).unwrap();
+        assert_eq!(hashing.finish(), (Digest::of(b"abc"), 3));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("sha256:")]
+    #[case("sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    #[case("sha256:E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    #[case("sha256:../../../../etc/passwd0c44298fc1c149afbf4c8996fb92427ae41e4649b9")]
+    #[case("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 ")]
+    fn other_texts_are_none(#[case] text: &str) {
+        assert_eq!(text.parse::<Digest>(), Err(BadDigest));
+    }
+}

@@ -1,0 +1,456 @@
+//! A tree as an ext4 file system in one file, by the `mkext4` library.
+//!
+//! Everything but the content of files is laid out and written first; then the content streams to where it belongs, layer
+//! by layer. Blocks of zeros are not written, so the free space and the holes of files take no room on the host.
+//!
+//! The same tree gives the same bytes: names are declared in their order, files in the order of their layers, and
+//! nothing is taken from a clock or a random number.
+
+mod acl;
+mod size;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use mkext4::build::Summary;
+use mkext4::sink::FileSink;
+use mkext4::{
+    FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Options, ROOT, SparseSeg, SpecialKind,
+};
+
+pub use self::size::{Size, TooSmall};
+use crate::path::shown;
+use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
+
+/// Blocks of the file system, in bytes.
+const BLOCK: u64 = 4096;
+/// When the file system was made, as it says of itself: nothing that a rebuild would change.
+const MADE: i64 = 1_000_000_000;
+/// Where `fsck` puts what has no name; every ext4 has it.
+const LOST_AND_FOUND: &[u8] = b"lost+found";
+
+/// A file system whose every byte is decided but those of its files.
+pub struct Plan {
+    layout: Layout,
+    size: u64,
+    /// The content that is wanted, in the order in which it is stored.
+    wanted: BTreeMap<(u32, u32), Wanted>,
+}
+
+struct Wanted {
+    handle: InodeHandle,
+    content: Content,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("size", &self.size)
+            .field("files", &self.wanted.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Plan {
+    /// Lays a tree out. `id` tells file systems apart: the same id for the same tree.
+    ///
+    /// # Errors
+    /// When the tree has what ext4 cannot hold, or does not fit into the size that is asked for.
+    pub fn new(tree: &Tree, id: Digest, size: Size) -> Result<Self, PlanError> {
+        let need = size::need(tree);
+        let mut bytes = size.bytes(&need)?;
+        loop {
+            match Self::of_size(tree, id, bytes, need.inodes) {
+                // The need is an estimate from above; should it be wrong all the same, the next size up is tried.
+                Err(PlanError::Full) if size == Size::Fitting && bytes < need.bytes * 2 => {
+                    bytes = (bytes + bytes / 16).next_multiple_of(BLOCK);
+                }
+                Err(PlanError::Full) => return Err(TooSmall { asked: bytes, least: need.bytes }.into()),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn of_size(tree: &Tree, id: Digest, size: u64, inodes: u32) -> Result<Self, PlanError> {
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&id.bytes()[..16]);
+        let mut options = Options::new(size, uuid, MADE);
+        options.inodes = InodeCount::Exact(inodes);
+        // Root of the guest has no use for blocks that only root may fill.
+        options.reserved_percent = 0;
+        let mut declaring = Declaring {
+            tree,
+            builder: FsBuilder::new(options).map_err(|error| PlanError::other(b"", &error))?,
+            handles: BTreeMap::new(),
+            files: BTreeMap::new(),
+            links: Vec::new(),
+        };
+        declaring.names()?;
+        let wanted = declaring.files()?;
+        let layout = declaring.builder.seal().map_err(|error| match error {
+            mkext4::Error::Invalid(why) if why.contains("too small") || why.contains("full") => {
+                PlanError::Full
+            }
+            mkext4::Error::Unsupported(why) if why.contains("too small") || why.contains("journal") => {
+                PlanError::Full
+            }
+            error => PlanError::other(b"", &error),
+        })?;
+        Ok(Self { layout, size, wanted })
+    }
+
+    /// How large the file is, holes included, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes of content that [`Writing::fill`] is still to be given.
+    #[must_use]
+    pub fn content(&self) -> u64 {
+        self.wanted.values().map(|wanted| wanted.content.size).sum()
+    }
+
+    /// Makes the file and writes everything but the content of files.
+    ///
+    /// # Errors
+    /// When the file is there already or cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<Writing<'_>> {
+        let file = File::create_new(path)?;
+        let sink = Sparse(FileSink::create(path, self.size)?);
+        let writer = self.layout.writer(sink).map_err(io_error)?;
+        Ok(Writing { plan: self, writer, file })
+    }
+}
+
+/// A file system that is being written.
+pub struct Writing<'a> {
+    plan: &'a Plan,
+    writer: mkext4::build::ImageWriter<'a, Sparse>,
+    file: File,
+}
+
+impl std::fmt::Debug for Writing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writing").field("plan", self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Writing<'_> {
+    /// Takes the content of an entry, if the file system has it.
+    ///
+    /// # Errors
+    /// When it is shorter than the entry said, or cannot be written.
+    pub fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<()> {
+        let Some(wanted) = self.plan.wanted.get(&(layer, entry)) else { return Ok(()) };
+        let result = match &wanted.content.data {
+            None => self.writer.fill(wanted.handle, &mut Reader(reader)),
+            Some(map) => {
+                let aligned = size::aligned(map, wanted.content.size);
+                self.writer.fill(wanted.handle, &mut Aligned::new(reader, map, &aligned))
+            }
+        };
+        result.map_err(io_error)
+    }
+
+    /// Ends the file, which is then on the disk: every content must have come.
+    ///
+    /// # Errors
+    /// When one did not, or the file cannot be synced.
+    pub fn finish(self) -> io::Result<Summary> {
+        let summary = self.writer.finish().map_err(io_error)?;
+        self.file.sync_all()?;
+        Ok(summary)
+    }
+}
+
+/// The tree on its way into the library.
+struct Declaring<'a> {
+    tree: &'a Tree,
+    builder: FsBuilder,
+    handles: BTreeMap<NodeId, InodeHandle>,
+    /// Files by where their content is, with their first name.
+    files: BTreeMap<(u32, u32), (NodeId, InodeHandle, EntryPath)>,
+    /// Further names.
+    links: Vec<(InodeHandle, EntryPath, NodeId)>,
+}
+
+impl Declaring<'_> {
+    /// Everything that is no file: folders before what is in them.
+    fn names(&mut self) -> Result<(), PlanError> {
+        let mut paths = Vec::new();
+        self.tree.walk(|path, id, _| paths.push((path.to_vec(), id)));
+        for (raw, id) in paths {
+            let path = EntryPath::parse(&raw).map_err(|why| PlanError::other(&raw, &why))?;
+            self.name(&path, id)?;
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, path: &EntryPath, id: NodeId) -> Result<(), PlanError> {
+        let fail = |error: mkext4::Error| PlanError::other(path.as_bytes(), &error);
+        let node = self.tree.node(id);
+        let meta = meta(&node.meta);
+        let Some((folder, name)) = path.split() else {
+            self.builder.set_meta(ROOT, meta).map_err(fail)?;
+            self.handles.insert(id, ROOT);
+            return self.attributes(path, ROOT, &node.meta);
+        };
+        if folder.is_empty() && name == LOST_AND_FOUND {
+            // The file system's own takes its place.
+            return Ok(());
+        }
+        let parent = self.folder(folder, path)?;
+        let text = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
+        if self.handles.contains_key(&id) || self.is_file_named(id) {
+            self.links.push((parent, path.clone(), id));
+            return Ok(());
+        }
+        let handle = match &node.kind {
+            NodeKind::Directory(_) => self.builder.mkdir(parent, text, meta),
+            NodeKind::Symlink(target) => {
+                let target = std::str::from_utf8(target).map_err(|_| PlanError::Name(path.clone()))?;
+                self.builder.symlink(parent, text, target, meta)
+            }
+            NodeKind::CharDevice(device) => {
+                let kind = SpecialKind::Char { major: device.major, minor: device.minor };
+                self.builder.mknod(parent, text, meta, kind)
+            }
+            NodeKind::BlockDevice(device) => {
+                let kind = SpecialKind::Block { major: device.major, minor: device.minor };
+                self.builder.mknod(parent, text, meta, kind)
+            }
+            NodeKind::Fifo => self.builder.mknod(parent, text, meta, SpecialKind::Fifo),
+            NodeKind::File(content) => {
+                // Later, in the order of their content.
+                self.files.insert((content.layer, content.entry), (id, parent, path.clone()));
+                return Ok(());
+            }
+        };
+        let handle = handle.map_err(fail)?;
+        self.handles.insert(id, handle);
+        self.attributes(path, handle, &node.meta)
+    }
+
+    fn is_file_named(&self, id: NodeId) -> bool {
+        match &self.tree.node(id).kind {
+            NodeKind::File(content) => self.files.contains_key(&(content.layer, content.entry)),
+            _ => false,
+        }
+    }
+
+    fn folder(&self, folder: &[u8], path: &EntryPath) -> Result<InodeHandle, PlanError> {
+        let mut id = Tree::ROOT;
+        for name in folder.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            id = self
+                .tree
+                .child(id, name)
+                .ok_or_else(|| PlanError::other(path.as_bytes(), &"its folder is gone"))?;
+        }
+        self.handles.get(&id).copied().ok_or_else(|| PlanError::other(path.as_bytes(), &"its folder is gone"))
+    }
+
+    /// The files, in the order in which their content is stored, and then every further name.
+    fn files(&mut self) -> Result<BTreeMap<(u32, u32), Wanted>, PlanError> {
+        let mut wanted = BTreeMap::new();
+        for (at, (id, parent, path)) in std::mem::take(&mut self.files) {
+            let node = self.tree.node(id);
+            let NodeKind::File(content) = &node.kind else { continue };
+            let name = path.split().map_or(&b""[..], |(_, name)| name);
+            let name = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
+            let meta = meta(&node.meta);
+            let segments =
+                content.data.as_ref().map(|map| segments(&size::aligned(map, content.size), content.size));
+            let handle = match segments.as_deref() {
+                Some(segments @ [_, ..]) => self.builder.file_sparse(parent, name, meta, segments),
+                _ => self.builder.file(parent, name, meta, content.size),
+            };
+            let handle = handle.map_err(|error| PlanError::other(path.as_bytes(), &error))?;
+            self.handles.insert(id, handle);
+            self.attributes(&path, handle, &node.meta)?;
+            let has_data = content.data.as_ref().map_or(content.size > 0, |map| !map.is_empty());
+            if has_data {
+                wanted.insert(at, Wanted { handle, content: content.clone() });
+            }
+        }
+        for (parent, path, id) in std::mem::take(&mut self.links) {
+            let name = path.split().and_then(|(_, name)| std::str::from_utf8(name).ok()).unwrap_or_default();
+            let target = self.handles.get(&id).copied();
+            let target =
+                target.ok_or_else(|| PlanError::other(path.as_bytes(), &"what it links to is gone"))?;
+            self.builder
+                .hardlink(parent, name, target)
+                .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
+        }
+        Ok(wanted)
+    }
+
+    fn attributes(&mut self, path: &EntryPath, handle: InodeHandle, meta: &Meta) -> Result<(), PlanError> {
+        for (name, value) in meta.xattrs.iter().flat_map(|xattrs| xattrs.iter()) {
+            let text = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
+            let converted = if text.starts_with("system.posix_acl_") {
+                let acl = acl::to_disk(value);
+                Some(acl.ok_or_else(|| {
+                    PlanError::other(path.as_bytes(), &"its access control list is malformed")
+                })?)
+            } else {
+                None
+            };
+            self.builder
+                .set_xattr(handle, text, converted.as_deref().unwrap_or(value))
+                .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn meta(meta: &Meta) -> Ext4Meta {
+    // What ext4 stores: 34 bits of seconds, from 1901 to 2446.
+    const FIRST: i64 = -(1 << 31);
+    const LAST: i64 = (1 << 34) - (1 << 31) - 1;
+    let seconds = meta.mtime.seconds.clamp(FIRST, LAST);
+    Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds, meta.mtime.nanos))
+}
+
+/// A map of whole blocks as the library wants it: data and holes in turns, to the end of the file.
+fn segments(aligned: &[crate::Extent], size: u64) -> Vec<SparseSeg> {
+    let mut segments = Vec::new();
+    let mut at = 0;
+    for extent in aligned {
+        if extent.offset > at {
+            segments.push(SparseSeg::Hole(extent.offset - at));
+        }
+        segments.push(SparseSeg::Data(extent.len));
+        at = extent.offset + extent.len;
+    }
+    if at < size {
+        segments.push(SparseSeg::Hole(size - at));
+    }
+    segments
+}
+
+/// Fills the whole blocks of a sparse file from the parts of them that have data.
+struct Aligned<'a> {
+    reader: &'a mut dyn Read,
+    map: &'a [crate::Extent],
+    aligned: &'a [crate::Extent],
+    at: u64,
+}
+
+impl<'a> Aligned<'a> {
+    fn new(reader: &'a mut dyn Read, map: &'a [crate::Extent], aligned: &'a [crate::Extent]) -> Self {
+        let at = aligned.first().map_or(0, |extent| extent.offset);
+        Self { reader, map, aligned, at }
+    }
+}
+
+impl Read for Aligned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let [extent, rest @ ..] = self.aligned
+            && self.at == extent.offset + extent.len
+        {
+            self.aligned = rest;
+            self.at = rest.first().map_or(self.at, |next| next.offset);
+        }
+        while let [part, rest @ ..] = self.map
+            && part.offset + part.len <= self.at
+        {
+            self.map = rest;
+        }
+        let Some(extent) = self.aligned.first() else { return Ok(0) };
+        let end = extent.offset + extent.len;
+        let (until, is_data) = match self.map.first() {
+            Some(part) if part.offset <= self.at => ((part.offset + part.len).min(end), true),
+            Some(part) => (part.offset.min(end), false),
+            None => (end, false),
+        };
+        let most = usize::try_from(until - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = if is_data {
+            self.reader.read(&mut buffer[..most])?
+        } else {
+            buffer[..most].fill(0);
+            most
+        };
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// A reader by reference, for a library that wants one of a known size.
+struct Reader<'a>(&'a mut dyn Read);
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// Leaves blocks of zeros out: the file has holes there from the beginning.
+struct Sparse(FileSink);
+
+impl mkext4::RegionSink for Sparse {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let zeros = blocks(rest, true);
+            if zeros > 0 {
+                self.0.zeros(at, zeros as u64)?;
+            }
+            let data = blocks(&rest[zeros..], false);
+            if data > 0 {
+                self.0.data(at + zeros as u64, &rest[zeros..zeros + data])?;
+            }
+            rest = &rest[zeros + data..];
+            at += (zeros + data) as u64;
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        self.0.zeros(offset, len)
+    }
+}
+
+/// How many bytes from the beginning on are whole blocks of zeros, or are none.
+fn blocks(bytes: &[u8], zeros: bool) -> usize {
+    let is_zero = |block: &[u8]| block.len() == BLOCK as usize && block.iter().all(|&byte| byte == 0);
+    bytes.chunks(BLOCK as usize).take_while(|block| is_zero(block) == zeros).map(<[u8]>::len).sum()
+}
+
+fn io_error(error: mkext4::Error) -> io::Error {
+    match error {
+        mkext4::Error::Io(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// Why a tree cannot become an ext4 file system.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It does not fit.
+    #[error("it does not fit")]
+    Full,
+    /// It does not fit into what was asked for.
+    #[error(transparent)]
+    TooSmall(#[from] TooSmall),
+    /// A name that the library does not take.
+    #[error("{0}: a name, link or attribute that is not UTF-8 cannot be stored yet")]
+    Name(EntryPath),
+    /// Something else of one entry.
+    #[error("/{path}: {why}")]
+    Other {
+        /// The entry.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl PlanError {
+    fn other(path: &[u8], why: &impl std::fmt::Display) -> Self {
+        Self::Other { path: shown(path), why: why.to_string() }
+    }
+}

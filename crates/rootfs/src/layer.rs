@@ -1,0 +1,238 @@
+//! One layer of an image: read once for its names, and once more for the content of those that are left.
+
+mod number;
+mod pax;
+mod tar;
+mod unpack;
+
+use std::io::{self, Read};
+
+use self::tar::Streamed;
+pub(crate) use self::tar::{Archive, Header, Seekable};
+pub use self::tar::{Malformed, TarError};
+pub(crate) use self::unpack::unpacked;
+use crate::digest::Hashing;
+use crate::path::shown;
+use crate::{BadPath, Content, Device, Digest, Entry, EntryKind, EntryPath, Limits, Meta, Xattrs};
+
+/// What a file name begins with that hides another (OCI image specification 1.1, layer.md, "Whiteouts").
+const WHITEOUT: &[u8] = b".wh.";
+/// The name that hides all of its folder.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// What other names of AUFS begin with, which say nothing of the tree.
+const AUFS: &[u8] = b".wh..wh.";
+
+/// The most bytes of the attributes of one inode that a file system of 4 KiB blocks takes.
+const MOST_XATTRS: usize = 4096 - 32;
+
+/// A layer without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// What it says, in its order.
+    pub entries: Vec<Entry>,
+    /// The digest of the unpacked layer, by which the image's configuration names it.
+    pub diff_id: Digest,
+    /// Unpacked bytes.
+    pub bytes: u64,
+}
+
+/// What the layers of an image may still take of its [`Limits`].
+#[derive(Clone, Debug)]
+pub struct Budget {
+    limits: Limits,
+    entries: usize,
+    bytes: u64,
+    metadata: u64,
+}
+
+impl Budget {
+    /// All of it.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { entries: limits.entries, bytes: limits.bytes, metadata: limits.metadata, limits }
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<(), Excess> {
+        let xattrs = entry.meta.xattrs.iter().flat_map(|xattrs| xattrs.iter());
+        let size: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
+        let target = match &entry.kind {
+            EntryKind::Symlink(target) => target.len(),
+            EntryKind::HardLink(target) => target.as_bytes().len(),
+            EntryKind::File(content) => content.data.as_ref().map_or(0, |data| data.len() * 16),
+            _ => 0,
+        };
+        let held = (size + target + entry.path.as_bytes().len()) as u64;
+        self.entries = self.entries.checked_sub(1).ok_or(Excess::Entries(self.limits.entries))?;
+        self.metadata = self.metadata.checked_sub(held).ok_or(Excess::Metadata(self.limits.metadata))?;
+        Ok(())
+    }
+}
+
+/// Reads a layer to its end.
+///
+/// # Errors
+/// With the entry that is wrong, when the layer is malformed, asks for too much, or cannot be read.
+pub fn scan(number: u32, packed: impl Read + Send, budget: &mut Budget) -> Result<Layer, LayerError> {
+    let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
+    let plain = unpacked(packed).map_err(|error| fail(b"", TarError::from(error).into()))?;
+    // One byte more than is left tells a layer that is too large from one that is as large as it may be.
+    let mut hashing = Hashing::new(plain.take(budget.bytes.saturating_add(1)));
+    let mut archive = Archive::new(Streamed(&mut hashing), budget.limits.header);
+    let mut entries = Vec::new();
+    let mut last = Vec::new();
+    for entry in 0.. {
+        let header = archive.next().map_err(|error| fail(&last, error.into()))?;
+        let Some(header) = header else { break };
+        last.clone_from(&header.path);
+        if let Some(entry) = entry_of(header, number, entry).map_err(|why| fail(&last, why))? {
+            budget.take(&entry).map_err(|excess| fail(&last, excess.into()))?;
+            entries.push(entry);
+        }
+    }
+    archive.drain().map_err(|error| fail(b"", TarError::from(error).into()))?;
+    let (diff_id, bytes) = hashing.finish();
+    budget.bytes = budget
+        .bytes
+        .checked_sub(bytes)
+        .ok_or_else(|| fail(&last, Excess::Bytes(budget.limits.bytes).into()))?;
+    Ok(Layer { entries, diff_id, bytes })
+}
+
+/// Reads a layer once more and hands out the content of its entries, by their number; of a sparse file only the parts
+/// that have data. What is not read is skipped.
+///
+/// # Errors
+/// When it cannot be read, or is not what it was, or when `visit` fails.
+pub fn contents(
+    number: u32,
+    packed: impl Read + Send,
+    limits: &Limits,
+    mut visit: impl FnMut(u32, &mut dyn Read) -> io::Result<()>,
+) -> Result<Digest, LayerError> {
+    let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
+    let plain = unpacked(packed).map_err(|error| fail(b"", TarError::from(error).into()))?;
+    let mut hashing = Hashing::new(plain);
+    let mut archive = Archive::new(Streamed(&mut hashing), limits.header);
+    let mut last = Vec::new();
+    for entry in 0.. {
+        let header = archive.next().map_err(|error| fail(&last, error.into()))?;
+        let Some(header) = header else { break };
+        last = header.path;
+        visit(entry, &mut archive.content()).map_err(|error| fail(&last, TarError::from(error).into()))?;
+    }
+    archive.drain().map_err(|error| fail(b"", TarError::from(error).into()))?;
+    Ok(hashing.finish().0)
+}
+
+/// What a header says of the tree; nothing for what says nothing.
+fn entry_of(header: Header, layer: u32, number: u32) -> Result<Option<Entry>, LayerProblem> {
+    let path = EntryPath::parse(&header.path)?;
+    let meta = meta(&header)?;
+    if let Some((folder, name)) = path.split()
+        && name.starts_with(WHITEOUT)
+    {
+        let (path, kind) = if name == OPAQUE {
+            (EntryPath::parse(folder)?, EntryKind::Opaque)
+        } else if name.starts_with(AUFS) {
+            return Ok(None);
+        } else {
+            let hidden = &name[WHITEOUT.len()..];
+            // `.wh.`, `.wh..` and `.wh...` hide nothing that could be there.
+            if matches!(hidden, b"" | b"." | b"..") {
+                return Err(LayerProblem::Whiteout);
+            }
+            (EntryPath::parse(&[folder, b"/", hidden].concat())?, EntryKind::Whiteout)
+        };
+        return Ok(Some(Entry { path, meta, kind }));
+    }
+    let device = || -> Result<Device, LayerProblem> {
+        let number = |number: u64| u32::try_from(number).map_err(|_| TarError::from(Malformed::Number));
+        Ok(Device { major: number(header.major)?, minor: number(header.minor)? })
+    };
+    let kind = match header.kind {
+        // Before ustar, a folder was a file with a slash at its end.
+        0 | b'0' if header.path.ends_with(b"/") => EntryKind::Directory,
+        0 | b'0' | b'7' | b'S' => {
+            EntryKind::File(Content { layer, entry: number, size: header.size, data: header.data })
+        }
+        b'1' => EntryKind::HardLink(EntryPath::parse(&header.link).map_err(LayerProblem::Target)?),
+        b'2' if header.link.is_empty() => return Err(LayerProblem::EmptyLink),
+        b'2' => EntryKind::Symlink(header.link.into()),
+        b'3' => EntryKind::CharDevice(device()?),
+        b'4' => EntryKind::BlockDevice(device()?),
+        b'5' => EntryKind::Directory,
+        b'6' => EntryKind::Fifo,
+        other => return Err(TarError::from(Malformed::Kind(other)).into()),
+    };
+    Ok(Some(Entry { path, meta, kind }))
+}
+
+fn meta(header: &Header) -> Result<Meta, LayerProblem> {
+    let number = |number: u64| u32::try_from(number).map_err(|_| TarError::from(Malformed::Number));
+    let size: usize = header.xattrs.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+    if size > MOST_XATTRS {
+        return Err(LayerProblem::Xattrs);
+    }
+    let xattrs: Vec<_> =
+        header.xattrs.iter().map(|(name, value)| (name.as_slice().into(), value.as_slice().into())).collect();
+    Ok(Meta {
+        mode: u16::try_from(header.mode & 0o7777).unwrap_or_default(),
+        uid: number(header.uid)?,
+        gid: number(header.gid)?,
+        mtime: header.mtime,
+        xattrs: if xattrs.is_empty() { Xattrs::None } else { Some(Box::new(xattrs)) },
+    })
+}
+
+/// A layer that is wrong, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("layer {}, at or after {path:?}: {why}", .layer + 1)]
+pub struct LayerError {
+    /// Which layer, from 0.
+    pub layer: u32,
+    /// The last entry that was read.
+    pub path: String,
+    /// What is wrong.
+    #[source]
+    pub why: LayerProblem,
+}
+
+/// What is wrong with a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerProblem {
+    /// The archive itself.
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    /// A path that no image has.
+    #[error("it is no path: {0}")]
+    Path(#[from] BadPath),
+    /// A hard link to what is no path.
+    #[error("it is a hard link to what is no path: {0}")]
+    Target(BadPath),
+    /// A symbolic link to nothing.
+    #[error("it is a symbolic link to nothing")]
+    EmptyLink,
+    /// A whiteout of nothing.
+    #[error("it hides a name that cannot be")]
+    Whiteout,
+    /// Attributes that no file system takes.
+    #[error("its extended attributes have more than {MOST_XATTRS} bytes")]
+    Xattrs,
+    /// More than an image may have.
+    #[error(transparent)]
+    Excess(#[from] Excess),
+}
+
+/// What an image has too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// [`Limits::entries`]
+    #[error("the image has more than {0} entries")]
+    Entries(usize),
+    /// [`Limits::bytes`]
+    #[error("the image unpacks to more than {0} bytes")]
+    Bytes(u64),
+    /// [`Limits::metadata`]
+    #[error("the names and attributes of the image have more than {0} bytes")]
+    Metadata(u64),
+}

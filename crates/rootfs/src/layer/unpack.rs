@@ -1,0 +1,27 @@
+//! Layers as they are stored: plain, gzip or zstd, told by their first bytes rather than by what a manifest claims.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+
+/// Read ahead of the unpacker.
+const BUFFER: usize = 256 * 1024;
+/// The largest window that a zstd stream may ask for, as a power of two: 128 MiB is what `zstd --long` takes.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// The bytes of a layer, unpacked.
+///
+/// # Errors
+/// When its first bytes cannot be read.
+pub(crate) fn unpacked<'a>(reader: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let mut reader = BufReader::with_capacity(BUFFER, reader);
+    Ok(match reader.fill_buf()? {
+        [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(reader))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            let mut decoder = zstd::Decoder::with_buffer(reader)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(BufReader::with_capacity(BUFFER, decoder))
+        }
+        _ => Box::new(reader),
+    })
+}

@@ -1,0 +1,160 @@
+//! Named blobs: the files of a folder, or the members of an archive.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::layer::{Archive, Seekable, TarError};
+use crate::{EntryPath, Limits};
+
+/// The most members of an archive: an image of the most layers has three for each.
+const MOST_MEMBERS: usize = 100_000;
+/// How many links may lead from one member to the next.
+const MOST_LINKS: usize = 8;
+
+/// A set of blobs.
+#[derive(Clone, Debug)]
+pub(super) enum Blobs {
+    Folder(PathBuf),
+    Archive { file: Arc<File>, members: Arc<BTreeMap<Box<[u8]>, Member>> },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Member {
+    /// Where its bytes are in the file.
+    Bytes { offset: u64, len: u64 },
+    /// `docker save` writes a layer that it has written already as a link to it.
+    Link(EntryPath),
+}
+
+/// Why a blob cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// There is none of that name.
+    #[error("it is not there")]
+    Missing,
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Io(#[source] io::Error),
+    /// The archive that it is in is malformed.
+    #[error("it is no archive: {0}")]
+    Archive(#[from] TarError),
+    /// Far more members than an image has.
+    #[error("it is no image: it has more than {MOST_MEMBERS} members")]
+    TooMany,
+}
+
+impl Blobs {
+    pub(super) fn open(path: &Path) -> Result<Self, BlobError> {
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => BlobError::Missing,
+            _ => BlobError::Io(error),
+        })?;
+        if file.metadata().map_err(BlobError::Io)?.is_dir() {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        let members = members(&file)?;
+        Ok(Self::Archive { file: Arc::new(file), members: Arc::new(members) })
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(folder) => folder.join(name).is_file(),
+            Self::Archive { members, .. } => members.contains_key(name.as_bytes()),
+        }
+    }
+
+    /// A blob from its beginning. Its name comes from a document of the image, so it is taken for a path inside and
+    /// for nothing else.
+    pub(super) fn read(&self, name: &str) -> Result<Box<dyn Read + Send>, BlobError> {
+        let path = EntryPath::parse(name.as_bytes()).map_err(|_| BlobError::Missing)?;
+        match self {
+            Self::Folder(folder) => {
+                use std::os::unix::ffi::OsStrExt as _;
+                let path = folder.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+                match File::open(path) {
+                    Ok(file) => Ok(Box::new(file)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BlobError::Missing),
+                    Err(error) => Err(BlobError::Io(error)),
+                }
+            }
+            Self::Archive { file, members } => {
+                let mut wanted = &path;
+                for _ in 0..MOST_LINKS {
+                    match members.get(wanted.as_bytes()).ok_or(BlobError::Missing)? {
+                        Member::Link(target) => wanted = target,
+                        &Member::Bytes { offset, len } => {
+                            return Ok(Box::new(Part { file: file.clone(), offset, left: len }));
+                        }
+                    }
+                }
+                Err(BlobError::Missing)
+            }
+        }
+    }
+}
+
+/// Where the members of an archive are; of several with one name the last counts.
+fn members(file: &File) -> Result<BTreeMap<Box<[u8]>, Member>, BlobError> {
+    let mut reader = BufReader::new(file);
+    reader.seek(SeekFrom::Start(0)).map_err(BlobError::Io)?;
+    let mut archive = Archive::new(Seekable(reader), Limits::default().header);
+    let mut members = BTreeMap::new();
+    while let Some(header) = archive.next()? {
+        let Ok(path) = EntryPath::parse(&header.path) else { continue };
+        let member = match header.kind {
+            0 | b'0' | b'7' if header.data.is_none() => {
+                Member::Bytes { offset: archive.position(), len: header.size }
+            }
+            b'1' => match EntryPath::parse(&header.link) {
+                Ok(target) => Member::Link(target),
+                Err(_) => continue,
+            },
+            b'2' => match beside(&path, &header.link) {
+                Some(target) => Member::Link(target),
+                None => continue,
+            },
+            _ => continue,
+        };
+        members.insert(path.as_bytes().into(), member);
+        if members.len() > MOST_MEMBERS {
+            return Err(BlobError::TooMany);
+        }
+    }
+    Ok(members)
+}
+
+/// What a symbolic link leads to: `a/layer.tar -> ../b/layer.tar` is `b/layer.tar`.
+fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
+    let mut names: Vec<&[u8]> = path.names().collect();
+    names.pop();
+    for name in target.split(|&byte| byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()?),
+            name => names.push(name),
+        }
+    }
+    EntryPath::parse(&names.join(&b'/')).ok()
+}
+
+/// A part of a file, read without moving anybody else's place in it.
+#[derive(Debug)]
+struct Part {
+    file: Arc<File>,
+    offset: u64,
+    left: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..most], self.offset)?;
+        self.offset += read as u64;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}

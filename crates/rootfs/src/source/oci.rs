@@ -1,0 +1,146 @@
+//! OCI layouts (OCI image specification 1.1, image-layout.md, image-index.md, manifest.md).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::blobs::Blobs;
+use super::docker::is_meant;
+use super::{Choice, Found, LayerBlob, Wrong, document, host_architecture, parsed};
+use crate::Digest;
+
+const INDEX: &str = "index.json";
+/// An index may name indexes: one for the tags, one for the platforms of each.
+const MOST_DEPTH: usize = 4;
+/// How a layout names its images.
+const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+
+#[derive(Debug, Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    #[serde(default)]
+    platform: Option<Platform>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Platform {
+    architecture: String,
+    os: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    config: Descriptor,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+}
+
+/// The image that is meant.
+pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
+    let (text, _) = document(blobs, INDEX, None)?;
+    let index: Index = parsed(INDEX, &text)?;
+    let architecture = choice.architecture.as_deref().unwrap_or(host_architecture());
+    let named = named(index.manifests, choice)?;
+    let descriptor = platform(blobs, &named, architecture, 0)?;
+    let name = blob(&descriptor)?;
+    let (text, _) = document(blobs, &name, Some(digest(&descriptor)?))?;
+    let manifest: Manifest = parsed(&name, &text)?;
+    let layers = manifest.layers.iter();
+    let layers = layers.map(|layer| Ok(LayerBlob { name: blob(layer)?, digest: Some(digest(layer)?) }));
+    Ok(Found {
+        config: blob(&manifest.config)?,
+        config_digest: Some(digest(&manifest.config)?),
+        layers: layers.collect::<Result<_, Wrong>>()?,
+    })
+}
+
+/// Those of the name that is wanted, or all when they are all of one name.
+fn named(descriptors: Vec<Descriptor>, choice: &Choice) -> Result<Vec<Descriptor>, Wrong> {
+    let names = |one: &Descriptor| -> Vec<String> {
+        let annotations = one.annotations.iter().flatten();
+        annotations.filter(|(key, _)| NAMES.contains(&key.as_str())).map(|(_, name)| name.clone()).collect()
+    };
+    let there =
+        |all: &[Descriptor]| all.iter().map(|one| names(one).join(" or ")).collect::<Vec<_>>().join(", ");
+    match &choice.name {
+        Some(wanted) => {
+            // The name of a layout may be the tag alone.
+            let tag = wanted
+                .rsplit('/')
+                .next()
+                .and_then(|last| last.split_once(':'))
+                .map_or("latest", |(_, tag)| tag);
+            let meant =
+                |one: &Descriptor| names(one).iter().any(|name| is_meant(name, wanted) || name == tag);
+            let found: Vec<_> = descriptors.iter().filter(|one| meant(one)).cloned().collect();
+            if found.is_empty() {
+                return Err(Wrong::NoSuch { wanted: wanted.clone(), there: there(&descriptors) });
+            }
+            Ok(found)
+        }
+        None => {
+            let mut all: Vec<_> = descriptors.iter().map(&names).collect();
+            all.dedup();
+            match all.len() {
+                0 => Err(Wrong::NoImage),
+                1 => Ok(descriptors),
+                _ => Err(Wrong::Several { there: there(&descriptors) }),
+            }
+        }
+    }
+}
+
+/// The manifest for a platform, through indexes within indexes.
+fn platform(
+    blobs: &Blobs,
+    descriptors: &[Descriptor],
+    architecture: &str,
+    depth: usize,
+) -> Result<Descriptor, Wrong> {
+    if depth > MOST_DEPTH {
+        return Err(Wrong::Nested);
+    }
+    let fits = |one: &Descriptor| {
+        one.platform
+            .as_ref()
+            .is_none_or(|platform| platform.os == "linux" && platform.architecture == architecture)
+    };
+    let Some(one) = descriptors.iter().find(|one| fits(one)) else {
+        let there: Vec<_> = descriptors
+            .iter()
+            .filter_map(|one| one.platform.as_ref())
+            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
+            .collect();
+        return Err(Wrong::NoSuch { wanted: format!("for linux/{architecture}"), there: there.join(", ") });
+    };
+    if one.media_type.ends_with(".index.v1+json") || one.media_type.ends_with(".manifest.list.v2+json") {
+        let name = blob(one)?;
+        let (text, _) = document(blobs, &name, Some(digest(one)?))?;
+        let index: Index = parsed(&name, &text)?;
+        return platform(blobs, &index.manifests, architecture, depth + 1);
+    }
+    if one.media_type.contains("manifest") {
+        return Ok(one.clone());
+    }
+    Err(Wrong::Kind { name: one.digest.clone(), media_type: one.media_type.clone() })
+}
+
+fn digest(descriptor: &Descriptor) -> Result<Digest, Wrong> {
+    let kind = || Wrong::Kind { name: descriptor.digest.clone(), media_type: descriptor.media_type.clone() };
+    descriptor.digest.parse().map_err(|_| kind())
+}
+
+fn blob(descriptor: &Descriptor) -> Result<String, Wrong> {
+    Ok(format!("blobs/sha256/{}", digest(descriptor)?.hex()))
+}

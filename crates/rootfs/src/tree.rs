@@ -1,0 +1,150 @@
+//! The files of an image as one tree, without their content.
+//!
+//! Nodes live in one vector and name each other by number; a name that goes away leaves its node behind, unreachable.
+//! So many nodes there can be as the layers have entries, which [`Limits`](crate::Limits) bounds.
+
+use std::collections::BTreeMap;
+
+use crate::entry::{Content, Device, Meta};
+
+/// The number of a node in its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
+
+/// An inode.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Owner, mode, times and attributes.
+    pub meta: Meta,
+    /// What it is.
+    pub kind: NodeKind,
+}
+
+/// What an inode is.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// A folder with its names, sorted.
+    Directory(BTreeMap<Box<[u8]>, NodeId>),
+    /// A file.
+    File(Content),
+    /// A symbolic link.
+    Symlink(Box<[u8]>),
+    /// A character device.
+    CharDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+}
+
+/// The tree.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    nodes: Vec<Node>,
+}
+
+impl Tree {
+    /// The root.
+    pub const ROOT: NodeId = NodeId(0);
+
+    /// A tree of nothing but a root, which belongs to root and everybody may enter.
+    #[must_use]
+    pub fn new() -> Self {
+        let meta = Meta { mode: 0o755, ..Meta::default() };
+        Self { nodes: vec![Node::directory(meta)] }
+    }
+
+    /// How many nodes there are, those that lost their last name included.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a root")]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The names of a folder; nothing for what is no folder.
+    #[must_use]
+    pub fn children(&self, id: NodeId) -> Option<&BTreeMap<Box<[u8]>, NodeId>> {
+        match &self.node(id).kind {
+            NodeKind::Directory(children) => Some(children),
+            _ => None,
+        }
+    }
+
+    /// What a folder has under a name.
+    #[must_use]
+    pub fn child(&self, folder: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.children(folder)?.get(name).copied()
+    }
+
+    pub(crate) fn set_meta(&mut self, id: NodeId, meta: Meta) {
+        self.nodes[id.0 as usize].meta = meta;
+    }
+
+    pub(crate) fn add(&mut self, node: Node) -> NodeId {
+        let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.nodes.push(node);
+        NodeId(id)
+    }
+
+    /// Gives a node a name in a folder; what had it loses it.
+    pub(crate) fn link(&mut self, folder: NodeId, name: &[u8], node: NodeId) {
+        if let NodeKind::Directory(children) = &mut self.nodes[folder.0 as usize].kind {
+            children.insert(name.into(), node);
+        }
+    }
+
+    pub(crate) fn unlink(&mut self, folder: NodeId, name: &[u8]) {
+        if let NodeKind::Directory(children) = &mut self.nodes[folder.0 as usize].kind {
+            children.remove(name);
+        }
+    }
+
+    pub(crate) fn clear(&mut self, folder: NodeId) {
+        if let NodeKind::Directory(children) = &mut self.nodes[folder.0 as usize].kind {
+            children.clear();
+        }
+    }
+
+    /// Every path with its node, folders before what is in them, names in order. A node with several names comes with
+    /// each of them.
+    pub fn walk(&self, mut visit: impl FnMut(&[u8], NodeId, &Node)) {
+        // A stack of our own: how deep a tree is, is for its image to say.
+        let mut path = Vec::new();
+        visit(&path, Self::ROOT, self.node(Self::ROOT));
+        let mut stack = vec![(0, self.children(Self::ROOT).into_iter().flatten())];
+        while let Some((len, children)) = stack.last_mut() {
+            path.truncate(*len);
+            let Some((name, &id)) = children.next() else {
+                stack.pop();
+                continue;
+            };
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            let node = self.node(id);
+            visit(&path, id, node);
+            if let NodeKind::Directory(_) = node.kind {
+                stack.push((path.len(), self.children(id).into_iter().flatten()));
+            }
+        }
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Node {
+    pub(crate) fn directory(meta: Meta) -> Self {
+        Self { meta, kind: NodeKind::Directory(BTreeMap::new()) }
+    }
+}
