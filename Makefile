@@ -16,7 +16,7 @@ help: ## Show this
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'demo: DEMO_PORT=8081 takes another port, DEMO_SEATS=10 makes a larger class, DEMO_ONCE=1 does not wait'
+	@echo 'demo: DEMO_PORT=8081 and DEMO_PORTAL_PORT=3001 take other ports, DEMO_SEATS=10 makes a larger class, DEMO_ONCE=1 does not wait'
 
 demo: rust engine ## Start the service and a class of three seats; Ctrl-C removes all of it
 	@cargo xtask demo

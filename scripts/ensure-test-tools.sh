@@ -18,6 +18,8 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 have shellcheck || missing+=(shellcheck)
 # Network namespaces, for the tests that start an engine of their own.
 ! is_linux || have_root ip || missing+=(iproute2)
+# What judges the file systems that images become.
+! is_linux || have_root e2fsck || missing+=(e2fsprogs)
 # The deployment: the compose file, the packages that its images are made of, and the unit.
 docker compose version >/dev/null 2>&1 || have docker-compose || missing+=(docker-compose)
 have mmdebstrap || missing+=(mmdebstrap)
