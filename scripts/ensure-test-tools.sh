@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that no tier of the tests is skipped for want of a small program: Python with venv, iproute2
-# (network namespaces), and shellcheck.
+# Makes sure that no tier of the tests is skipped for want of a small program: Python with venv, shellcheck, iproute2
+# (network namespaces), e2fsprogs, and what the deployment is tested with.
 #
 # Contract
 #   - Debian/Ubuntu, as root or with sudo: installs only what is missing. Elsewhere it only says what is missing: the tests
