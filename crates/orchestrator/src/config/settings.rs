@@ -188,7 +188,7 @@ settings! {
     "docker.call_timeout" docker_call_timeout: Span = "2m",
         "How long one call to the engine may take.";
     "docker.metadata_guard" docker_metadata_guard: GuardChoice = "auto",
-        "Keeps seats from the cloud's metadata service and from each other; auto warns where it cannot, required makes no seat then.";
+        "Keeps seats from cloud metadata and from each other; auto warns where it cannot, required makes no seat then.";
 
     "sim.latency" sim_latency: Span = "0s",
         "How long each step of the simulated engine takes.";
