@@ -67,6 +67,17 @@ describe("a database", () => {
     expect(readFileSync(join(deeper, "portal.db")).subarray(0, 15).toString()).toBe("SQLite format 3");
   });
 
+  it("has every commit on the disk before it counts", async () => {
+    await withDatabase(async (database) => {
+      const pragmas = await database.read((connection) => [
+        connection.pragma("synchronous"),
+        connection.all("PRAGMA journal_mode"),
+      ]);
+      // 3 is EXTRA: the removal of the journal, which is the commit, is synchronized as well.
+      expect(pragmas).toEqual([3, [{ journal_mode: "delete" }]]);
+    });
+  });
+
   it("undoes a transaction that fails, and goes on", async () => {
     await withDatabase(async (database, workshops) => {
       const failing = database.transaction((connection) => {
@@ -228,13 +239,30 @@ describe("what becomes of a wish", () => {
     });
   });
 
-  it("is not remembered as an error when the portal starts anew", async () => {
-    await makeOne();
+  it("decides what is taken up again: what was not given up, and deletions", async () => {
     await withDatabase(async (_database, workshops) => {
-      const wished = await workshops.wish("rust-101", "ada", () => ({ wish: "running" }));
-      await workshops.fail("rust-101", wished?.facts.revision ?? 0, { code: "unreachable", message: "" });
-      expect(await workshops.resume()).toEqual(["rust-101"]);
-      expect(await workshops.get("rust-101")).toMatchObject({ reached: false, error: null });
+      const error = { code: "unreachable", message: "is it running?" };
+      for (const [id, wish, end] of [
+        ["under-way", "running", "open"],
+        ["stopping", "stopped", "open"],
+        ["done", "running", "reached"],
+        ["given-up", "running", "failed"],
+        ["stop-given-up", "stopped", "failed"],
+        ["delete-given-up", "deleted", "failed"],
+      ] as const) {
+        await workshops.insert({ id, seats: 1, sealedKey: null, by: "ada" });
+        const revision = (await workshops.wish(id, "ada", () => ({ wish })))?.facts.revision ?? 0;
+        if (end === "reached") {
+          await workshops.reach(id, revision);
+        } else if (end === "failed") {
+          await workshops.fail(id, revision, error);
+        }
+      }
+      await workshops.insert({ id: "never-started", seats: 1, sealedKey: null, by: "ada" });
+      expect(await workshops.resume()).toEqual(["delete-given-up", "stopping", "under-way"]);
+      expect(await workshops.get("given-up")).toMatchObject({ reached: false, error });
+      expect(await workshops.get("stop-given-up")).toMatchObject({ reached: false, error });
+      expect(await workshops.get("delete-given-up")).toMatchObject({ reached: false, error: null });
     });
   });
 });

@@ -2,9 +2,11 @@
  * The SQLite file, and how it is used.
  *
  * - It keeps a rollback journal and no write-ahead log. One process writes, a few rows at a time, so there is nothing to
- *   gain from a log; and without one the facts are one file at any moment, which can be copied while the portal is
- *   stopped, lies on any file system, and needs no shared memory.
- * - Every commit is on the disk before it counts (`synchronous = FULL`), and what is deleted is overwritten.
+ *   gain from a log; and without one the file lies on any file system, and needs no shared memory. After a crash a
+ *   journal may be left beside the file: it belongs to it, for the next start undoes with it what was half written.
+ * - Every commit is on the disk before it counts, and what is deleted is overwritten. A commit is the removal of the
+ *   journal, which `synchronous = EXTRA` has written to the disk, too. With `FULL` a power cut could bring the journal
+ *   back, and with it undo the last commit.
  * - SQLite's own waiting for a lock would stop the whole process. So it does not wait, and work that meets a lock is
  *   tried again from outside for some seconds, while other requests go on.
  * - `portal.lock` beside it is held as long as a portal runs: two would both work on the same workshops. The kernel lets
@@ -152,7 +154,7 @@ async function lockFolder(folder: string, patience: number): Promise<Connection>
 }
 
 function prepare(connection: Connection, file: string): void {
-  connection.exec("PRAGMA busy_timeout = 0; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
+  connection.exec("PRAGMA busy_timeout = 0; PRAGMA synchronous = EXTRA; PRAGMA secure_delete = ON");
   inTransaction(connection, () => {
     const version = connection.pragma("user_version");
     const owner = connection.pragma("application_id");

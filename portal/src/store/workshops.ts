@@ -142,11 +142,11 @@ export class WorkshopStore {
     });
   }
 
-  /** Takes the errors of wishes that were not reached back, so that they are tried again. Gives the ids. */
+  /** The ids of workshops whose wish was neither reached nor given up. Deletions that were given up are wished anew. */
   async resume(): Promise<string[]> {
     return this.#database.transaction((connection) => {
-      connection.run("UPDATE workshops SET error_code = NULL, error_message = NULL WHERE reached = 0");
-      const rows = connection.all("SELECT id FROM workshops WHERE reached = 0 ORDER BY id");
+      connection.run("UPDATE workshops SET error_code = NULL, error_message = NULL WHERE wish = 'deleted'");
+      const rows = connection.all("SELECT id FROM workshops WHERE reached = 0 AND error_code IS NULL ORDER BY id");
       return (rows as { id: string }[]).map((row) => row.id);
     });
   }
