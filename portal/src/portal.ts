@@ -24,16 +24,21 @@ import { Actions, type SeatService } from "./workshops/actions.js";
 import { Reconciler, type RetryPolicy } from "./workshops/reconciler.js";
 import { Workshops } from "./workshops/workshops.js";
 
+/** How long the service may take to say how seats are while somebody waits for it, in milliseconds. */
+const LOOK_TIMEOUT = 5000;
+
 /** What can be set beside the configuration. */
 export interface PortalOptions {
   /** Takes the log instead of standard output. */
   readonly log?: Writable;
-  /** The clock of sessions and of the pauses between sign-ins, in milliseconds. */
+  /** The clock of sessions, of the pauses between sign-ins, and of giving up, in milliseconds. */
   readonly now?: () => number;
   /** The service, instead of the one that the configuration names. */
   readonly service?: SeatService;
   /** The pauses between tries, in milliseconds. */
   readonly pauses?: Omit<RetryPolicy, "within">;
+  /** How long the service may be silent before it is asked again, in milliseconds. It says every 15 s that it lives. */
+  readonly serviceSilence?: number;
   /** How long work waits for a database that another process holds, in milliseconds. */
   readonly databasePatience?: number;
   /** How long a deletion is waited for, in milliseconds. */
@@ -59,10 +64,12 @@ export async function makePortal(config: Config, options: PortalOptions = {}): P
   const patience = options.databasePatience;
   const database = await Database.open(config.dataDir, patience === undefined ? {} : { patience });
   const keys = deriveKeys(config.secret);
-  const service = options.service ?? makeClient(config);
+  const silence = options.serviceSilence ?? 45_000;
+  const service = options.service ?? makeClient(config, silence);
   const store = new WorkshopStore(database);
   const policy = { ...(options.pauses ?? { first: 500, longest: 15_000 }), within: config.retryFor };
-  const reconciler = new Reconciler(store, new Actions(service, keys.seal), policy, app.log);
+  const actions = new Actions(service, keys.seal, silence);
+  const reconciler = new Reconciler(store, actions, policy, app.log, options.now);
   const close = async (): Promise<void> => {
     await reconciler.close();
     await closeServer(app);
@@ -79,7 +86,7 @@ export async function makePortal(config: Config, options: PortalOptions = {}): P
     await installRoutes(app, config, {
       sessions,
       throttle: new SignInThrottle(options.now),
-      workshops: new Workshops(store, reconciler, service, keys.seal),
+      workshops: new Workshops(store, reconciler, service, keys.seal, Math.min(LOOK_TIMEOUT, silence)),
       cookieKey: keys.cookie,
       deleteWait: options.deleteWait ?? 20_000,
       check: async () => {
@@ -129,13 +136,14 @@ async function closeServer(app: FastifyInstance): Promise<void> {
   }
 }
 
-function makeClient(config: Config): Orchestrator {
+function makeClient(config: Config, silenceMs: number): Orchestrator {
   return new Orchestrator({
     baseUrl: config.orchestratorUrl,
     token: config.orchestratorToken,
     tokenFile: config.orchestratorTokenFile,
     // The portal tries again itself, and tells what it meets meanwhile.
     retries: 0,
+    silenceMs,
   });
 }
 

@@ -134,6 +134,8 @@ export function portalContract({ quick, slow, workshop }: Infrastructure): void 
     }
     const other = await grace.post(`/api/workshops/${id}/start`, { api_key: "sk-canary-another-key" });
     expect([other.status, other.body?.error?.code]).toEqual([409, "workshop_starting"]);
+    const same = await grace.post(`/api/workshops/${id}/start`, { api_key: KEY });
+    expect([same.status, same.body?.changed_by], same.text).toEqual([202, "ada"]);
     await ada.state(id, "running");
     expect(running.log().match(/"work begins"/g)).toHaveLength(1);
   });
@@ -216,30 +218,28 @@ export function portalContract({ quick, slow, workshop }: Infrastructure): void 
     expect(await second.stop()).toBe(0);
   });
 
-  it("goes on after the service was killed in the middle, and was away for a while", async () => {
-    const first = await service(slow);
-    let now = first;
-    const id = named("restart", () => now);
-    const running = await portal(first);
-    const ada = await running.browser();
-    await begin(ada, id, 3);
-    await underWay(first, id);
-    await first.stop("SIGKILL");
-    const waiting = await until("the portal to say why it waits", async () => {
-      const { body } = await ada.get(`/api/workshops/${id}`);
-      return body?.reason === null ? undefined : body;
-    });
-    expect(waiting).toMatchObject({
-      state: "provisioning",
-      reason: { code: "unreachable" },
-      service_error: { code: "unreachable" },
-      instances: null,
-    });
-    now = await service(slow, Number(new URL(first.url).port));
-    expect((await ada.state(id, "running")).counts?.running).toBe(3);
-    expect((await ada.delete(`/api/workshops/${id}`)).status).toBe(204);
-    expect(await client(now).getClass(id)).toBeUndefined();
-  });
+  it.each(["SIGKILL", "SIGTERM"] as const)(
+    "goes on after the service was ended by %s in the middle",
+    async (signal) => {
+      const first = await service(slow);
+      let now = first;
+      const id = named(`svc-${signal.slice(3).toLowerCase()}`, () => now);
+      const running = await portal(first);
+      const ada = await running.browser();
+      await begin(ada, id, 3);
+      await underWay(first, id);
+      await first.stop(signal);
+      const waiting = await until("the portal to say why it waits", async () => {
+        const { body } = await ada.get(`/api/workshops/${id}`);
+        return body?.service_error?.code === "unreachable" && body.reason?.code === "unreachable" ? body : undefined;
+      });
+      expect([waiting.state, waiting.instances]).toEqual(["provisioning", null]);
+      now = await service(slow, Number(new URL(first.url).port));
+      expect((await ada.state(id, "running")).counts?.running).toBe(3);
+      expect((await ada.delete(`/api/workshops/${id}`)).status).toBe(204);
+      expect(await client(now).getClass(id)).toBeUndefined();
+    },
+  );
 }
 
 /** Does everything, also after something failed, and then fails with the first failure. */

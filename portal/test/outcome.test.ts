@@ -1,6 +1,7 @@
 import { OrchestratorError, type ClassResult } from "@clarateach/orchestrator-client";
 import { describe, expect, it } from "vitest";
 
+import { seatBody } from "../src/services/test/scripted-server.js";
 import { outcomeOf, outcomeOfError } from "../src/workshops/outcome.js";
 
 type Seat = ClassResult["seats"][number];
@@ -51,6 +52,15 @@ describe("a class's result", () => {
     expect(outcomeOf(result({ outcome: "pending" }))).toMatchObject({ kind: "again", reason: { code: "pending" } });
   });
 
+  it("is tried again when the service did not wait for the seats, as it does when it ends", () => {
+    const instance = (status: string) => seatBody(1, status) as NonNullable<Seat["instance"]>;
+    expect(outcomeOf(result({}, { instance: instance("starting") }))).toMatchObject({
+      kind: "again",
+      reason: { code: "seats_starting" },
+    });
+    expect(outcomeOf(result({}, { instance: instance("running") }))).toEqual({ kind: "done" });
+  });
+
   it("is tried again when it says nothing of any seat", () => {
     expect(outcomeOf({ ...result({}), converged: false })).toMatchObject({
       kind: "again",
@@ -62,6 +72,21 @@ describe("a class's result", () => {
     const broken = { outcome: "failed", code: "seat_broken", reason: "x".repeat(1000) } as const;
     const outcome = outcomeOf(result(...Array.from({ length: 100 }, () => broken)));
     expect(outcome.kind === "failed" && outcome.reason.message.length).toBeLessThan(2100);
+  });
+});
+
+describe("an api key in a reason", () => {
+  const key = "sk-canary-key-of-the-class";
+
+  it.each([0, 1960, 1975, 1985, 1999])("is left out wherever it is cut, here after %d characters", (before) => {
+    const text = `${"x".repeat(before)}${key}${"y".repeat(3000)}`;
+    const error = outcomeOfError(new OrchestratorError("refused", text), key);
+    const broken = { outcome: "failed", code: "seat_broken", reason: text } as const;
+    for (const outcome of [error, outcomeOf(result(broken), key)]) {
+      const message = outcome.kind === "failed" ? outcome.reason.message : "";
+      expect(message.length).toBeGreaterThan(1999);
+      expect(message).not.toContain("sk-");
+    }
   });
 });
 

@@ -4,10 +4,14 @@ import { describe, expect, it } from "vitest";
 
 import {
   answer,
+  classBody,
   events,
+  hangUp,
   problem,
+  resultBody,
   scripted,
   seatBody,
+  silence,
   type Act,
   type Seen,
 } from "../src/services/test/scripted-server.js";
@@ -132,6 +136,106 @@ describe("a service that says when to ask again", () => {
         expect((await ada.state("abc", "error")).reason?.code).toBe("engine_unavailable");
       },
       { ORCHESTRATOR_URL: service.url },
+    );
+  });
+});
+
+describe("a service that fails", () => {
+  const HOUR = 3_600_000;
+  const up = JSON.stringify(resultBody(1));
+
+  it("is given its time from the first failure on, and not from the beginning of the work", async () => {
+    let now = Date.now();
+    const long: Act = (response, seen) => {
+      now += 2 * HOUR;
+      return hangUp(response, seen);
+    };
+    const done = events(["done", classBody(resultBody(1))]);
+    await using service = await scripted(byMethod({ PUT: [long, done], GET: [seats(seatBody(1))] }));
+    await withPortal(
+      async ({ browser }) => {
+        const ada = await browser();
+        await begin(ada);
+        const shown = await until("an end", async () => {
+          const { body } = await ada.get("/api/workshops/abc");
+          return body?.state === "provisioning" ? undefined : body;
+        });
+        expect([shown.state, shown.reason]).toEqual(["running", null]);
+      },
+      { ORCHESTRATOR_URL: service.url, PORTAL_RETRY_FOR: "1h" },
+      { now: () => now },
+    );
+  });
+
+  it("is given it anew when a try gets further, and only then", async () => {
+    let now = Date.now();
+    const further: Act = (response) => {
+      now += 2 * HOUR;
+      response.writeHead(200, STREAM);
+      response.write(`event: seat\ndata: ${up}\n\n`, () => response.socket?.destroy());
+    };
+    // The second try makes a seat. The third one finds it, and gets no further.
+    await using service = await scripted(byMethod({ PUT: [hangUp, further], GET: [seats()] }));
+    await withPortal(
+      async ({ browser }) => {
+        const ada = await browser();
+        await begin(ada);
+        expect((await ada.state("abc", "error")).reason?.code).toBe("unreachable");
+        expect(changes(service.seen)).toHaveLength(3);
+      },
+      { ORCHESTRATOR_URL: service.url, PORTAL_RETRY_FOR: "1h" },
+      { now: () => now },
+    );
+  });
+});
+
+describe("a service that takes connections and says nothing", () => {
+  it("does not hold up a start, a stop or a deletion: each says why it waits, and ends", async () => {
+    let now = Date.now();
+    await using service = await scripted(silence);
+    await withPortal(
+      async ({ browser }) => {
+        const ada = await browser();
+        const waits = (code: string) =>
+          until(`abc to say ${code}`, async () => {
+            const { body } = await ada.get("/api/workshops/abc");
+            return body?.reason?.code === code && body.state !== "error" ? body : undefined;
+          });
+        const ends = async (code: string) => {
+          now += 600_001;
+          expect((await ada.state("abc", "error")).reason?.code).toBe(code);
+        };
+        await begin(ada);
+        expect((await waits("unreachable")).state).toBe("provisioning");
+        await ends("unreachable");
+        expect((await ada.post("/api/workshops/abc/stop")).status).toBe(202);
+        expect((await waits("timeout")).state).toBe("stopping");
+        await ends("timeout");
+        const deletion = await ada.delete("/api/workshops/abc");
+        expect([deletion.status, deletion.body?.state]).toEqual([202, "stopping"]);
+        expect((await waits("timeout")).state).toBe("stopping");
+        await ends("timeout");
+      },
+      { ORCHESTRATOR_URL: service.url },
+      { now: () => now, serviceSilence: 100, deleteWait: 100 },
+    );
+  });
+
+  it("in the middle of a class is asked again, too", async () => {
+    const half: Act = (response) => {
+      response.writeHead(200, STREAM);
+      response.write(STAGE);
+    };
+    const done = events(["done", classBody(resultBody(1))]);
+    await using service = await scripted(byMethod({ PUT: [half, done], GET: [seats(seatBody(1))] }));
+    await withPortal(
+      async ({ browser }) => {
+        const ada = await browser();
+        await begin(ada);
+        await ada.state("abc", "running");
+      },
+      { ORCHESTRATOR_URL: service.url },
+      { serviceSilence: 1000 },
     );
   });
 });

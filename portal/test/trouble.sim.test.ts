@@ -267,6 +267,42 @@ describe.skipIf(!isBuilt)("seats", () => {
   });
 });
 
+describe.skipIf(!isBuilt)("the api key of a class that runs", () => {
+  it.each([
+    ["one", KEY],
+    ["none", undefined],
+  ])("when it has %s is not replaced by another before a stop; the same is no change", async (_which, key) => {
+    await withService([], async ({ url }) => {
+      await withPortal(
+        async ({ browser, log }) => {
+          const ada = await browser();
+          await begin(ada, "abc", 1, key);
+          await ada.state("abc", "running");
+          const start = (apiKey?: string) =>
+            ada.post("/api/workshops/abc/start", apiKey === undefined ? undefined : { api_key: apiKey });
+          const refused = await start("sk-canary-another");
+          expect([refused.status, refused.body?.error?.code]).toEqual([409, "workshop_running"]);
+          expect(refused.body?.error?.message).toContain("stop it first");
+          expect((await ada.get("/api/workshops/abc")).body).toMatchObject({ state: "running", reason: null });
+          // The key that the seats have is still the stored one: asking for them with it is no conflict.
+          for (const again of [undefined, key]) {
+            expect((await start(again)).status).toBe(202);
+            await ada.state("abc", "running");
+          }
+          await ada.post("/api/workshops/abc/stop");
+          await ada.state("abc", "stopped");
+          expect((await start("sk-canary-another")).status).toBe(202);
+          await ada.state("abc", "running");
+          const other = { apiKey: "sk-canary-another" };
+          expect((await new Orchestrator({ baseUrl: url }).bringUpClass("abc", 1, other)).counts.unchanged).toBe(1);
+          expect(log()).not.toContain("sk-canary-");
+        },
+        { ORCHESTRATOR_URL: url },
+      );
+    });
+  });
+});
+
 describe.skipIf(!isBuilt)("a stored api key", () => {
   it("cannot be read with another secret; a start with the key replaces it", async () => {
     const folder = temporaryFolder();

@@ -63,7 +63,7 @@ export const SETTINGS = {
   PORTAL_RETRY_FOR: {
     value: "a duration, 0s to 24h",
     fallback: "10m",
-    purpose: "How long work goes on being tried while the service does not answer, before the state is `error`.",
+    purpose: "How long work that fails for the time being goes on being tried, before the state is `error`.",
   },
   PORTAL_LOG_LEVEL: {
     value: "`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`",

@@ -2,7 +2,7 @@ import { OrchestratorError, type Orchestrator } from "@clarateach/orchestrator-c
 
 import { CannotOpen, unseal } from "../auth/seal.js";
 import type { Facts } from "../store/workshops.js";
-import { outcomeOf, outcomeOfError, type Outcome } from "./outcome.js";
+import { isReady, outcomeOf, outcomeOfError, type Outcome } from "./outcome.js";
 
 /** What the portal needs of the client. */
 export type SeatService = Pick<
@@ -12,8 +12,6 @@ export type SeatService = Pick<
 
 /** How long a class may take to come up before it is asked for again, in milliseconds. */
 const CLASS_TIMEOUT = 20 * 60_000;
-/** The same for destroying one, whose seats get some seconds to write their data down. */
-const DESTROY_TIMEOUT = 3 * 60_000;
 /** How long a wish that is no longer wanted waits for the service to take it, before it is called off anyway. */
 const ACCEPTED_WITHIN = 10_000;
 
@@ -21,24 +19,28 @@ const ACCEPTED_WITHIN = 10_000;
 export class Actions {
   readonly #service: SeatService;
   readonly #sealKey: Buffer;
+  readonly #patience: number;
 
-  constructor(service: SeatService, sealKey: Buffer) {
+  /** `patience` is how long the service may be silent before it is asked again, in milliseconds. */
+  constructor(service: SeatService, sealKey: Buffer, patience: number) {
     this.#service = service;
     this.#sealKey = sealKey;
+    this.#patience = patience;
   }
 
   /** Tries once. `superseded` says that the wish of a class coming up is no longer wanted, `closing` ends anything. */
   async carryOut(facts: Facts, superseded: AbortSignal, closing: AbortSignal): Promise<Outcome> {
     let apiKey: string | undefined;
+    const ready = new Set<number>();
     try {
       if (facts.wish !== "running") {
         return await this.#takeDown(facts, closing);
       }
       apiKey = facts.sealedKey === null ? undefined : unseal(this.#sealKey, facts.id, facts.sealedKey);
-      return withoutKey(await this.#bringUp(facts, apiKey, superseded, closing), apiKey);
+      return withReady(await this.#bringUp(facts, apiKey, ready, superseded, closing), ready);
     } catch (error) {
       if (error instanceof OrchestratorError) {
-        return withoutKey(outcomeOfError(error), apiKey);
+        return withReady(outcomeOfError(error, apiKey), ready);
       }
       if (error instanceof CannotOpen) {
         const message =
@@ -52,6 +54,7 @@ export class Actions {
   async #bringUp(
     facts: Facts,
     apiKey: string | undefined,
+    ready: Set<number>,
     superseded: AbortSignal,
     closing: AbortSignal,
   ): Promise<Outcome> {
@@ -78,14 +81,20 @@ export class Actions {
         ...(apiKey !== undefined && { apiKey }),
         signal: AbortSignal.any([cancel.signal, closing]),
         timeoutMs: CLASS_TIMEOUT,
-        onProgress: () => {
+        onProgress: (news) => {
           accepted = true;
+          if (news.kind === "seat" && isReady(news.seat)) {
+            ready.add(news.seat.seat);
+          }
           if (superseded.aborted) {
             cancel.abort();
           }
         },
       });
-      return outcomeOf(result);
+      for (const { seat } of result.seats.filter(isReady)) {
+        ready.add(seat);
+      }
+      return outcomeOf(result, apiKey);
     } finally {
       superseded.removeEventListener("abort", callOff);
       clearTimeout(overdue);
@@ -93,7 +102,8 @@ export class Actions {
   }
 
   async #takeDown(facts: Facts, closing: AbortSignal): Promise<Outcome> {
-    const call = { signal: closing, timeoutMs: DESTROY_TIMEOUT };
+    // Nothing is heard of a deletion until it is done. One that takes longer is asked for again, which does no harm.
+    const call = { signal: closing, timeoutMs: this.#patience };
     await this.#service.destroyClass(facts.id, { ...call, keepData: facts.wish !== "deleted" });
     // A seat that was being made for somebody else at that moment may still have come up.
     const left = await this.#service.listSeats(facts.id, call);
@@ -105,11 +115,7 @@ export class Actions {
   }
 }
 
-/** A workspace may print its key as its last words. The service takes it out of them, and so does the portal. */
-function withoutKey(outcome: Outcome, apiKey: string | undefined): Outcome {
-  if (outcome.kind === "done" || apiKey === undefined || !outcome.reason.message.includes(apiKey)) {
-    return outcome;
-  }
-  const message = outcome.reason.message.replaceAll(apiKey, "[redacted]");
-  return { ...outcome, reason: { ...outcome.reason, message } };
+/** An outcome, with how many seats were told to be as wished. */
+function withReady(outcome: Outcome, ready: ReadonlySet<number>): Outcome {
+  return outcome.kind === "again" && ready.size > 0 ? { ...outcome, ready: ready.size } : outcome;
 }

@@ -8,7 +8,10 @@
  * There is at most one task per workshop, and the tasks of different workshops go on side by side. A task reads the
  * wish, tries to carry it out, and notes what became of it under the wish's revision, so that a newer wish is never
  * taken for reached. Everything is asked for in a way that may be repeated. Thus nothing has to be remembered: after a
- * restart the wishes that are not reached are simply tried again.
+ * restart the wishes that are neither reached nor given up are simply tried again, and deletions in any case.
+ *
+ * The time for it begins with the first try that fails, however long that took, and begins anew with a try after which
+ * more seats are as wished than ever before. There are only so many seats, and so it always ends.
  */
 
 import type { FastifyBaseLogger } from "fastify";
@@ -23,7 +26,7 @@ export interface RetryPolicy {
   readonly first: number;
   /** The longest pause. */
   readonly longest: number;
-  /** For how long a wish goes on being tried. */
+  /** For how long a wish goes on being tried after it failed first. */
   readonly within: number;
 }
 
@@ -40,7 +43,10 @@ interface Task {
 interface Progress {
   revision: number;
   tries: number;
-  giveUpAt: number;
+  /** Since when it fails without getting further. */
+  failingSince: number | undefined;
+  /** The most seats that were as wished after a try. */
+  ready: number;
 }
 
 /** Carries the wishes of all workshops out. */
@@ -49,17 +55,26 @@ export class Reconciler {
   readonly #actions: Actions;
   readonly #policy: RetryPolicy;
   readonly #log: FastifyBaseLogger;
+  readonly #now: () => number;
   readonly #tasks = new Map<string, Task>();
   readonly #closing = new AbortController();
 
-  constructor(store: WorkshopStore, actions: Actions, policy: RetryPolicy, log: FastifyBaseLogger) {
+  /** `now` is the clock, in milliseconds. */
+  constructor(
+    store: WorkshopStore,
+    actions: Actions,
+    policy: RetryPolicy,
+    log: FastifyBaseLogger,
+    now: () => number = Date.now,
+  ) {
+    this.#now = now;
     this.#store = store;
     this.#actions = actions;
     this.#policy = policy;
     this.#log = log;
   }
 
-  /** Takes every wish up again that was not reached when the portal ended. */
+  /** Takes every wish up again that was neither reached nor given up when the portal ended, and every deletion. */
   async resume(): Promise<void> {
     for (const id of await this.#store.resume()) {
       this.#log.info({ workshop: id }, "taking up again what was not finished");
@@ -113,7 +128,7 @@ export class Reconciler {
   }
 
   async #run(id: string, task: Task): Promise<void> {
-    const progress: Progress = { revision: -1, tries: 0, giveUpAt: 0 };
+    const progress: Progress = { revision: -1, tries: 0, failingSince: undefined, ready: 0 };
     for (;;) {
       if (task.nudged) {
         task.nudged = false;
@@ -143,7 +158,7 @@ export class Reconciler {
       return false;
     }
     if (facts.revision !== progress.revision) {
-      Object.assign(progress, { revision: facts.revision, tries: 0, giveUpAt: Date.now() + this.#policy.within });
+      Object.assign(progress, { revision: facts.revision, tries: 0, failingSince: undefined, ready: 0 });
       task.trouble = undefined;
       this.#log.info({ workshop: id, wish: facts.wish, seats: facts.seats, by: facts.changedBy }, "work begins");
     }
@@ -165,7 +180,7 @@ export class Reconciler {
       return true;
     }
     const after = Math.max(outcome.kind === "again" ? (outcome.after ?? 0) : 0, this.#pauseAfter(progress.tries));
-    if (outcome.kind === "failed" || Date.now() + after > progress.giveUpAt) {
+    if (outcome.kind === "failed" || this.#failingFor(outcome.ready ?? 0, progress) + after > this.#policy.within) {
       await this.#store.fail(facts.id, facts.revision, outcome.reason);
       this.#log.warn({ ...told, code: outcome.reason.code, detail: outcome.reason.message }, "work is given up");
       return true;
@@ -177,6 +192,17 @@ export class Reconciler {
     );
     await pause(after, task.supersede.signal);
     return true;
+  }
+
+  /** For how many milliseconds a wish has failed without getting further, after a try with so many seats as wished. */
+  #failingFor(ready: number, progress: Progress): number {
+    const now = this.#now();
+    if (ready > progress.ready) {
+      progress.ready = ready;
+      progress.failingSince = now;
+    }
+    progress.failingSince ??= now;
+    return now - progress.failingSince;
   }
 
   /** The pause after so many tries; somewhat random, so that many workshops do not ask in step. */

@@ -2,15 +2,13 @@ import { isDeepStrictEqual } from "node:util";
 
 import { OrchestratorError, type Instance } from "@clarateach/orchestrator-client";
 
-import { seal } from "../auth/seal.js";
+import { CannotOpen, seal, unseal } from "../auth/seal.js";
 import { ApiError } from "../http/errors.js";
 import type { Decide, Facts, Reason, WorkshopStore } from "../store/workshops.js";
 import type { SeatService } from "./actions.js";
 import type { Reconciler } from "./reconciler.js";
 import { stateOf, stateWithCounts, stateWithSeats, type Counts, type StateAndReason } from "./state.js";
 
-/** How long the service may take to say how the seats are, in milliseconds. */
-const LOOK_TIMEOUT = 5000;
 /** How often the seats are asked for again because the facts changed meanwhile. */
 const MOST_LOOKS = 3;
 
@@ -29,19 +27,28 @@ export class Workshops {
   readonly #reconciler: Reconciler;
   readonly #service: SeatService;
   readonly #sealKey: Buffer;
+  readonly #lookTimeout: number;
 
-  constructor(store: WorkshopStore, reconciler: Reconciler, service: SeatService, sealKey: Buffer) {
+  /** `lookTimeout` is how long the service may take to say how the seats are, in milliseconds. */
+  constructor(
+    store: WorkshopStore,
+    reconciler: Reconciler,
+    service: SeatService,
+    sealKey: Buffer,
+    lookTimeout: number,
+  ) {
     this.#store = store;
     this.#reconciler = reconciler;
     this.#service = service;
     this.#sealKey = sealKey;
+    this.#lookTimeout = lookTimeout;
   }
 
   /** All of them by id, with how many seats are how far. */
   async list(): Promise<WorkshopView[]> {
     const { facts: all, answer } = await this.#look(
       () => this.#store.list(),
-      () => this.#service.listClasses({ timeoutMs: LOOK_TIMEOUT }),
+      () => this.#service.listClasses({ timeoutMs: this.#lookTimeout }),
     );
     const byId = new Map(answer.value?.map((summary) => [summary.workshop, summary]));
     return all.map((facts) => {
@@ -58,7 +65,7 @@ export class Workshops {
   async show(id: string): Promise<WorkshopView> {
     const { facts, answer } = await this.#look(
       () => this.#get(id),
-      () => this.#service.listSeats(id, { timeoutMs: LOOK_TIMEOUT }),
+      () => this.#service.listSeats(id, { timeoutMs: this.#lookTimeout }),
     );
     if (answer.value === null) {
       return this.#view(facts, answer.error);
@@ -82,16 +89,20 @@ export class Workshops {
     return this.#view(facts);
   }
 
-  /** Wishes for all its seats to run. While that is under way already, nothing changes. */
+  /**
+   * Wishes for all its seats to run. While that is under way already, nothing changes. Seats that have a key cannot be
+   * given another one: the key of a start that is under way, or was reached, is only replaced after a stop.
+   */
   async start(id: string, apiKey: string | undefined, by: string): Promise<WorkshopView> {
     return this.#wish(id, by, (facts) => {
       refuseDeleted(facts);
-      const underWay = isUnderWay(facts, "running");
-      if (underWay && apiKey !== undefined) {
-        const message = `workshop ${id} is starting with the api key it has: stop it, then start it with another`;
-        throw new ApiError(409, "workshop_starting", message);
+      const isStarted = facts.wish === "running" && facts.error === null;
+      if (isStarted && apiKey !== undefined && this.#isOtherKey(facts, apiKey)) {
+        const [code, how] = facts.reached ? ["workshop_running", "runs"] : ["workshop_starting", "is starting"];
+        const message = `workshop ${id} ${how} with the api key it has: stop it first, then start it with another`;
+        throw new ApiError(409, code, message);
       }
-      if (underWay) {
+      if (isUnderWay(facts, "running")) {
         return undefined;
       }
       return { wish: "running", ...(apiKey !== undefined && { sealedKey: seal(this.#sealKey, id, apiKey) }) };
@@ -125,6 +136,18 @@ export class Workshops {
     await Promise.race([this.#reconciler.idle(id), patience]);
     const left = await this.#store.get(id);
     return left && this.#view(left);
+  }
+
+  /** Whether a key is not the stored one. One that cannot be read any more may be replaced by any. */
+  #isOtherKey({ id, sealedKey }: Facts, apiKey: string): boolean {
+    try {
+      return sealedKey === null || unseal(this.#sealKey, id, sealedKey) !== apiKey;
+    } catch (error) {
+      if (error instanceof CannotOpen) {
+        return false;
+      }
+      throw error;
+    }
   }
 
   async #wish(id: string, by: string, decide: Decide): Promise<WorkshopView> {
