@@ -224,6 +224,18 @@ describe("the OpenAPI document", () => {
     expect(await openApiDocument()).toBe(checkedIn);
   });
 
+  it("has what any request can meet, and for those that write a full disk", async () => {
+    const { paths } = JSON.parse(await openApiDocument()) as {
+      paths: Record<string, Record<string, { responses: object }>>;
+    };
+    const operations = Object.values(paths).flatMap((methods) => Object.entries(methods));
+    expect(operations.length).toBeGreaterThan(8);
+    for (const [method, { responses }] of operations) {
+      expect(Object.keys(responses)).toEqual(expect.arrayContaining(["408", "429", "431", "500", "503"]));
+      expect("507" in responses).toBe(method !== "get");
+    }
+  });
+
   it("is served", async () => {
     await withPortal(async ({ url, portal }) => {
       expect(JSON.parse((await new Browser(url).get("/api/openapi.json")).text)).toEqual(

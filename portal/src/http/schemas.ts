@@ -160,20 +160,27 @@ const ERRORS: Readonly<Record<number, string>> = {
   401: "Nobody is signed in, or name and password are wrong",
   403: "The CSRF token is missing or wrong, or a page of another site asks",
   404: "There is no such workshop",
+  408: "The request did not arrive in time",
   409: "It contradicts what is there or under way",
   413: "The body is too large",
+  414: "The path is too long",
   415: "The body is not declared as application/json",
   429: "Too many requests or sign-ins; Retry-After says when to try again",
+  431: "The headers are too large",
   500: "The portal failed",
   503: "The portal's database cannot be used right now",
+  507: "The disk of the portal's database is full",
 };
 
 /** What a route needs that only reads. */
 export const READING = [{ session: [] }];
 
-/** The error answers of a route. */
+/** The statuses, beside its own, of a route that writes: it may have a body, and may find the disk full. */
+export const WRITING = [400, 413, 415, 507] as const;
+
+/** The error answers of a route: those that any can give, and these. */
 export function errors(...statuses: readonly number[]) {
   return Object.fromEntries(
-    [...statuses, 429, 500, 503].map((status) => [status, answer("Error", ERRORS[status] ?? "An error")]),
+    [...statuses, 408, 429, 431, 500, 503].map((status) => [status, answer("Error", ERRORS[status] ?? "An error")]),
   );
 }

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Sessions } from "../auth/sessions.js";
 import type { Workshops, WorkshopView } from "../workshops/workshops.js";
 import { ApiError } from "./errors.js";
-import { answer, API_KEY_BYTES, errors, READING, workshopId } from "./schemas.js";
+import { answer, API_KEY_BYTES, errors, READING, workshopId, WRITING } from "./schemas.js";
 import { callerOf, requireSession } from "./security.js";
 
 /** What the routes of workshops need. */
@@ -63,7 +63,7 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         summary: "Create a workshop",
         description: "Nothing runs yet: start it. The api key is stored encrypted until the workshop is deleted.",
         body: { $ref: "NewWorkshop#" },
-        response: { 201: answer("Workshop", "Created"), ...errors(400, 401, 403, 409, 413, 415) },
+        response: { 201: answer("Workshop", "Created"), ...errors(...WRITING, 401, 403, 409) },
       },
     },
     async (request, reply) => {
@@ -83,7 +83,7 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         description: "Its state and, from the service, its seats as they are right now.",
         security: READING,
         params,
-        response: { 200: answer("WorkshopWithSeats", "The workshop"), ...errors(400, 401, 404) },
+        response: { 200: answer("WorkshopWithSeats", "The workshop"), ...errors(400, 401, 404, 414) },
       },
     },
     async (request) => {
@@ -101,10 +101,11 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         summary: "Start a workshop",
         description:
           "Brings all seats up; ask for Location until the state is no longer provisioning. While a start is under " +
-          "way, another one changes nothing. For a workshop that runs it makes the seats that are missing.",
+          "way, another one changes nothing. For a workshop that runs it makes the seats that are missing. An api key " +
+          "other than the one it runs with is refused: stop it first.",
         params,
         body: { $ref: "StartRequest#" },
-        response: { 202: answer("Workshop", "Under way"), ...errors(400, 401, 403, 404, 409, 413, 415) },
+        response: { 202: answer("Workshop", "Under way"), ...errors(...WRITING, 401, 403, 404, 409, 414) },
       },
     },
     async (request, reply) => {
@@ -122,7 +123,7 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         summary: "Stop a workshop",
         description: "Removes all seats and keeps their data for the next start. A start that is under way ends.",
         params,
-        response: { 202: answer("Workshop", "Under way"), ...errors(400, 401, 403, 404, 409) },
+        response: { 202: answer("Workshop", "Under way"), ...errors(...WRITING, 401, 403, 404, 409, 414) },
       },
     },
     async (request, reply) => underWay(reply, await workshops.stop(request.params.id, callerOf(request).session.name)),
@@ -142,7 +143,7 @@ export async function workshopRoutes(app: FastifyInstance, routes: WorkshopRoute
         response: {
           204: { description: "It is gone", type: "null" },
           202: answer("Workshop", "Under way"),
-          ...errors(400, 401, 403),
+          ...errors(...WRITING, 401, 403, 414),
         },
       },
     },
