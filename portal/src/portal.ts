@@ -5,6 +5,7 @@ import cookie from "@fastify/cookie";
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 
+import { KnownDevices } from "./auth/devices.js";
 import { deriveKeys } from "./auth/keys.js";
 import { Sessions } from "./auth/sessions.js";
 import { SignInThrottle } from "./auth/throttle.js";
@@ -86,6 +87,7 @@ export async function makePortal(config: Config, options: PortalOptions = {}): P
     await installRoutes(app, config, {
       sessions,
       throttle: new SignInThrottle(options.now),
+      devices: new KnownDevices(config.accounts, keys.device, options.now),
       workshops: new Workshops(store, reconciler, service, keys.seal, Math.min(LOOK_TIMEOUT, silence)),
       cookieKey: keys.cookie,
       deleteWait: options.deleteWait ?? 20_000,
@@ -150,6 +152,7 @@ function makeClient(config: Config, silenceMs: number): Orchestrator {
 interface Parts {
   readonly sessions: Sessions;
   readonly throttle: SignInThrottle;
+  readonly devices: KnownDevices;
   readonly workshops: Workshops;
   readonly cookieKey: Buffer;
   readonly deleteWait: number;
@@ -157,7 +160,7 @@ interface Parts {
 }
 
 async function installRoutes(app: FastifyInstance, config: Config, parts: Parts): Promise<void> {
-  const { sessions, throttle, workshops, deleteWait } = parts;
+  const { sessions, throttle, devices, workshops, deleteWait } = parts;
   const name = cookieName(config.secureCookies);
   installProtection(app, config.secureCookies);
   await app.register(cookie, { secret: parts.cookieKey });
@@ -175,7 +178,7 @@ async function installRoutes(app: FastifyInstance, config: Config, parts: Parts)
     app.addSchema(schema);
   }
   systemRoutes(app, parts.check);
-  sessionRoutes(app, { sessions, throttle, cookie: name, secureCookies: config.secureCookies });
+  sessionRoutes(app, { sessions, throttle, devices, cookie: name, secureCookies: config.secureCookies });
   await app.register(async (inside) => workshopRoutes(inside, { workshops, sessions, cookie: name, deleteWait }));
 }
 

@@ -36,6 +36,6 @@ function flipped(text: string, at: number): string {
 describe("derived keys", () => {
   it("differ by purpose", () => {
     const keys = Object.values(deriveKeys("x".repeat(32))).map((one: Buffer) => one.toString("hex"));
-    expect(new Set(keys).size).toBe(3);
+    expect(new Set(keys).size).toBe(4);
   });
 });

@@ -76,7 +76,7 @@ describe("signing in", () => {
 });
 
 describe("guessing a password", () => {
-  it("is slowed down, also for who has found it, and nobody is locked out for good", async () => {
+  it("is slowed down, also for who has found it, who is let in after the pause", async () => {
     let now = Date.now();
     await withPortal(
       async ({ url, log }) => {
@@ -100,6 +100,53 @@ describe("guessing a password", () => {
       },
       {},
       { now: () => now },
+    );
+  });
+
+  it("without a stop does not keep out who has signed in with this browser before", async () => {
+    let now = Date.now();
+    await withPortal(
+      async ({ url, browser }) => {
+        const ada = await browser("ada");
+        const elsewhere = await browser("grace");
+        expect((await ada.delete("/api/session")).status).toBe(204);
+        ada.cookie = undefined;
+        const signIn = (from: Browser, password: string) => from.post("/api/session", { name: "ada", password });
+        const attack = async () => {
+          const guesses = Array.from({ length: 10 }, () => signIn(new Browser(url), "sk-canary-guess"));
+          await Promise.all(guesses);
+        };
+        for (let round = 0; round < 8; round += 1) {
+          await attack();
+          // Her right password comes too early from anywhere else, also from a browser that another account knows.
+          expect((await signIn(new Browser(url), PASSWORDS.ada)).status).toBe(429);
+          expect((await signIn(elsewhere, PASSWORDS.ada)).status).toBe(429);
+          const device = ada.device;
+          await ada.signIn("ada", PASSWORDS.ada);
+          expect((await ada.get("/api/session")).body?.name).toBe("ada");
+          expect(ada.device?.split(".")[0], "the same device as before").toBe(device?.split(".")[0]);
+          now += 60_000;
+        }
+      },
+      {},
+      { now: () => now },
+    );
+  });
+
+  it("with a known browser is slowed down, too", async () => {
+    await withPortal(
+      async ({ browser, url }) => {
+        const ada = await browser("ada");
+        const guesses = [];
+        for (let count = 0; count < 7; count += 1) {
+          guesses.push((await ada.post("/api/session", { name: "ada", password: "sk-canary-guess" })).status);
+        }
+        expect(guesses).toEqual([...Array<number>(6).fill(401), 429]);
+        // It hinders nobody else.
+        await new Browser(url).signIn("ada", PASSWORDS.ada);
+      },
+      {},
+      { now: () => 1_000_000_000_000 },
     );
   });
 
@@ -132,6 +179,28 @@ describe("guessing a password", () => {
       },
       {},
       { now: () => 1_000_000_000_000 },
+    );
+  });
+});
+
+describe("the cookie of a known browser", () => {
+  it("is not for scripts and other sites, and opens nothing", async () => {
+    await withPortal(
+      async ({ url }) => {
+        const answer = await new Browser(url).post("/api/session", { name: "ada", password: PASSWORDS.ada });
+        const [, cookie = ""] = answer.headers.getSetCookie();
+        expect(cookie).toMatch(
+          /^__Host-portal_device=[\w.-]+; Max-Age=15552000; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+        );
+        const device = cookie.split(";")[0] ?? "";
+        const value = device.slice(device.indexOf("=") + 1);
+        for (const forged of [device, `__Host-portal_session=${value}`]) {
+          const known = Object.assign(new Browser(url), { cookie: forged, csrf: answer.body?.csrf_token });
+          expect((await known.get("/api/session")).status).toBe(401);
+          expect((await known.post("/api/workshops", { id: "abc", seats: 1 })).status).toBe(401);
+        }
+      },
+      { PORTAL_SECURE_COOKIES: "true" },
     );
   });
 });

@@ -94,7 +94,65 @@ describe("a successful sign-in", () => {
   });
 });
 
+describe("a known browser", () => {
+  it("does not wait for the failures of others, nor they for its own", () => {
+    fail("192.0.2.1", "ada", 6);
+    for (let count = 0; count < 40; count += 1) {
+      throttle.begin(`198.51.100.${String(count)}`, "ada");
+    }
+    expect(throttle.begin("192.0.2.1", "ada")).toBeTypeOf("number");
+    for (let count = 0; count < 6; count += 1) {
+      expect(throttle.begin("192.0.2.1", "ada", "her-laptop")).toBeTypeOf("object");
+    }
+    expect(throttle.begin("192.0.2.1", "ada", "her-laptop")).toBe(1000);
+    expect(throttle.begin("192.0.2.1", "ada", "her-desktop")).toBeTypeOf("object");
+  });
+
+  it("leaves the counts of its address and account as they are", () => {
+    for (let count = 0; count < 6; count += 1) {
+      expect(throttle.begin("192.0.2.1", "ada", "her-laptop")).toBeTypeOf("object");
+    }
+    fail("192.0.2.1", "ada", 6);
+  });
+});
+
+describe("a guesser that does not stop", () => {
+  it("gets no more than one try per pause, and leaves none for new browsers of the same address", () => {
+    pauses("192.0.2.1", "ada", 12);
+    let tries = 0;
+    for (let second = 0; second < 600; second += 1) {
+      now += 1000;
+      tries += typeof throttle.begin("192.0.2.1", "ada") === "object" ? 1 : 0;
+      expect(throttle.begin("192.0.2.1", "ada"), "a new browser").toBeTypeOf("number");
+    }
+    expect(tries).toBe(10);
+    expect(throttle.begin("192.0.2.1", "ada", "her-laptop")).toBeTypeOf("object");
+  });
+});
+
 describe("the memory of failures", () => {
+  it("of an account is not pushed out by tries that are refused", () => {
+    fail("192.0.2.1", "ada", 6);
+    for (let count = 0; count < 21; count += 1) {
+      throttle.begin(`198.51.100.${String(count)}`, "grace");
+    }
+    expect(throttle.begin("203.0.113.1", "grace")).toBeTypeOf("number");
+    for (let count = 0; count < 50_000; count += 1) {
+      expect(throttle.begin("192.0.2.1", `x${String(count)}`)).toBeTypeOf("number");
+    }
+    expect(throttle.begin("203.0.113.1", "grace")).toBeTypeOf("number");
+  });
+
+  it("of an account is not pushed out by addresses", () => {
+    for (let count = 0; count < 21; count += 1) {
+      throttle.begin(`198.51.100.${String(count)}`, "grace");
+    }
+    for (let count = 0; count < 19_000; count += 1) {
+      throttle.begin(`10.0.${String(count >> 8)}.${String(count & 255)}`, `x${String(count)}`);
+    }
+    expect(throttle.begin("203.0.113.1", "grace")).toBeTypeOf("number");
+  });
+
   it("is bounded, and keeps those that go on", () => {
     fail("192.0.2.1", "ada", 6);
     for (let count = 0; count < 30_000; count += 1) {

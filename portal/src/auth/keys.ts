@@ -4,6 +4,8 @@ import { hkdfSync } from "node:crypto";
 export interface Keys {
   /** Signs the session cookie. */
   readonly cookie: Buffer;
+  /** Signs the cookie of a known browser. */
+  readonly device: Buffer;
   /** Makes CSRF tokens. */
   readonly csrf: Buffer;
   /** Encrypts stored api keys. */
@@ -14,5 +16,10 @@ export interface Keys {
 export function deriveKeys(secret: string): Keys {
   const derive = (purpose: string): Buffer =>
     Buffer.from(hkdfSync("sha256", secret, Buffer.alloc(0), `clarateach-portal/1 ${purpose}`, 32));
-  return { cookie: derive("session cookie"), csrf: derive("csrf token"), seal: derive("stored api key") };
+  return {
+    cookie: derive("session cookie"),
+    device: derive("known browser"),
+    csrf: derive("csrf token"),
+    seal: derive("stored api key"),
+  };
 }

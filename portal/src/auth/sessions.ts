@@ -2,7 +2,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypt
 
 import type { Accounts } from "../config.js";
 import type { SessionStore } from "../store/sessions.js";
-import { verifyPassword, type PasswordHash } from "./password.js";
+import { verifyPassword, type Cost, type PasswordHash } from "./password.js";
 
 /** Somebody who is signed in. */
 export interface Session {
@@ -19,15 +19,8 @@ export interface OpenedSession extends Session {
   readonly token: string;
 }
 
-// Checked for names that are not there, so that they take as long as those that are. No password has this key.
-const NOBODY: PasswordHash = {
-  logN: 15,
-  r: 8,
-  p: 3,
-  salt: randomBytes(16),
-  key: randomBytes(32),
-  text: "",
-};
+// Checked in place of hashes that are not there. No password has this key.
+const NOBODY = { salt: randomBytes(16), key: randomBytes(32), text: "" } as const;
 
 /** Signs in and out. A session is known by its row in the database: without it, its cookie is worth nothing. */
 export class Sessions {
@@ -36,31 +29,32 @@ export class Sessions {
   readonly #lifetime: number;
   readonly #csrfKey: Buffer;
   readonly #now: () => number;
-  readonly #decoy: PasswordHash;
+  readonly #verify: typeof verifyPassword;
+  readonly #costs: readonly Cost[];
 
-  /** `lifetime` and the clock `now` are in milliseconds. */
+  /** `lifetime` and the clock `now` are in milliseconds. `verify` checks a password. */
   constructor(
     store: SessionStore,
     accounts: Accounts,
     lifetime: number,
     csrfKey: Buffer,
     now: () => number = Date.now,
+    verify: typeof verifyPassword = verifyPassword,
   ) {
     this.#store = store;
     this.#accounts = accounts;
     this.#lifetime = lifetime;
     this.#csrfKey = csrfKey;
     this.#now = now;
-    // It costs what a real one costs here.
-    const [real = NOBODY] = accounts.values();
-    this.#decoy = { ...NOBODY, logN: real.logN, r: real.r, p: real.p };
+    this.#verify = verify;
+    const costs = [...accounts.values()].map(({ logN, r, p }) => ({ logN, r, p }));
+    this.#costs = costs.filter((cost, index) => costs.findIndex((other) => isSameCost(cost, other)) === index);
   }
 
   /** Begins a session; nothing when name or password are wrong. */
   async open(name: string, password: string): Promise<OpenedSession | undefined> {
     const hash = this.#accounts.get(name);
-    const right = await verifyPassword(password, hash ?? this.#decoy);
-    if (hash === undefined || !right) {
+    if (!(await this.#isPassword(password, hash)) || hash === undefined) {
       return undefined;
     }
     const token = randomBytes(32).toString("base64url");
@@ -88,6 +82,20 @@ export class Sessions {
     await this.#store.remove(digest(token));
   }
 
+  /**
+   * Whether this is the password. It is tried with every cost that the accounts' hashes have, mostly a single one, so
+   * that the time tells neither which names there are nor what theirs cost.
+   */
+  async #isPassword(password: string, hash: PasswordHash | undefined): Promise<boolean> {
+    let isRight = false;
+    for (const cost of this.#costs) {
+      const isOwn = hash !== undefined && isSameCost(cost, hash);
+      const matches = await this.#verify(password, isOwn ? hash : { ...NOBODY, ...cost });
+      isRight ||= isOwn && matches;
+    }
+    return isRight;
+  }
+
   #csrfToken(token: string): string {
     return createHmac("sha256", this.#csrfKey).update(token).digest("base64url");
   }
@@ -97,6 +105,10 @@ export class Sessions {
 export function isCsrfToken(session: Session, given: unknown): boolean {
   // Compared as hashes, which have the same length whatever was given.
   return typeof given === "string" && timingSafeEqual(sha256(given), sha256(session.csrfToken));
+}
+
+function isSameCost(one: Cost, other: Cost): boolean {
+  return one.logN === other.logN && one.r === other.r && one.p === other.p;
 }
 
 /** What is kept of a token: who reads the database cannot sign in with it. */

@@ -32,9 +32,9 @@ const HEADERS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-/** The name of the session cookie. Browsers hold one with the prefix to HTTPS, this host and the whole of it. */
-export function cookieName(secure: boolean): string {
-  return secure ? "__Host-portal_session" : "portal_session";
+/** The names of the cookies. Browsers hold those with the prefix to HTTPS, this host and the whole of it. */
+export function cookieName(secure: boolean, what: "session" | "device" = "session"): string {
+  return `${secure ? "__Host-" : ""}portal_${what}`;
 }
 
 /** Puts the protective headers on every answer, and refuses what pages of other sites send. */

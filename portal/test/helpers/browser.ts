@@ -32,9 +32,11 @@ export interface Body {
 /** Everything that any portal of this process answered: no secret may be in it. */
 export const answered: string[] = [];
 
-/** One instructor's browser: it keeps the cookie, and sends the CSRF token along. */
+/** One instructor's browser: it keeps the cookies, and sends the CSRF token along. */
 export class Browser {
   cookie: string | undefined;
+  /** The cookie by which the browser is known at its next sign-in. */
+  device: string | undefined;
   csrf: string | undefined;
   readonly #url: () => string;
 
@@ -44,10 +46,11 @@ export class Browser {
   }
 
   async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const cookies = [this.cookie, this.device].filter((cookie) => cookie !== undefined);
     const response = await fetch(`${this.#url()}${path}`, {
       method,
       headers: {
-        ...(this.cookie !== undefined && { cookie: this.cookie }),
+        ...(cookies.length > 0 && { cookie: cookies.join("; ") }),
         ...(this.csrf !== undefined && { "x-csrf-token": this.csrf }),
         ...(body !== undefined && { "content-type": "application/json" }),
         ...headers,
@@ -74,7 +77,7 @@ export class Browser {
   async signIn(name: string, password: string): Promise<this> {
     const answer = await this.post("/api/session", { name, password });
     expect(answer.status, answer.text).toBe(201);
-    this.cookie = answer.headers.getSetCookie()[0]?.split(";")[0];
+    [this.cookie, this.device] = answer.headers.getSetCookie().map((cookie) => cookie.split(";")[0]);
     this.csrf = answer.body?.csrf_token;
     return this;
   }
