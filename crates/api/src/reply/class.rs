@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use lifecycle::{ClassEvent, ClassReport, SeatOutcome, SeatReport};
-use seats::{SeatId, Stage, WorkshopId};
+use seats::{SeatId, Stage, Status, WorkshopId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -101,9 +101,15 @@ pub(crate) struct SeatResult {
 
 impl From<SeatReport> for SeatResult {
     fn from(report: SeatReport) -> Self {
+        let starts = report.instance.as_ref().is_some_and(|instance| instance.status == Status::Starting);
+        let outcome = match report.outcome {
+            // A service that shuts down does not wait for what it has started.
+            SeatOutcome::Created | SeatOutcome::Unchanged if starts => Outcome::Pending,
+            outcome => outcome.into(),
+        };
         Self {
             seat: report.seat.get(),
-            outcome: report.outcome.into(),
+            outcome,
             instance: report.instance.map(InstanceBody::from),
             code: report.code,
             reason: report.reason,
@@ -147,7 +153,9 @@ impl From<ClassReport> for ClassBody {
         let converged = report.converged();
         let ClassReport { workshop, mut seats, took } = report;
         seats.sort_by_key(|seat| seat.seat);
-        Self::new(&workshop, converged, took, seats.into_iter().map(SeatResult::from).collect())
+        let seats: Vec<_> = seats.into_iter().map(SeatResult::from).collect();
+        let converged = converged && seats.iter().all(|seat| seat.outcome != Outcome::Pending);
+        Self::new(&workshop, converged, took, seats)
     }
 }
 
@@ -218,7 +226,7 @@ impl ClassProgress {
 
 #[cfg(test)]
 mod tests {
-    use seats::SeatBound;
+    use seats::{Instance, ProviderKind, SeatBound, SeatRef};
 
     use super::*;
 
@@ -253,6 +261,27 @@ mod tests {
             (&1.into(), &"failed".into())
         );
         assert_eq!(value["took_ms"], 7.0);
+    }
+
+    #[test]
+    fn a_seat_that_still_starts_is_pending() {
+        let mut one = report(1, SeatOutcome::Created);
+        one.instance = Some(Instance {
+            id: None,
+            seat: SeatRef::new("abc".parse().unwrap(), seat(1)),
+            ip: None,
+            status: Status::Starting,
+            ports: Vec::new(),
+            endpoints: BTreeMap::new(),
+            image: "a".to_owned(),
+            provider: ProviderKind::Sim,
+            created_at: None,
+            expires_at: None,
+            reason: None,
+        });
+        let report = ClassReport { workshop: "abc".parse().unwrap(), seats: vec![one], took: Duration::ZERO };
+        let value = serde_json::to_value(ClassBody::from(report)).unwrap();
+        assert_eq!((&value["converged"], &value["seats"][0]["outcome"]), (&false.into(), &"pending".into()));
     }
 
     #[test]

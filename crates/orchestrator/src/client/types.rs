@@ -58,7 +58,7 @@ pub(crate) struct SeatReport {
 impl SeatReport {
     /// Whether the seat is not as wished.
     pub(crate) fn failed(&self) -> bool {
-        matches!(self.outcome.as_str(), "conflict" | "failed")
+        matches!(self.outcome.as_str(), "conflict" | "failed" | "pending")
     }
 }
 
