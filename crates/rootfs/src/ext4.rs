@@ -7,6 +7,8 @@
 //! nothing is taken from a clock or a random number.
 
 mod acl;
+mod content;
+mod sink;
 mod size;
 
 use std::collections::BTreeMap;
@@ -16,10 +18,10 @@ use std::path::Path;
 
 use mkext4::build::Summary;
 use mkext4::sink::FileSink;
-use mkext4::{
-    FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Options, ROOT, SparseSeg, SpecialKind,
-};
+use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Options, ROOT, SpecialKind};
 
+use self::content::{Aligned, Reader, segments};
+use self::sink::Sparse;
 pub use self::size::{Size, TooSmall};
 use crate::path::shown;
 use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
@@ -312,112 +314,6 @@ fn meta(meta: &Meta) -> Ext4Meta {
     const LAST: i64 = (1 << 34) - (1 << 31) - 1;
     let seconds = meta.mtime.seconds.clamp(FIRST, LAST);
     Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds, meta.mtime.nanos))
-}
-
-/// A map of whole blocks as the library wants it: data and holes in turns, to the end of the file.
-fn segments(aligned: &[crate::Extent], size: u64) -> Vec<SparseSeg> {
-    let mut segments = Vec::new();
-    let mut at = 0;
-    for extent in aligned {
-        if extent.offset > at {
-            segments.push(SparseSeg::Hole(extent.offset - at));
-        }
-        segments.push(SparseSeg::Data(extent.len));
-        at = extent.offset + extent.len;
-    }
-    if at < size {
-        segments.push(SparseSeg::Hole(size - at));
-    }
-    segments
-}
-
-/// Fills the whole blocks of a sparse file from the parts of them that have data.
-struct Aligned<'a> {
-    reader: &'a mut dyn Read,
-    map: &'a [crate::Extent],
-    aligned: &'a [crate::Extent],
-    at: u64,
-}
-
-impl<'a> Aligned<'a> {
-    fn new(reader: &'a mut dyn Read, map: &'a [crate::Extent], aligned: &'a [crate::Extent]) -> Self {
-        let at = aligned.first().map_or(0, |extent| extent.offset);
-        Self { reader, map, aligned, at }
-    }
-}
-
-impl Read for Aligned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let [extent, rest @ ..] = self.aligned
-            && self.at == extent.offset + extent.len
-        {
-            self.aligned = rest;
-            self.at = rest.first().map_or(self.at, |next| next.offset);
-        }
-        while let [part, rest @ ..] = self.map
-            && part.offset + part.len <= self.at
-        {
-            self.map = rest;
-        }
-        let Some(extent) = self.aligned.first() else { return Ok(0) };
-        let end = extent.offset + extent.len;
-        let (until, is_data) = match self.map.first() {
-            Some(part) if part.offset <= self.at => ((part.offset + part.len).min(end), true),
-            Some(part) => (part.offset.min(end), false),
-            None => (end, false),
-        };
-        let most = usize::try_from(until - self.at).unwrap_or(usize::MAX).min(buffer.len());
-        let read = if is_data {
-            self.reader.read(&mut buffer[..most])?
-        } else {
-            buffer[..most].fill(0);
-            most
-        };
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-/// A reader by reference, for a library that wants one of a known size.
-struct Reader<'a>(&'a mut dyn Read);
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-/// Leaves blocks of zeros out: the file has holes there from the beginning.
-struct Sparse(FileSink);
-
-impl mkext4::RegionSink for Sparse {
-    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        let mut at = offset;
-        while !rest.is_empty() {
-            let zeros = blocks(rest, true);
-            if zeros > 0 {
-                self.0.zeros(at, zeros as u64)?;
-            }
-            let data = blocks(&rest[zeros..], false);
-            if data > 0 {
-                self.0.data(at + zeros as u64, &rest[zeros..zeros + data])?;
-            }
-            rest = &rest[zeros + data..];
-            at += (zeros + data) as u64;
-        }
-        Ok(())
-    }
-
-    fn zeros(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.zeros(offset, len)
-    }
-}
-
-/// How many bytes from the beginning on are whole blocks of zeros, or are none.
-fn blocks(bytes: &[u8], zeros: bool) -> usize {
-    let is_zero = |block: &[u8]| block.len() == BLOCK as usize && block.iter().all(|&byte| byte == 0);
-    bytes.chunks(BLOCK as usize).take_while(|block| is_zero(block) == zeros).map(<[u8]>::len).sum()
 }
 
 fn io_error(error: mkext4::Error) -> io::Error {
