@@ -186,8 +186,9 @@ impl Events {
 
 /// The stream ended before its last event.
 pub(crate) fn broken(why: &str) -> Failure {
-    Failure::new(Exit::Unavailable, format!("the connection to the service broke ({why})"))
-        .remedy("the service goes on with what it began; run the same command again to see how far it is")
+    Failure::new(Exit::Unavailable, format!("the connection to the service broke ({why})")).remedy(
+        "a service that still runs goes on with what it began; run the same command again to finish the rest",
+    )
 }
 
 async fn json(response: Response, what: &str) -> Result<Value, Failure> {
