@@ -9,19 +9,35 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::digest::Hashing;
 use crate::ext4::{Plan, PlanError, Size};
 use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
-use crate::{Digest, Limits, NodeKind, Tree};
+use crate::{Digest, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
 
 /// What changes when the same image would become other bytes: it is part of the name of what is kept.
 pub const CONVERTER: &str = "1";
 
+/// What is wished for beside the image.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How large the file is to be.
+    pub size: Size,
+    /// How much the image may ask for.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { size: Size::Fitting, limits: Limits::default() }
+    }
+}
+
 /// What was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
     /// Bytes of the file, holes included.
     pub size: u64,
@@ -29,6 +45,8 @@ pub struct Built {
     pub content: u64,
     /// Files, folders, links and devices.
     pub inodes: usize,
+    /// How long each stage took.
+    pub stages: Vec<(Stage, Duration)>,
 }
 
 /// Reads the names of all layers into one tree.
@@ -36,6 +54,11 @@ pub struct Built {
 /// # Errors
 /// With the layer and entry that is wrong.
 pub fn tree(image: &Image, limits: &Limits) -> Result<Tree, BuildError> {
+    scanned(image, limits, &Quiet)
+}
+
+fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tree, BuildError> {
+    progress.begin(Stage::Scan, None);
     if image.layers() > limits.layers {
         return Err(BuildError::Layers(limits.layers));
     }
@@ -55,6 +78,7 @@ pub fn tree(image: &Image, limits: &Limits) -> Result<Tree, BuildError> {
         if layer.diff_id != diff_id {
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found: layer.diff_id });
         }
+        progress.advance(layer.bytes);
         apply(&mut tree, &layer.entries, limits).map_err(|why| BuildError::Merge { layer: number, why })?;
     }
     Ok(tree)
@@ -64,25 +88,40 @@ pub fn tree(image: &Image, limits: &Limits) -> Result<Tree, BuildError> {
 ///
 /// # Errors
 /// When the image is wrong, does not fit, or the file cannot be written.
-pub fn build(image: &Image, path: &Path, size: Size, limits: &Limits) -> Result<Built, BuildError> {
-    let tree = tree(image, limits)?;
+pub fn build(
+    image: &Image,
+    path: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
+    let progress = Timed::new(progress);
+    let limits = &options.limits;
+    let tree = scanned(image, limits, &progress)?;
+    progress.begin(Stage::Layout, None);
     let id = Digest::of(format!("{CONVERTER}\n{}\n", image.id).as_bytes());
-    let plan = Plan::new(&tree, id, size)?;
+    let plan = Plan::new(&tree, id, options.size)?;
     let write = |why| BuildError::Write { path: path.into(), why };
     let mut writing = plan.write(path).map_err(write)?;
+    progress.begin(Stage::Write, Some(plan.content()));
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
         if !has_content(&tree, index) {
             continue;
         }
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
-        let found = contents(index, opened, limits, |entry, reader| writing.fill(index, entry, reader))?;
+        let found = contents(index, opened, limits, |entry, reader| {
+            let taken = writing.fill(index, entry, reader)?;
+            progress.advance(taken);
+            Ok(())
+        })?;
         if found != diff_id {
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
         }
     }
+    progress.begin(Stage::Sync, Some(plan.size()));
     let summary = writing.finish().map_err(write)?;
-    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len() })
+    let stages = progress.stages();
+    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len(), stages })
 }
 
 /// Whether a layer has content that is in the tree.

@@ -141,12 +141,12 @@ impl std::fmt::Debug for Writing<'_> {
 }
 
 impl Writing<'_> {
-    /// Takes the content of an entry, if the file system has it.
+    /// Takes the content of an entry, if the file system has it, and says how many bytes that were.
     ///
     /// # Errors
     /// When it is shorter than the entry said, or cannot be written.
-    pub fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<()> {
-        let Some(wanted) = self.plan.wanted.get(&(layer, entry)) else { return Ok(()) };
+    pub fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64> {
+        let Some(wanted) = self.plan.wanted.get(&(layer, entry)) else { return Ok(0) };
         let result = match &wanted.content.data {
             None => self.writer.fill(wanted.handle, &mut Reader(reader)),
             Some(map) => {
@@ -154,7 +154,7 @@ impl Writing<'_> {
                 self.writer.fill(wanted.handle, &mut Aligned::new(reader, map, &aligned))
             }
         };
-        result.map_err(io_error)
+        result.map(|_| wanted.content.size).map_err(io_error)
     }
 
     /// Ends the file, which is then on the disk: every content must have come.

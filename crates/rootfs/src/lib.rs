@@ -20,6 +20,7 @@ pub mod layer;
 mod limits;
 pub mod merge;
 mod path;
+mod progress;
 pub mod source;
 mod tree;
 
@@ -28,4 +29,5 @@ pub use digest::{BadDigest, Digest};
 pub use entry::{Content, Device, Entry, EntryKind, Extent, Meta, Time, Xattrs};
 pub use limits::Limits;
 pub use path::{BadPath, EntryPath, MAX_NAME, MAX_PATH};
+pub use progress::{Progress, Quiet, Stage, Timed};
 pub use tree::{Node, NodeId, NodeKind, Tree};

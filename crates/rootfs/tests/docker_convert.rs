@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use mkext4::reader::Fs;
-use rootfs::build::{build, tree};
+use rootfs::build::{Options, build, tree};
 use rootfs::ext4::Size;
 use rootfs::layer::{Budget, contents, scan};
 use rootfs::source::{Choice, Image};
-use rootfs::{Digest, EntryKind, Limits, Meta, NodeKind};
+use rootfs::{Digest, EntryKind, Limits, Meta, NodeKind, Quiet};
+
+fn sized(bytes: u64) -> Options {
+    Options { size: Size::Exactly(bytes), ..Options::default() }
+}
 
 fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
@@ -135,8 +139,8 @@ fn converts(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let image = Image::open(&saved(name, folder.path()), &Choice::default()).unwrap();
     let (one, other) = (folder.path().join("one.ext4"), folder.path().join("other.ext4"));
-    let built = build(&image, &one, Size::Fitting, &Limits::default()).unwrap();
-    build(&image, &other, Size::Fitting, &Limits::default()).unwrap();
+    let built = build(&image, &one, &Options::default(), &Quiet).unwrap();
+    build(&image, &other, &Options::default(), &Quiet).unwrap();
     e2fsck(&one);
     assert_eq!(sha256(&one), sha256(&other));
     let file = std::fs::metadata(&one).unwrap();
@@ -156,7 +160,7 @@ fn converts(name: &str) {
     }
     assert_eq!(ours.len(), engines.len());
     // Too small says how large it must be, and that is then enough.
-    let small = build(&image, &folder.path().join("small"), Size::Exactly(16 << 20), &Limits::default());
+    let small = build(&image, &folder.path().join("small"), &sized(16 << 20), &Quiet);
     if built.content > 12 << 20 {
         let rootfs::build::BuildError::Plan(rootfs::ext4::PlanError::TooSmall(too_small)) =
             small.unwrap_err()
@@ -164,7 +168,7 @@ fn converts(name: &str) {
             panic!("another error")
         };
         let enough = folder.path().join("enough");
-        build(&image, &enough, Size::Exactly(too_small.least), &Limits::default()).unwrap();
+        build(&image, &enough, &sized(too_small.least), &Quiet).unwrap();
         e2fsck(&enough);
     }
 }

@@ -5,10 +5,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use rootfs::build::{BuildError, build, tree};
-use rootfs::ext4::{PlanError, Size};
+use rootfs::build::{BuildError, Options, build, tree};
+use rootfs::ext4::PlanError;
 use rootfs::source::{Choice, Image, SourceError, Wrong, host_architecture};
-use rootfs::{Digest, Limits, NodeKind, Tree};
+use rootfs::{Digest, Limits, NodeKind, Quiet, Tree};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -183,7 +183,7 @@ fn what_is_damaged_is_told_by_its_digest() {
         let image = open(layout.path()).unwrap();
         let file = layout.path().join("out");
         drop(std::fs::remove_file(&file));
-        build(&image, &file, Size::Fitting, &Limits::default()).unwrap_err()
+        build(&image, &file, &Options::default(), &Quiet).unwrap_err()
     };
     // The content is changed, and everything still has its size.
     let mut damaged = bytes.clone();
@@ -280,10 +280,10 @@ fn an_empty_image_is_a_file_system_without_files() {
     layout.index(&[layout.image(&[])]);
     let image = open(layout.path()).unwrap();
     let file = layout.path().join("out");
-    let built = build(&image, &file, Size::Fitting, &Limits::default()).unwrap();
+    let built = build(&image, &file, &Options::default(), &Quiet).unwrap();
     assert_eq!((built.content, built.inodes), (0, 1));
     // A file that is there is not overwritten.
-    let again = build(&image, &file, Size::Fitting, &Limits::default());
+    let again = build(&image, &file, &Options::default(), &Quiet);
     assert!(matches!(again.unwrap_err(), BuildError::Write { .. }));
 }
 
@@ -298,7 +298,7 @@ fn a_name_that_cannot_be_stored_yet_is_named() {
     archive.append_data(&mut header, path, &b""[..]).unwrap();
     layout.index(&[layout.image(&[archive.into_inner().unwrap()])]);
     let image = open(layout.path()).unwrap();
-    let error = build(&image, &layout.path().join("out"), Size::Fitting, &Limits::default()).unwrap_err();
+    let error = build(&image, &layout.path().join("out"), &Options::default(), &Quiet).unwrap_err();
     assert!(matches!(&error, BuildError::Plan(PlanError::Name(_))), "{error}");
     assert!(error.to_string().starts_with("/caf\\xe9: "), "{error}");
 }
