@@ -6,6 +6,7 @@
 //!   merge    layers with whiteouts, links and replacements: one tree of names
 //!   ext4     the tree laid out, everything but content written, then the content streamed to its place
 //!   build    all of it for one image
+//!   store    what was converted, kept and shared
 //! ```
 //!
 //! Nothing here knows the service. What comes out of an archive is never used as a path of this host: the tree is in
@@ -24,6 +25,7 @@ pub mod merge;
 mod path;
 mod progress;
 pub mod source;
+pub mod store;
 mod tree;
 
 pub use config::{Healthcheck, ImageConfig, RootFs, RunConfig};
