@@ -58,7 +58,7 @@ fn an_init_program_is_placed_with_what_it_reads() {
     let out = tempfile::tempdir().unwrap();
     let program = out.path().join("agent");
     std::fs::write(&program, vec![7; 100_000]).unwrap();
-    let init = Init::read(&program).unwrap();
+    let init = Init::open(&program).unwrap();
     let with = Options { init: Some(init), ..Options::default() };
     let (one, two, plain) = (out.path().join("1"), out.path().join("2"), out.path().join("3"));
     let first = build(&image(&layout), &one, &with, &Quiet).unwrap();
@@ -88,9 +88,9 @@ fn an_image_with_that_folder_takes_no_init_program() {
     let out = tempfile::tempdir().unwrap();
     let program = out.path().join("agent");
     std::fs::write(&program, "ours").unwrap();
-    let with = Options { init: Some(Init::read(&program).unwrap()), ..Options::default() };
+    let with = Options { init: Some(Init::open(&program).unwrap()), ..Options::default() };
     let error = build(&image(&layout), &out.path().join("fs"), &with, &Quiet).unwrap_err();
-    assert!(matches!(error, BuildError::Taken(_)), "{error}");
+    assert!(matches!(error, BuildError::Init(_)), "{error}");
     assert_eq!(names(out.path()), ["agent"]);
     build(&image(&layout), &out.path().join("fs"), &Options::default(), &Quiet).unwrap();
 }
