@@ -6,6 +6,7 @@
 //!   merge    layers with whiteouts, links and replacements: one tree of names
 //!   ext4     the tree laid out, everything but content written, then the content streamed to its place
 //!   build    all of it for one image
+//!   inspect  whether an image boots, and what it is like
 //! ```
 //!
 //! Nothing here knows the service. What comes out of an archive is never used as a path of this host: the tree is in
@@ -16,6 +17,7 @@ mod config;
 mod digest;
 mod entry;
 pub mod ext4;
+pub mod inspect;
 pub mod layer;
 mod limits;
 pub mod merge;
