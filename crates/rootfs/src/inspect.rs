@@ -70,6 +70,7 @@ pub fn inspect(image: &Image, limits: &Limits) -> Result<Report, BuildError> {
     let mut findings = checks::platform::all(&view);
     findings.push(checks::file_system::finding(&file));
     findings.extend(start.findings);
+    findings.extend(checks::arguments::finding(&view));
     findings.extend(checks::people::all(&view, no_user.as_ref(), accounts));
     findings.extend(checks::system::all(&view, start.machine));
     findings.extend(checks::settings::all(&view));

@@ -1,5 +1,6 @@
 //! What is looked at, by what it is about.
 
+pub(super) mod arguments;
 pub(super) mod file_system;
 pub(super) mod people;
 pub(super) mod platform;

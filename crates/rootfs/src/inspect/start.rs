@@ -241,9 +241,9 @@ fn needed(program: &Found, libraries: &Libraries) -> Finding {
         return Finding::warning("libraries", detail, remedy).paths(&libraries.missing);
     }
     let detail = match libraries.found {
-        0 => format!("{} needs no others", program.shown()),
-        1 => format!("{} needs 1, which is there", program.shown()),
-        found => format!("{} needs {found}, all there", program.shown()),
+        0 => format!("{} needs no libraries", program.shown()),
+        1 => format!("{} needs 1 library, which is there", program.shown()),
+        found => format!("{} needs {found} libraries, all there", program.shown()),
     };
     if libraries.partly {
         let remedy = "try whether it starts";
