@@ -7,6 +7,7 @@
 //!   ext4     the tree laid out, everything but content written, then the content streamed to its place
 //!   build    all of it for one image
 //!   store    what was converted, kept and shared
+//!   inspect  whether an image boots, and what it is like
 //! ```
 //!
 //! Nothing here knows the service. What comes out of an archive is never used as a path of this host: the tree is in
@@ -19,6 +20,7 @@ mod entry;
 pub mod ext4;
 mod image_file;
 mod init;
+pub mod inspect;
 pub mod layer;
 mod limits;
 pub mod merge;
