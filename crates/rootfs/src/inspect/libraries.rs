@@ -14,6 +14,8 @@ use crate::{NodeId, NodeKind, Tree};
 const MOST_LIBRARIES: usize = 1000;
 /// The most files of `/etc/ld.so.conf.d`.
 const MOST_CONFIGURATIONS: usize = 100;
+/// The most folders that those name.
+const MOST_FOLDERS: usize = 64;
 const CONFIGURATION: &str = "/etc/ld.so.conf";
 const CONFIGURATIONS: &str = "/etc/ld.so.conf.d";
 
@@ -180,6 +182,7 @@ fn standard(view: &View<'_>, machine: Machine, is_musl: bool) -> Vec<Vec<u8>> {
             lines.map(|line| line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii());
         all.extend(lines.filter(|line| line.starts_with(b"/")).map(<[u8]>::to_vec));
     }
+    all.truncate(MOST_FOLDERS);
     let triple = triple(machine).filter(|_| !is_musl);
     all.extend(
         triple.iter().flat_map(|name| [format!("/lib/{name}").into(), format!("/usr/lib/{name}").into()]),

@@ -13,6 +13,8 @@ use crate::{Node, NodeId, NodeKind};
 
 /// What is a large file, in bytes.
 const LARGE: u64 = 1 << 30;
+/// The most programs in the folders of `PATH` that are looked at.
+const MOST_PROGRAMS: usize = 10_000;
 /// Folders that everybody may write to, and should.
 const SHARED: [&[u8]; 5] = [b"tmp", b"var/tmp", b"dev", b"dev/shm", b"run/lock"];
 /// Files that hold a secret, by the end of their path.
@@ -44,6 +46,8 @@ pub(super) struct Survey {
     secret_files: Listed,
     /// Programs in the folders of `PATH` that cannot start.
     broken: Listed,
+    /// How many programs in the folders of `PATH` there are beyond those that are looked at.
+    unchecked: usize,
     lost_and_found: bool,
 }
 
@@ -116,7 +120,9 @@ impl Survey {
                 if view.node(found.id).meta.mode & 0o111 == 0 || !programs.insert(found.id) {
                     continue;
                 }
-                if let Some(why) = broken(view, found.id) {
+                if programs.len() > MOST_PROGRAMS {
+                    self.unchecked += 1;
+                } else if let Some(why) = broken(view, found.id) {
                     self.broken.add(|| format!("{} ({why})", shown(&path)));
                 }
             }
@@ -125,7 +131,7 @@ impl Survey {
 
     pub(super) fn findings(&self, view: &View<'_>) -> Vec<Finding> {
         let mut findings = vec![self.executables(), self.foreign(view)];
-        let left_out = view.facts.left_out;
+        let left_out = view.facts.left_out + self.unchecked;
         if left_out > 0 {
             let detail = format!("{left_out} more programs and libraries were not looked at");
             findings.push(Finding::warning("left_out", detail, "try what matters of them in a seat"));
