@@ -43,13 +43,14 @@ pub fn inspect(image: &Image, limits: &Limits) -> Result<Report, BuildError> {
     let config = &image.config.config;
     let tree = tree(image, limits)?;
     let environment = Environment::new(config);
+    let path = view::path(&tree, &environment, config);
     let texts = Texts::of(&tree);
     // Who runs it is known only when the texts are read, and what it runs does not depend on that but for the mode.
     let root = User { uid: Some(0), ..User::default() };
     let words: Vec<&str> = config.entrypoint.iter().chain(&config.cmd).map(String::as_str).collect();
     let called = words.first().copied().into_iter().chain(start::wrapped(&words));
     let programs: Vec<NodeId> = called
-        .filter_map(|name| view::find_program(&tree, &environment, config, &root, name.as_bytes()).ok())
+        .filter_map(|name| view::find_program(&tree, &path, config, &root, name.as_bytes()).ok())
         .map(|found| found.id)
         .collect();
     let facts = Facts::gather(image, &tree, limits, &programs, &texts.all(&tree))?;
@@ -61,6 +62,7 @@ pub fn inspect(image: &Image, limits: &Limits) -> Result<Report, BuildError> {
         tree: &tree,
         facts: &facts,
         environment: &environment,
+        path: &path,
         user: &user,
         host: host_architecture(),
     };

@@ -6,6 +6,8 @@
 mod around;
 #[path = "inspect/draft.rs"]
 mod draft;
+#[path = "inspect/hostile.rs"]
+mod hostile;
 #[path = "inspect/program.rs"]
 mod program;
 #[path = "inspect/real.rs"]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::facts::Head;
 use super::finding::{Finding, Listed, counted};
-use super::lookup::{absolute, resolve};
+use super::lookup::absolute;
 use super::script;
 use super::start::loader;
 use super::view::{View, is_file};
@@ -109,8 +109,7 @@ impl Survey {
     fn programs(&mut self, view: &View<'_>) {
         let mut folders = BTreeSet::new();
         let mut programs = BTreeSet::new();
-        for folder in view.environment.path() {
-            let Ok(folder) = resolve(view.tree, view.working_dir(), folder) else { continue };
+        for folder in view.path {
             if !folders.insert(folder.id) {
                 continue;
             }
