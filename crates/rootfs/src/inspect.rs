@@ -7,6 +7,18 @@
 //!
 //! Nothing of the image is run, and nothing is written. What is held beside the tree is bounded: a few bytes of every
 //! program and library, of at most 200 000 of them, and 17 MiB of the one that is being read.
+//!
+//! The names of findings are stable; more may come. Those with a star are there only when they apply.
+//!
+//! ```text
+//!   may say "will not boot"  os, architecture, file_system, program, wrapped_program*, interpreter*, loader*,
+//!                            program_architecture*, user, working_directory, mount_points
+//!   may say "warning"        the same, and libraries*, arguments*, init_system*, accounts, home, workspace, shell,
+//!                            certificates, resolver, time_zones, temporary_folder, ports, health_check, volumes,
+//!                            stop_signal, secrets, executables, foreign_executables, left_out*, setuid,
+//!                            capabilities, world_writable, secret_files, devices, names, large_files
+//!   only tell                lost_and_found
+//! ```
 
 mod accounts;
 mod checks;
