@@ -29,18 +29,22 @@ pub(super) struct Ended {
     pub(super) output: String,
 }
 
-/// Makes a shell of a command that ends in `bash`: the first error ends the script. The administrator's programs are
-/// found, as in `sudo` without its own path.
+/// Makes a shell of a command that ends in `bash`: the first error ends the script.
 pub(super) fn shell(command: &mut Command, script: &str) {
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
     command.args(["-euo", "pipefail", "-c", script]);
+}
+
+/// The path with the administrator's programs, which not every user has in it.
+pub(super) fn path() -> String {
+    format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
 /// Runs it to its end. What it prints goes through files in `logs`.
 pub(super) async fn run(mut command: Command, logs: &Path, stop: &Stop) -> Result<Ended> {
     let (output, errors) = (logs.join("output"), logs.join("errors"));
     let name = command.get_program().to_string_lossy().into_owned();
+    // With a path of its own each is forked alike; what this program had in memory at that moment counts for its peak.
+    command.env("PATH", path());
     command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
     let began = Instant::now();
     let child = command.process_group(0).spawn().with_context(|| format!("cannot run {name}"))?;
@@ -67,7 +71,13 @@ pub(super) async fn run(mut command: Command, logs: &Path, stop: &Stop) -> Resul
     let (wall, io, ResUse { status, rusage }) = ended??;
     if !status.success() {
         let said = fs::read(&errors)?;
-        bail!("{name} ended with {status}: {}", String::from_utf8_lossy(&said).trim());
+        bail!(
+            "{name} ended with {status}: {}",
+            match String::from_utf8_lossy(&said).trim() {
+                "" => "it said nothing, as when the disk is full",
+                said => said,
+            }
+        );
     }
     family.0 = None;
     let output = fs::read_to_string(&output)?;

@@ -21,10 +21,11 @@ pub(super) struct Disk {
 impl Disk {
     /// Finds it.
     pub(super) async fn below(folder: &Path) -> Result<Self> {
-        let kind = output(Command::new("stat").args(["--file-system", "--format=%T"]).arg(folder)).await?;
+        let table = output(Command::new("df").arg("--output=fstype").arg(folder)).await?;
         let numbers = output(Command::new("stat").arg("--format=%Hd:%Ld").arg(folder)).await?;
         let stat = Path::new("/sys/dev/block").join(numbers.trim()).join("stat");
-        Ok(Self { kind: kind.trim().to_owned(), stat })
+        let kind = table.lines().last().unwrap_or_default().trim().to_owned();
+        Ok(Self { kind, stat })
     }
 
     /// Bytes written to it until now, by anybody. `None` where the file system is on no single disk.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use super::child::path;
 use super::way::{FILE, Way};
 use super::weigh::mib;
 use crate::child::output;
@@ -49,9 +50,8 @@ impl Made {
         }
         let file = folder.join(FILE);
         let seen = std::fs::metadata(&file).with_context(|| format!("{way}: there is no {FILE}"))?;
-        let path = std::env::var("PATH").unwrap_or_default();
         let mut check = Command::new("e2fsck");
-        check.env("PATH", format!("{path}:/usr/sbin:/sbin")).arg("-fn").arg(&file);
+        check.env("PATH", path()).arg("-fn").arg(&file);
         let checked = stop.or(async { Ok(check.kill_on_drop(true).output().await?) }).await;
         let clean = checked.context("cannot run e2fsck")?.status.code() == Some(CLEAN);
         let mut made = Self {

@@ -58,8 +58,10 @@ fn print_image(image: &OfImage) {
         ]);
     }
     table.print();
-    console::line("");
     let mut table = Table::new(["ratio", "of medians", "by round"]);
+    if !image.ratios.is_empty() {
+        console::line("");
+    }
     for ratio in &image.ratios {
         let by_round = format!("{:.2} to {:.2}", ratio.by_round.min, ratio.by_round.max);
         table.row([

@@ -67,7 +67,7 @@ pub(super) struct Ratio {
 }
 
 /// What is compared with what.
-const RATIOS: [(Way, Way); 8] = [
+const RATIOS: [(Way, Way); 10] = [
     (Way::Plan, Way::Engine),
     (Way::Plan, Way::Archive),
     (Way::Plan, Way::Layout),
@@ -76,6 +76,9 @@ const RATIOS: [(Way, Way); 8] = [
     (Way::Engine, Way::Copy),
     (Way::Archive, Way::Copy),
     (Way::Engine, Way::Save),
+    // What anything can win that has its bytes from the engine.
+    (Way::Plan, Way::Save),
+    (Way::Plan, Way::Export),
 ];
 
 impl OfImage {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bollard::Docker;
 use serde::Serialize;
 use tokio::process::Command;
@@ -16,7 +16,7 @@ use super::way::Way;
 use super::weigh::{Cost, weigh};
 use crate::child::output;
 use crate::console;
-use crate::stop::Stop;
+use crate::stop::{Interrupted, Stop};
 
 /// What all turns have in common.
 #[derive(Debug)]
@@ -54,8 +54,11 @@ pub(super) async fn run(
     let mut turns = Vec::new();
     for round in 0..=rounds {
         for way in order(ways, round) {
-            let turn =
-                ground.turn(way, prepared, round).await.with_context(|| format!("{way}, round {round}"))?;
+            let turn = ground.turn(way, prepared, round).await;
+            let turn = turn.map_err(|why| match why.is::<Interrupted>() {
+                true => why,
+                false => why.context(format!("{way}, round {round}")),
+            })?;
             let uncounted = if round == 0 { "   not counted" } else { "" };
             console::dim(&format!(
                 "{round:>3}  {:<34} {:>9.1} ms{uncounted}",

@@ -1,5 +1,6 @@
 //! One run from beginning to end.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -80,7 +81,7 @@ async fn measure(repo: &Repo, ground: &Ground<'_>, options: &Options) -> Result<
     let mut machine = Machine::look(ground.docker, repo).await?;
     let idle = child::run(Command::new("true"), ground.folder, ground.stop).await?;
     let (mut turns, mut prepared) = (Vec::new(), Vec::new());
-    for image in &options.images {
+    for image in options.images.iter().collect::<BTreeSet<_>>() {
         console::title(&format!("{image}, {} rounds", options.rounds));
         let ready = Prepared::make(ground, image, &options.ways).await?;
         turns.extend(rounds::run(ground, &ready, &options.ways, options.rounds).await?);
