@@ -57,8 +57,8 @@ pub(crate) struct Options {
     /// The ways that have their turns.
     #[arg(long = "way", value_name = "WAY", value_enum, value_delimiter = ',', default_values_t = Way::ALL)]
     ways: Vec<Way>,
-    /// Where the files are made, about eight times the image's size; target/bench/rootfs unless said. A folder of
-    /// the bench's own is made in it, and removed.
+    /// Where the files are made, in a folder of the bench's own that is removed at the end; target/bench unless said.
+    /// They take about six times the image's size.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// The binary with the converter; without it, a release build is made.

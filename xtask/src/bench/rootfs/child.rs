@@ -127,6 +127,37 @@ mod tests {
         assert!(error.ends_with("exit status: 3: why"), "{error}");
     }
 
+    #[tokio::test]
+    async fn who_is_given_up_is_killed_with_its_family() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("bash");
+        shell(&mut command, "sleep 600 & echo $!; wait");
+        let said = async {
+            loop {
+                let text = fs::read_to_string(folder.path().join("output")).unwrap_or_default();
+                if let Some(id) = text.strip_suffix('\n') {
+                    return id.to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let id = tokio::select! {
+            ended = run(command, folder.path(), &Stop::never()) => panic!("{ended:?}"),
+            id = said => id,
+        };
+        let alive = || {
+            // Nobody reaps the orphan in some containers: a zombie counts as ended.
+            fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        for _ in 0..1000 {
+            if !alive() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("process {id} lives on");
+    }
+
     #[test]
     fn the_kernels_table_of_io() {
         let io = "rchar: 1\nwchar: 2\nread_bytes: 3\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";

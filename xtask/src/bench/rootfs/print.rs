@@ -6,6 +6,9 @@ use crate::bench::spread::Spread;
 use crate::bench::table::Table;
 use crate::console;
 
+/// The stages of the converter, in their order.
+const STAGES: [&str; 5] = ["fetch", "scan", "layout", "write", "sync"];
+
 /// Prints the whole result.
 pub(super) fn report(report: &Report) {
     machine(&report.machine);
@@ -65,7 +68,7 @@ fn print_image(image: &OfImage) {
     for ratio in &image.ratios {
         let by_round = format!("{:.2} to {:.2}", ratio.by_round.min, ratio.by_round.max);
         table.row([
-            format!("{} / {}", ratio.above, ratio.below),
+            format!("{} / {}", ratio.above.name(), ratio.below.name()),
             format!("{:.2}", ratio.of_medians),
             by_round,
         ]);
@@ -75,8 +78,14 @@ fn print_image(image: &OfImage) {
 }
 
 fn stages(way: &OfWay) {
-    let stages = way.stages_ms.iter().map(|(stage, took)| format!("{stage} {:.1}", took.median));
-    console::line(&format!("\n{}, stages, median ms: {}", way.way, stages.collect::<Vec<_>>().join(" · ")));
+    let mut stages: Vec<_> = way.stages_ms.iter().collect();
+    stages.sort_by_key(|(stage, _)| STAGES.iter().position(|known| known == stage));
+    let stages = stages.into_iter().map(|(stage, took)| format!("{stage} {:.1}", took.median));
+    console::line(&format!(
+        "\n{}: stages, median ms: {}",
+        way.way.name(),
+        stages.collect::<Vec<_>>().join(" · ")
+    ));
 }
 
 fn median(spread: Option<&Spread>) -> String {

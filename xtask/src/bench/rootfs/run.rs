@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bollard::Docker;
 
 use super::disk::Disk;
@@ -29,7 +29,8 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<(
     fs::create_dir_all(&binaries)?;
     let _alone = ground::alone(&results)?;
     let (docker, engine) = ground::engine().await?;
-    check(&docker, options).await?;
+    let images = images(&docker, options).await?;
+    check(options)?;
     let binary = build::release(repo, stop, options.binary.as_deref(), &binaries).await?;
 
     let parent = options.folder.clone().unwrap_or(results.clone());
@@ -44,7 +45,7 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<(
         Ok(disk) => {
             let (docker, engine, binary, folder) = (&docker, &*engine, &*binary, &*folder);
             let ground = Ground { docker, engine, disk, binary, folder, stop };
-            measure(repo, &ground, options).await
+            measure(repo, &ground, &images, options).await
         }
         Err(why) => Err(anyhow::anyhow!("{why:#}")),
     };
@@ -59,29 +60,44 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<(
     Ok(())
 }
 
-/// What would otherwise be found out in the middle.
-async fn check(docker: &Docker, options: &Options) -> Result<()> {
+/// The names of the images, each once, with their tags: of a name without one, `docker save` writes all there are.
+async fn images(docker: &Docker, options: &Options) -> Result<BTreeSet<String>> {
+    let mut images = BTreeSet::new();
     for image in &options.images {
         let found = docker.inspect_image(image).await;
-        found.with_context(|| {
+        let found = found.with_context(|| {
             format!("the image {image} is not there; images/corpus/build.sh makes those of the corpus")
         })?;
+        let latest = format!("{image}:latest");
+        let is_latest = found.repo_tags.is_some_and(|tags| tags.contains(&latest));
+        images.insert(if is_latest { latest } else { image.clone() });
     }
+    Ok(images)
+}
+
+/// What would otherwise be found out in the middle.
+fn check(options: &Options) -> Result<()> {
     let needy = options.ways.iter().find(|way| way.needs_root());
     if let Some(way) = needy.filter(|_| !rustix::process::geteuid().is_root()) {
-        let others: Vec<_> = Way::ALL.into_iter().filter(|way| !way.needs_root()).collect();
-        anyhow::bail!("\"{way}\" needs root; without it, there are {} other ways: see --way", others.len());
+        let others = Way::ALL.into_iter().filter(|way| !way.needs_root()).map(Way::name);
+        let others = others.collect::<Vec<_>>().join(",");
+        bail!("the way {} needs root; without it, there is --way {others}", way.name());
     }
     ensure!(!options.ways.is_empty(), "no way is chosen");
     Ok(())
 }
 
-async fn measure(repo: &Repo, ground: &Ground<'_>, options: &Options) -> Result<Report> {
+async fn measure(
+    repo: &Repo,
+    ground: &Ground<'_>,
+    images: &BTreeSet<String>,
+    options: &Options,
+) -> Result<Report> {
     let taken_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut machine = Machine::look(ground.docker, repo).await?;
     let idle = child::run(Command::new("true"), ground.folder, ground.stop).await?;
     let (mut turns, mut prepared) = (Vec::new(), Vec::new());
-    for image in options.images.iter().collect::<BTreeSet<_>>() {
+    for image in images {
         console::title(&format!("{image}, {} rounds", options.rounds));
         let ready = Prepared::make(ground, image, &options.ways).await?;
         turns.extend(rounds::run(ground, &ready, &options.ways, options.rounds).await?);

@@ -93,6 +93,11 @@ impl Way {
         Self::Save,
     ];
 
+    /// Its word on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// Whether it is the converter.
     pub(super) fn is_ours(self) -> bool {
         matches!(self, Self::Engine | Self::Archive | Self::Layout)
@@ -142,17 +147,18 @@ pub(super) fn ours(binary: &Path, source: &str, folder: &Path) -> Command {
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plan => "plan: export, untar into a mount",
+        let what = match self {
+            Self::Plan => "export, untar into a mount",
             Self::UnpackMke2fs => "export, untar, mke2fs -d",
             Self::Mke2fs => "mke2fs -d alone",
-            Self::Engine => "ours from the engine",
-            Self::Archive => "ours from an archive",
-            Self::Layout => "ours from a gzip layout",
-            Self::Copy => "copy of our file",
+            Self::Engine => "ours, all of it",
+            Self::Archive => "ours, saved before",
+            Self::Layout => "ours, gzip layers",
+            Self::Copy => "cp of our file",
             Self::Export => "docker export to nowhere",
             Self::Save => "docker save to nowhere",
-        })
+        };
+        write!(f, "{}: {what}", self.name())
     }
 }
 
