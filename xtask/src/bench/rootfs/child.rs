@@ -141,8 +141,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
+        let stop = Stop::never();
         let id = tokio::select! {
-            ended = run(command, folder.path(), &Stop::never()) => panic!("{ended:?}"),
+            ended = run(command, folder.path(), &stop) => panic!("{ended:?}"),
             id = said => id,
         };
         let alive = || {
