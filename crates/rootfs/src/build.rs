@@ -7,16 +7,17 @@
 //!
 //! Layers of which nothing is left are not read a second time.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use crate::digest::Hashing;
 use crate::ext4::{Plan, PlanError, Size};
+use crate::init::{LAYER, Placed, Taken};
 use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
-use crate::{Digest, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
+use crate::{Digest, Init, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
 
 /// What changes when the same image would become other bytes: it is part of the name of what is kept.
 pub const CONVERTER: &str = "1";
@@ -26,13 +27,15 @@ pub const CONVERTER: &str = "1";
 pub struct Options {
     /// How large the file is to be.
     pub size: Size,
+    /// A program that is placed as well, so that the file boots by itself.
+    pub init: Option<Init>,
     /// How much the image may ask for.
     pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { size: Size::Fitting, limits: Limits::default() }
+        Self { size: Size::Fitting, init: None, limits: Limits::default() }
     }
 }
 
@@ -45,6 +48,8 @@ pub struct Built {
     pub content: u64,
     /// Files, folders, links and devices.
     pub inodes: usize,
+    /// The digest of the whole file.
+    pub sha256: Digest,
     /// How long each stage took.
     pub stages: Vec<(Stage, Duration)>,
 }
@@ -84,7 +89,7 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     Ok(tree)
 }
 
-/// Makes the file system of an image. The file must not be there yet; after an error, what there is of it is of no use.
+/// Makes the file system of an image. The file must not be there yet; after an error it is not there either.
 ///
 /// # Errors
 /// When the image is wrong, does not fit, or the file cannot be written.
@@ -96,12 +101,19 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     let progress = Timed::new(progress);
     let limits = &options.limits;
-    let tree = scanned(image, limits, &progress)?;
+    let mut tree = scanned(image, limits, &progress)?;
     progress.begin(Stage::Layout, None);
-    let id = Digest::of(format!("{CONVERTER}\n{}\n", image.id).as_bytes());
-    let plan = Plan::new(&tree, id, options.size)?;
+    let mut name = format!("{CONVERTER}\n{}\n", image.id);
+    let placed = options.init.as_ref().map(|init| Placed::new(image, init));
+    if let Some(placed) = &placed {
+        placed.place(&mut tree)?;
+        name = format!("{name}{}\n", placed.digest());
+    }
+    let plan = Plan::new(&tree, Digest::of(name.as_bytes()), options.size)?;
+    let mut unfinished = Unfinished { path, is_made: false };
     let write = |why| BuildError::Write { path: path.into(), why };
     let mut writing = plan.write(path).map_err(write)?;
+    unfinished.is_made = true;
     progress.begin(Stage::Write, Some(plan.content()));
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
@@ -118,10 +130,29 @@ pub fn build(
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
         }
     }
+    for (entry, mut content) in placed.iter().flat_map(Placed::contents) {
+        progress.advance(writing.fill(LAYER, entry, &mut content).map_err(write)?);
+    }
     progress.begin(Stage::Sync, Some(plan.size()));
-    let summary = writing.finish().map_err(write)?;
+    let (summary, sha256) = writing.finish(&progress).map_err(write)?;
+    unfinished.is_made = false;
     let stages = progress.stages();
-    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len(), stages })
+    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len(), sha256, stages })
+}
+
+/// Removes what was made until then.
+struct Unfinished<'a> {
+    path: &'a Path,
+    is_made: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if self.is_made {
+            // The error that brought us here is the one that matters.
+            let _ = fs::remove_file(self.path);
+        }
+    }
 }
 
 /// Whether a layer has content that is in the tree.
@@ -170,6 +201,9 @@ pub enum BuildError {
         #[source]
         why: MergeError,
     },
+    /// There is no place for the init program.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// The tree cannot become a file system.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -30,60 +30,58 @@ pub struct RootFs {
     pub diff_ids: Vec<Digest>,
 }
 
-/// How to run an image.
+/// How to run an image. Read as images write it, in Go's names, and as `image.json` does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all(deserialize = "PascalCase", serialize = "snake_case"))]
 pub struct RunConfig {
     /// Who runs it: a name or number, and perhaps a group after a colon. Empty is root.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "User", default, deserialize_with = "or_default")]
     pub user: String,
     /// Ports that it listens on, as `3001/tcp`.
-    #[serde(default, deserialize_with = "keys")]
+    #[serde(alias = "ExposedPorts", default, deserialize_with = "keys")]
     pub exposed_ports: Vec<String>,
     /// Its environment, as `NAME=value`.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Env", default, deserialize_with = "or_default")]
     pub env: Vec<String>,
     /// What is run.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Entrypoint", default, deserialize_with = "or_default")]
     pub entrypoint: Vec<String>,
     /// What is run where there is no entrypoint, or what that is given.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Cmd", default, deserialize_with = "or_default")]
     pub cmd: Vec<String>,
     /// Where it is run; empty is `/`.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "WorkingDir", default, deserialize_with = "or_default")]
     pub working_dir: String,
     /// Labels.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Labels", default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
     /// Folders that are to outlive a container.
-    #[serde(default, deserialize_with = "keys")]
+    #[serde(alias = "Volumes", default, deserialize_with = "keys")]
     pub volumes: Vec<String>,
     /// The signal that ends it; empty is `SIGTERM`.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "StopSignal", default, deserialize_with = "or_default")]
     pub stop_signal: String,
     /// How its health is found out (Docker's extension).
-    #[serde(default)]
+    #[serde(alias = "Healthcheck", default)]
     pub healthcheck: Option<Healthcheck>,
 }
 
 /// How the health of a container is found out. Durations are in nanoseconds; 0 is the runtime's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all(deserialize = "PascalCase", serialize = "snake_case"))]
 pub struct Healthcheck {
     /// `["CMD", program, …]`, `["CMD-SHELL", command]` or `["NONE"]`.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Test", default, deserialize_with = "or_default")]
     pub test: Vec<String>,
     /// From the end of one check to the beginning of the next.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Interval", default, deserialize_with = "or_default")]
     pub interval: i64,
     /// How long a check may take.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Timeout", default, deserialize_with = "or_default")]
     pub timeout: i64,
     /// How long failures do not count after the start.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "StartPeriod", default, deserialize_with = "or_default")]
     pub start_period: i64,
     /// How many failures in a row make it unhealthy.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(alias = "Retries", default, deserialize_with = "or_default")]
     pub retries: i64,
 }
 
@@ -96,10 +94,19 @@ where
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
-/// A set, which Go writes as an object of empty objects.
+/// A set, which Go writes as an object of empty objects, and `image.json` as a list.
 fn keys<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let set = Option::<BTreeMap<String, serde::de::IgnoredAny>>::deserialize(from)?;
-    Ok(set.unwrap_or_default().into_keys().collect())
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Set {
+        Object(BTreeMap<String, serde::de::IgnoredAny>),
+        List(Vec<String>),
+    }
+    Ok(match Option::<Set>::deserialize(from)? {
+        None => Vec::new(),
+        Some(Set::Object(set)) => set.into_keys().collect(),
+        Some(Set::List(list)) => list,
+    })
 }
 
 fn digests<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Digest>, D::Error> {

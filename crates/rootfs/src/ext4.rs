@@ -14,7 +14,7 @@ mod size;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mkext4::build::Summary;
 use mkext4::sink::FileSink;
@@ -23,8 +23,9 @@ use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Optio
 use self::content::{Aligned, Reader, segments};
 use self::sink::Sparse;
 pub use self::size::{Size, TooSmall};
+use crate::digest::Hashing;
 use crate::path::shown;
-use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
+use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Progress, Tree};
 
 /// Blocks of the file system, in bytes.
 const BLOCK: u64 = 4096;
@@ -123,7 +124,7 @@ impl Plan {
         let file = File::create_new(path)?;
         let sink = Sparse(FileSink::create(path, self.size)?);
         let writer = self.layout.writer(sink).map_err(io_error)?;
-        Ok(Writing { plan: self, writer, file })
+        Ok(Writing { plan: self, writer, file, path: path.into() })
     }
 }
 
@@ -132,6 +133,7 @@ pub struct Writing<'a> {
     plan: &'a Plan,
     writer: mkext4::build::ImageWriter<'a, Sparse>,
     file: File,
+    path: PathBuf,
 }
 
 impl std::fmt::Debug for Writing<'_> {
@@ -157,14 +159,31 @@ impl Writing<'_> {
         result.map(|_| wanted.content.size).map_err(io_error)
     }
 
-    /// Ends the file, which is then on the disk: every content must have come.
+    /// Ends the file, which is then on the disk: every content must have come. Tells the digest of all of it, which is
+    /// taken while the disk works.
     ///
     /// # Errors
     /// When one did not, or the file cannot be synced.
-    pub fn finish(self) -> io::Result<Summary> {
+    pub fn finish(self, progress: &dyn Progress) -> io::Result<(Summary, Digest)> {
         let summary = self.writer.finish().map_err(io_error)?;
-        self.file.sync_all()?;
-        Ok(summary)
+        let file = &self.file;
+        let digest = std::thread::scope(|scope| {
+            let hashing = scope.spawn(|| digest_of(&self.path, progress));
+            file.sync_all()?;
+            hashing.join().unwrap_or_else(|_| Err(io::Error::other("hashing the file panicked")))
+        })?;
+        Ok((summary, digest))
+    }
+}
+
+fn digest_of(path: &Path, progress: &dyn Progress) -> io::Result<Digest> {
+    let mut reader = Hashing::new(File::open(path)?);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(reader.finish().0),
+            read => progress.advance(read as u64),
+        }
     }
 }
 

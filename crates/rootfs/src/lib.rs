@@ -6,6 +6,7 @@
 //!   merge    layers with whiteouts, links and replacements: one tree of names
 //!   ext4     the tree laid out, everything but content written, then the content streamed to its place
 //!   build    all of it for one image
+//!   store    what was converted, kept and shared
 //! ```
 //!
 //! Nothing here knows the service. What comes out of an archive is never used as a path of this host: the tree is in
@@ -16,17 +17,22 @@ mod config;
 mod digest;
 mod entry;
 pub mod ext4;
+mod image_file;
+pub mod init;
 pub mod layer;
 mod limits;
 pub mod merge;
 mod path;
 mod progress;
 pub mod source;
+pub mod store;
 mod tree;
 
 pub use config::{Healthcheck, ImageConfig, RootFs, RunConfig};
 pub use digest::{BadDigest, Digest};
 pub use entry::{Content, Device, Entry, EntryKind, Extent, Meta, Time, Xattrs};
+pub use image_file::{ImageFile, SCHEMA};
+pub use init::Init;
 pub use limits::Limits;
 pub use path::{BadPath, EntryPath, MAX_NAME, MAX_PATH};
 pub use progress::{Progress, Quiet, Stage, Timed};
