@@ -10,6 +10,8 @@
 //!
 //! Only ratios of one run mean something: the machine, its other work and the engine's mood are the same for all
 //! three. A budget that is missed is a result and no failure; a measurement that went wrong is a failure.
+//!
+//! `cargo xtask bench rootfs` is about the converter, and the same holds for it: see [`rootfs`].
 
 mod budget;
 mod build;

@@ -20,11 +20,11 @@ fn of_image(image: &OfImage) -> Vec<Verdict> {
     if image.prepared.tree_mib >= LARGE_MIB
         && let Some(ratio) = image.ratio(Way::Plan, Way::Engine)
     {
-        let what = format!("{name}: plan / ours from the engine");
+        let what = format!("{name}: plan / engine");
         verdicts.push(Verdict::new(what, ratio.of_medians, "×", false, FASTER));
     }
     for way in image.ways.iter().filter(|way| way.way.is_ours()) {
-        let what = format!("{name}: peak memory, {}", way.way);
+        let what = format!("{name}: peak memory, {}", way.way.name());
         verdicts.push(Verdict::new(what, way.peak_mib.max, "MiB", true, PEAK_MIB));
     }
     if image.ours > 0 {

@@ -61,7 +61,7 @@ pub(super) async fn run(
             })?;
             let uncounted = if round == 0 { "   not counted" } else { "" };
             console::dim(&format!(
-                "{round:>3}  {:<34} {:>9.1} ms{uncounted}",
+                "{round:>3}  {:<40} {:>9.1} ms{uncounted}",
                 way.to_string(),
                 turn.cost.wall_ms
             ));
