@@ -4,6 +4,7 @@ mod class;
 mod doctor;
 mod healthcheck;
 mod progress;
+mod rootfs;
 mod seat;
 mod serve;
 mod wish;

@@ -7,17 +7,22 @@
 //!
 //! Layers of which nothing is left are not read a second time.
 
+mod end;
+
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, io};
 
+use self::end::{Removing, sync};
 use crate::digest::Hashing;
-use crate::ext4::{Plan, PlanError, Size};
-use crate::init::{LAYER, Placed, Taken};
+use crate::ext4::{PlanError, Size};
+use crate::init::Added;
 use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
-use crate::{Digest, Init, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
+use crate::writer::WriterKind;
+use crate::{Digest, Init, InitError, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
 
 /// What changes when the same image would become other bytes: it is part of the name of what is kept.
 pub const CONVERTER: &str = "1";
@@ -27,15 +32,17 @@ pub const CONVERTER: &str = "1";
 pub struct Options {
     /// How large the file is to be.
     pub size: Size,
-    /// A program that is placed as well, so that the file boots by itself.
-    pub init: Option<Init>,
     /// How much the image may ask for.
     pub limits: Limits,
+    /// A program that is placed in the file system; without one the tree is exactly the image's.
+    pub init: Option<Init>,
+    /// What writes the file.
+    pub writer: WriterKind,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { size: Size::Fitting, init: None, limits: Limits::default() }
+        Self { size: Size::Fitting, limits: Limits::default(), init: None, writer: WriterKind::default() }
     }
 }
 
@@ -44,12 +51,12 @@ impl Default for Options {
 pub struct Built {
     /// Bytes of the file, holes included.
     pub size: u64,
+    /// The digest of the whole file, as `sha256sum` prints it.
+    pub sha256: Digest,
     /// Bytes of content in it.
     pub content: u64,
     /// Files, folders, links and devices.
     pub inodes: usize,
-    /// The digest of the whole file.
-    pub sha256: Digest,
     /// How long each stage took.
     pub stages: Vec<(Stage, Duration)>,
 }
@@ -89,7 +96,8 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     Ok(tree)
 }
 
-/// Makes the file system of an image. The file must not be there yet; after an error it is not there either.
+/// Makes the file system of an image, on the disk when this returns. The file must not be there yet; after an error there
+/// is none.
 ///
 /// # Errors
 /// When the image is wrong, does not fit, or the file cannot be written.
@@ -104,16 +112,16 @@ pub fn build(
     let mut tree = scanned(image, limits, &progress)?;
     progress.begin(Stage::Layout, None);
     let mut name = format!("{CONVERTER}\n{}\n", image.id);
-    let placed = options.init.as_ref().map(|init| Placed::new(image, init));
-    if let Some(placed) = &placed {
-        placed.place(&mut tree)?;
-        name = format!("{name}{}\n", placed.digest());
+    let mut added = None;
+    if let Some(init) = &options.init {
+        added = Some(Added::to(&mut tree, image, init)?);
+        name.push_str(&format!("{}\n", init.digest()));
     }
-    let plan = Plan::new(&tree, Digest::of(name.as_bytes()), options.size)?;
-    let mut unfinished = Unfinished { path, is_made: false };
+    let plan = options.writer.writer().plan(&tree, Digest::of(name.as_bytes()), options.size)?;
     let write = |why| BuildError::Write { path: path.into(), why };
-    let mut writing = plan.write(path).map_err(write)?;
-    unfinished.is_made = true;
+    let file = File::options().read(true).write(true).create_new(true).open(path).map_err(write)?;
+    let removing = Removing::new(path);
+    let mut writing = plan.write(path, file.try_clone().map_err(write)?).map_err(write)?;
     progress.begin(Stage::Write, Some(plan.content()));
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
@@ -130,29 +138,14 @@ pub fn build(
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
         }
     }
-    for (entry, mut content) in placed.iter().flat_map(Placed::contents) {
-        progress.advance(writing.fill(LAYER, entry, &mut content).map_err(write)?);
+    if let Some(added) = &added {
+        progress.advance(added.contents(|layer, entry, reader| writing.fill(layer, entry, reader))?);
     }
+    let content = writing.finish().map_err(write)?;
     progress.begin(Stage::Sync, Some(plan.size()));
-    let (summary, sha256) = writing.finish(&progress).map_err(write)?;
-    unfinished.is_made = false;
-    let stages = progress.stages();
-    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len(), sha256, stages })
-}
-
-/// Removes what was made until then.
-struct Unfinished<'a> {
-    path: &'a Path,
-    is_made: bool,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if self.is_made {
-            // The error that brought us here is the one that matters.
-            let _ = fs::remove_file(self.path);
-        }
-    }
+    let sha256 = sync(&file, &progress).map_err(write)?;
+    removing.keep();
+    Ok(Built { size: plan.size(), sha256, content, inodes: tree.len(), stages: progress.stages() })
 }
 
 /// Whether a layer has content that is in the tree.
@@ -201,12 +194,12 @@ pub enum BuildError {
         #[source]
         why: MergeError,
     },
-    /// There is no place for the init program.
-    #[error(transparent)]
-    Taken(#[from] Taken),
     /// The tree cannot become a file system.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The init program cannot be placed.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// The file cannot be written.
     #[error("{} cannot be written: {why}", .path.display())]
     Write {

@@ -14,18 +14,16 @@ mod size;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use mkext4::build::Summary;
-use mkext4::sink::FileSink;
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Options, ROOT, SpecialKind};
 
 use self::content::{Aligned, Reader, segments};
 use self::sink::Sparse;
 pub use self::size::{Size, TooSmall};
-use crate::digest::Hashing;
 use crate::path::shown;
-use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Progress, Tree};
+use crate::writer::{Filling, Planned};
+use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
 
 /// Blocks of the file system, in bytes.
 const BLOCK: u64 = 4096;
@@ -103,51 +101,31 @@ impl Plan {
         })?;
         Ok(Self { layout, size, wanted })
     }
+}
 
-    /// How large the file is, holes included, in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
+impl Planned for Plan {
+    fn size(&self) -> u64 {
         self.size
     }
 
-    /// Bytes of content that [`Writing::fill`] is still to be given.
-    #[must_use]
-    pub fn content(&self) -> u64 {
+    fn content(&self) -> u64 {
         self.wanted.values().map(|wanted| wanted.content.size).sum()
     }
 
-    /// Makes the file and writes everything but the content of files.
-    ///
-    /// # Errors
-    /// When the file is there already or cannot be written.
-    pub fn write(&self, path: &Path) -> io::Result<Writing<'_>> {
-        let file = File::create_new(path)?;
-        let sink = Sparse(FileSink::create(path, self.size)?);
-        let writer = self.layout.writer(sink).map_err(io_error)?;
-        Ok(Writing { plan: self, writer, file, path: path.into() })
+    fn write(&self, _: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {
+        let writer = self.layout.writer(Sparse::new(file, self.size)?).map_err(io_error)?;
+        Ok(Box::new(Writing { plan: self, writer }))
     }
 }
 
 /// A file system that is being written.
-pub struct Writing<'a> {
+struct Writing<'a> {
     plan: &'a Plan,
     writer: mkext4::build::ImageWriter<'a, Sparse>,
-    file: File,
-    path: PathBuf,
 }
 
-impl std::fmt::Debug for Writing<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writing").field("plan", self.plan).finish_non_exhaustive()
-    }
-}
-
-impl Writing<'_> {
-    /// Takes the content of an entry, if the file system has it, and says how many bytes that were.
-    ///
-    /// # Errors
-    /// When it is shorter than the entry said, or cannot be written.
-    pub fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64> {
+impl Filling for Writing<'_> {
+    fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64> {
         let Some(wanted) = self.plan.wanted.get(&(layer, entry)) else { return Ok(0) };
         let result = match &wanted.content.data {
             None => self.writer.fill(wanted.handle, &mut Reader(reader)),
@@ -159,31 +137,8 @@ impl Writing<'_> {
         result.map(|_| wanted.content.size).map_err(io_error)
     }
 
-    /// Ends the file, which is then on the disk: every content must have come. Tells the digest of all of it, which is
-    /// taken while the disk works.
-    ///
-    /// # Errors
-    /// When one did not, or the file cannot be synced.
-    pub fn finish(self, progress: &dyn Progress) -> io::Result<(Summary, Digest)> {
-        let summary = self.writer.finish().map_err(io_error)?;
-        let file = &self.file;
-        let digest = std::thread::scope(|scope| {
-            let hashing = scope.spawn(|| digest_of(&self.path, progress));
-            file.sync_all()?;
-            hashing.join().unwrap_or_else(|_| Err(io::Error::other("hashing the file panicked")))
-        })?;
-        Ok((summary, digest))
-    }
-}
-
-fn digest_of(path: &Path, progress: &dyn Progress) -> io::Result<Digest> {
-    let mut reader = Hashing::new(File::open(path)?);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(reader.finish().0),
-            read => progress.advance(read as u64),
-        }
+    fn finish(self: Box<Self>) -> io::Result<u64> {
+        Ok(self.writer.finish().map_err(io_error)?.data_bytes)
     }
 }
 

@@ -7,6 +7,7 @@
 //!   ext4     the tree laid out, everything but content written, then the content streamed to its place
 //!   build    all of it for one image
 //!   store    what was converted, kept and shared
+//!   inspect  whether an image boots, and what it is like
 //! ```
 //!
 //! Nothing here knows the service. What comes out of an archive is never used as a path of this host: the tree is in
@@ -18,7 +19,8 @@ mod digest;
 mod entry;
 pub mod ext4;
 mod image_file;
-pub mod init;
+mod init;
+pub mod inspect;
 pub mod layer;
 mod limits;
 pub mod merge;
@@ -27,12 +29,13 @@ mod progress;
 pub mod source;
 pub mod store;
 mod tree;
+pub mod writer;
 
 pub use config::{Healthcheck, ImageConfig, RootFs, RunConfig};
 pub use digest::{BadDigest, Digest};
 pub use entry::{Content, Device, Entry, EntryKind, Extent, Meta, Time, Xattrs};
-pub use image_file::{ImageFile, SCHEMA};
-pub use init::Init;
+pub use image_file::ImageFile;
+pub use init::{Init, InitConfig, InitError, MAX_INIT};
 pub use limits::Limits;
 pub use path::{BadPath, EntryPath, MAX_NAME, MAX_PATH};
 pub use progress::{Progress, Quiet, Stage, Timed};

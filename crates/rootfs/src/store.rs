@@ -147,8 +147,12 @@ impl Store {
             if let Some(found) = self.found(&name, lock, is_new)? {
                 return Ok(found);
             }
-            // Between the two locks another may make it: then it is there, and the loop finds it.
-            let lock = Lock::exclusive(&path)?;
+            // Another may be here as well, or have made it already and use it: who waited for a lock of his own would
+            // wait for as long as it is used.
+            let Some(lock) = Lock::try_exclusive(&path)? else {
+                std::thread::yield_now();
+                continue;
+            };
             if self.is_there(&name) {
                 continue;
             }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -58,12 +59,12 @@ fn an_init_program_is_placed_with_what_it_reads() {
     let out = tempfile::tempdir().unwrap();
     let program = out.path().join("agent");
     std::fs::write(&program, vec![7; 100_000]).unwrap();
-    let init = Init::read(&program).unwrap();
+    let init = Init::open(&program).unwrap();
     let with = Options { init: Some(init), ..Options::default() };
     let (one, two, plain) = (out.path().join("1"), out.path().join("2"), out.path().join("3"));
     let first = build(&image(&layout), &one, &with, &Quiet).unwrap();
     // The program's own times and modes make no difference.
-    std::fs::remove_file(&program).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o600)).unwrap();
     let second = build(&image(&layout), &two, &with, &Quiet).unwrap();
     assert_eq!(first.sha256, second.sha256);
     check(&one);
@@ -88,9 +89,9 @@ fn an_image_with_that_folder_takes_no_init_program() {
     let out = tempfile::tempdir().unwrap();
     let program = out.path().join("agent");
     std::fs::write(&program, "ours").unwrap();
-    let with = Options { init: Some(Init::read(&program).unwrap()), ..Options::default() };
+    let with = Options { init: Some(Init::open(&program).unwrap()), ..Options::default() };
     let error = build(&image(&layout), &out.path().join("fs"), &with, &Quiet).unwrap_err();
-    assert!(matches!(error, BuildError::Taken(_)), "{error}");
+    assert!(matches!(error, BuildError::Init(_)), "{error}");
     assert_eq!(names(out.path()), ["agent"]);
     build(&image(&layout), &out.path().join("fs"), &Options::default(), &Quiet).unwrap();
 }

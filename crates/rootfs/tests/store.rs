@@ -13,7 +13,7 @@ use common::{Layout, layer};
 use rootfs::build::{BuildError, CONVERTER, Options, build};
 use rootfs::source::{Choice, Image};
 use rootfs::store::{Check, Keep, Key, Owner, Policy, State, Store, StoreError};
-use rootfs::{Digest, ImageFile, Quiet, SCHEMA};
+use rootfs::{Digest, ImageFile, Quiet};
 
 struct Bed {
     _folder: tempfile::TempDir,
@@ -48,20 +48,9 @@ impl Bed {
     }
 
     fn build(&self, path: &Path) -> Result<ImageFile, StoreError> {
-        let built = build(&self.image, path, &Options::default(), &Quiet)?;
-        Ok(ImageFile {
-            schema: SCHEMA,
-            image: self.image.id,
-            architecture: self.image.config.architecture.clone(),
-            os: self.image.config.os.clone(),
-            converter: CONVERTER.into(),
-            init: None,
-            writer: "mkext4".into(),
-            size: built.size,
-            sha256: built.sha256,
-            config: self.image.config.config.clone(),
-            names: Vec::new(),
-        })
+        let options = Options::default();
+        let built = build(&self.image, path, &options, &Quiet)?;
+        Ok(ImageFile::new(&self.image, &options, &built, Vec::new()))
     }
 
     fn make(&self, variant: u64) -> rootfs::store::InUse {
@@ -243,7 +232,7 @@ fn damage_is_found_and_says_what_it_is() {
     newer.schema += 1;
     newer.write(&made.image_json()).unwrap();
     let State::Newer(why) = &bed.store.list().unwrap()[0].state else { panic!() };
-    assert!(why.contains("version"), "{why}");
+    assert!(why.contains("schema"), "{why}");
     assert!(bed.store.get(&bed.key(0)).is_err());
     assert!(!bed.store.remove(&name).unwrap(), "somebody uses it");
     drop(made);

@@ -128,6 +128,9 @@ impl Store {
                     let why = format!("{ROOTFS} has {} bytes and should have {}", file.len(), image.size);
                     (State::Damaged(why), file.blocks())
                 }
+                (Err(why), file) if why.kind() == io::ErrorKind::Unsupported => {
+                    (State::Newer(format!("{IMAGE}: {why}")), file.map_or(0, |file| file.blocks()))
+                }
                 (Err(why), file) => {
                     (State::Damaged(format!("{IMAGE}: {why}")), file.map_or(0, |file| file.blocks()))
                 }

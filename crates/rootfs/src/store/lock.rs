@@ -23,11 +23,6 @@ impl Lock {
         Self::locked(path, File::lock_shared).map_err(|why| StoreError::io(path, why))
     }
 
-    /// Waits for a lock that nobody shares.
-    pub(super) fn exclusive(path: &Path) -> Result<Self, StoreError> {
-        Self::locked(path, File::lock).map_err(|why| StoreError::io(path, why))
-    }
-
     /// A lock that others may share; nothing when somebody has it for himself.
     pub(super) fn try_shared(path: &Path) -> Result<Option<Self>, StoreError> {
         Self::tried(path, |file| Ok(file.try_lock_shared()?))
@@ -92,11 +87,11 @@ mod tests {
     fn a_lock_of_a_file_that_is_gone_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let held = Lock::exclusive(&path).unwrap();
+        let held = Lock::try_exclusive(&path).unwrap().unwrap();
         assert!(Lock::try_shared(&path).unwrap().is_none());
         let waiting = std::thread::spawn({
             let path = path.clone();
-            move || Lock::exclusive(&path).unwrap()
+            move || Lock::shared(&path).unwrap()
         });
         held.remove().unwrap();
         // Whoever waited for the old file has the lock of the one that is there now.

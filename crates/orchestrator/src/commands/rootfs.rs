@@ -1,0 +1,4 @@
+//! `orchestrator rootfs …`
+
+#[allow(dead_code, reason = "the command line does not lead here yet")]
+mod inspect;
