@@ -4,6 +4,7 @@ use crate::Digest;
 use crate::Tree;
 use crate::ext4::{Plan, PlanError, Size};
 use crate::inspect::Finding;
+use crate::writer::Planned as _;
 
 /// Bytes of the file that the tree becomes, holes included.
 pub(in crate::inspect) fn size(tree: &Tree) -> Result<u64, PlanError> {
