@@ -16,7 +16,7 @@ use crate::ext4::{Plan, PlanError, Size};
 use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
-use crate::{Digest, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
+use crate::{Digest, Limits, Progress, Quiet, Stage, Timed, Tree};
 
 /// What changes when the same image would become other bytes: it is part of the name of what is kept.
 pub const CONVERTER: &str = "1";
@@ -103,9 +103,10 @@ pub fn build(
     let write = |why| BuildError::Write { path: path.into(), why };
     let mut writing = plan.write(path).map_err(write)?;
     progress.begin(Stage::Write, Some(plan.content()));
+    let wanted = tree.layers();
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
-        if !has_content(&tree, index) {
+        if !wanted.contains(&index) {
             continue;
         }
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
@@ -122,15 +123,6 @@ pub fn build(
     let summary = writing.finish().map_err(write)?;
     let stages = progress.stages();
     Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len(), stages })
-}
-
-/// Whether a layer has content that is in the tree.
-fn has_content(tree: &Tree, layer: u32) -> bool {
-    let mut found = false;
-    tree.walk(|_, _, node| {
-        found |= matches!(&node.kind, NodeKind::File(content) if content.layer == layer && content.size > 0);
-    });
-    found
 }
 
 /// Why no file system came of an image.
