@@ -22,7 +22,7 @@ use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
 use crate::writer::WriterKind;
-use crate::{Digest, Init, InitError, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
+use crate::{Digest, Init, InitError, Limits, Progress, Quiet, Stage, Timed, Tree};
 
 /// What changes when the same image would become other bytes: it is part of the name of what is kept.
 pub const CONVERTER: &str = "1";
@@ -123,9 +123,10 @@ pub fn build(
     let removing = Removing::new(path);
     let mut writing = plan.write(path, file.try_clone().map_err(write)?).map_err(write)?;
     progress.begin(Stage::Write, Some(plan.content()));
+    let wanted = tree.layers();
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
-        if !has_content(&tree, index) {
+        if !wanted.contains(&index) {
             continue;
         }
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
@@ -146,15 +147,6 @@ pub fn build(
     let sha256 = sync(&file, &progress).map_err(write)?;
     removing.keep();
     Ok(Built { size: plan.size(), sha256, content, inodes: tree.len(), stages: progress.stages() })
-}
-
-/// Whether a layer has content that is in the tree.
-fn has_content(tree: &Tree, layer: u32) -> bool {
-    let mut found = false;
-    tree.walk(|_, _, node| {
-        found |= matches!(&node.kind, NodeKind::File(content) if content.layer == layer && content.size > 0);
-    });
-    found
 }
 
 /// Why no file system came of an image.

@@ -21,6 +21,7 @@ pub use self::blobs::BlobError;
 use self::blobs::Blobs;
 #[cfg(any(feature = "engine", feature = "registry"))]
 pub use self::spool::SpoolError;
+use crate::path::shown;
 use crate::{Digest, ImageConfig};
 
 /// The largest document of an image: manifests of hundreds of layers have a hundredth of it.
@@ -161,6 +162,17 @@ pub fn host_architecture() -> &'static str {
     }
 }
 
+/// The names of images for a message, as far as they have a place in one.
+fn listed(names: &str) -> String {
+    const MOST: usize = 20;
+    let all: Vec<_> = names.split(", ").collect();
+    let mut some: Vec<_> = all.iter().take(MOST).map(|name| shown(name.as_bytes())).collect();
+    if all.len() > MOST {
+        some.push(format!("and {} more", all.len() - MOST));
+    }
+    some.join(", ")
+}
+
 /// Why an image cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -191,7 +203,7 @@ pub enum Wrong {
     #[error("it is no image: it has neither manifest.json nor index.json")]
     NoImage,
     /// There is none for this choice.
-    #[error("it has no image {wanted}; it has {there}")]
+    #[error("it has no image {wanted}; it has {}", listed(.there))]
     NoSuch {
         /// What was asked for.
         wanted: String,
@@ -199,13 +211,13 @@ pub enum Wrong {
         there: String,
     },
     /// There are several.
-    #[error("it has several images, and none was chosen: {there}")]
+    #[error("it has several images, and none was chosen: {}", listed(.there))]
     Several {
         /// What there is.
         there: String,
     },
     /// A blob cannot be read.
-    #[error("{name}: {why}")]
+    #[error("{}: {why}", shown(.name.as_bytes()))]
     Blob {
         /// Which.
         name: String,
@@ -214,13 +226,13 @@ pub enum Wrong {
         why: BlobError,
     },
     /// A document that is far too large.
-    #[error("{name} has more than {MOST_DOCUMENT} bytes")]
+    #[error("{} has more than {MOST_DOCUMENT} bytes", shown(.name.as_bytes()))]
     Large {
         /// Which.
         name: String,
     },
     /// A blob is not what its name says.
-    #[error("{name} is damaged: it should be {expected} and is {found}")]
+    #[error("{} is damaged: it should be {expected} and is {found}", shown(.name.as_bytes()))]
     Digest {
         /// Which.
         name: String,
@@ -230,7 +242,7 @@ pub enum Wrong {
         found: Digest,
     },
     /// A document that is none.
-    #[error("{name} is no document of an image: {why}")]
+    #[error("{} is no document of an image: {}", shown(.name.as_bytes()), shown(.why.to_string().as_bytes()))]
     Json {
         /// Which.
         name: String,
@@ -247,7 +259,7 @@ pub enum Wrong {
         stored: usize,
     },
     /// A kind of document that is not known.
-    #[error("{name} is of the kind {media_type:?}, which is no image")]
+    #[error("{} is of the kind \"{}\", which is no image", shown(.name.as_bytes()), shown(.media_type.as_bytes()))]
     Kind {
         /// Which.
         name: String,
