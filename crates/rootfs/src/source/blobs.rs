@@ -68,8 +68,9 @@ impl Blobs {
     /// Parts of a file that is no archive: names, with where each begins and its length.
     #[cfg(feature = "registry")]
     pub(super) fn parts(file: File, parts: impl IntoIterator<Item = (String, u64, u64)>) -> Self {
-        let member =
-            |(name, offset, len): (String, u64, u64)| (name.into_bytes().into(), Member::Bytes { offset, len });
+        let member = |(name, offset, len): (String, u64, u64)| {
+            (name.into_bytes().into(), Member::Bytes { offset, len })
+        };
         let members = parts.into_iter().map(member).collect();
         Self::Archive { file: Arc::new(file), members: Arc::new(members) }
     }

@@ -30,10 +30,14 @@ pub enum EngineError {
     #[error("{0:?} is no name, tag, digest or id of an image")]
     Reference(String),
     /// The engine does not have it.
-    #[error("the engine has no image {0}: `docker pull` or `docker build` it first; `docker images` lists what there is")]
+    #[error(
+        "the engine has no image {0}: `docker pull` or `docker build` it first; `docker images` lists what there is"
+    )]
     NoSuch(String),
     /// The engine does not answer.
-    #[error("the Docker engine cannot be reached: {0}; see that it runs, and that this user may use its socket")]
+    #[error(
+        "the Docker engine cannot be reached: {0}; see that it runs, and that this user may use its socket"
+    )]
     Unreachable(#[source] Box<Error>),
     /// The engine answers with an error.
     #[error("the engine refuses: {message} (status {status})")]
@@ -68,7 +72,9 @@ pub enum EngineError {
         why: BadDigest,
     },
     /// It is for another processor.
-    #[error("the engine's image is for {found}, not for {wanted}: `docker pull --platform linux/{wanted}` it")]
+    #[error(
+        "the engine's image is for {found}, not for {wanted}: `docker pull --platform linux/{wanted}` it"
+    )]
     Architecture {
         /// What was asked for, in Go's words.
         wanted: String,
@@ -171,7 +177,9 @@ async fn stream(
 
 fn told(error: Error, reference: &str) -> EngineError {
     match error {
-        Error::DockerResponseServerError { status_code: 404, .. } => EngineError::NoSuch(reference.to_owned()),
+        Error::DockerResponseServerError { status_code: 404, .. } => {
+            EngineError::NoSuch(reference.to_owned())
+        }
         Error::DockerResponseServerError { status_code, message } => {
             EngineError::Refused { status: status_code, message }
         }

@@ -98,7 +98,9 @@ impl SpoolSender {
 
 fn write(folder: &Path, mut from: mpsc::Receiver<Chunk>, most: u64) -> Result<File, SpoolError> {
     let file = unnamed(folder).map_err(|why| match why.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolError::Full { folder: folder.into() },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            SpoolError::Full { folder: folder.into() }
+        }
         _ => SpoolError::Open { folder: folder.into(), why },
     })?;
     while let Some((at, bytes)) = from.blocking_recv() {
