@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Images straight from the engine: the same as in the file that it saves, and nothing left whatever happens.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
@@ -195,4 +192,3 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
     );
     settled(folder.path()).await;
 }
->>>>>>> sources
