@@ -27,17 +27,17 @@ pub use self::size::{Size, TooSmall};
 use self::standin::StandIns;
 use crate::path::shown;
 use crate::writer::{Filling, Planned};
-use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
+use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Time, Tree};
 
 /// Blocks of the file system, in bytes.
-const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 /// When the file system was made, as it says of itself: nothing that a rebuild would change.
-const MADE: i64 = 1_000_000_000;
+pub(crate) const MADE: i64 = 1_000_000_000;
 /// The inode of the root, and the first of those that are numbered as they are declared.
 const ROOT_INODE: u32 = 2;
 const FIRST_INODE: u32 = 12;
 /// Where `fsck` puts what has no name; every ext4 has it.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
+pub(crate) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// A file system whose every byte is decided but those of its files.
 pub struct Plan {
@@ -301,8 +301,7 @@ impl Declaring<'_> {
             let handle = handle.map_err(|error| PlanError::other(path.as_bytes(), &error))?;
             self.handles.insert(id, handle);
             self.attributes(&path, handle, &node.meta)?;
-            let has_data = content.data.as_ref().map_or(content.size > 0, |map| !map.is_empty());
-            if has_data {
+            if content.has_data() {
                 wanted.insert(at, Wanted { handle, content: content.clone() });
             }
         }
@@ -338,11 +337,20 @@ impl Declaring<'_> {
 }
 
 fn meta(meta: &Meta) -> Ext4Meta {
-    // What ext4 stores: 34 bits of seconds, from 1901 to 2446.
+    Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds(&meta.mtime), meta.mtime.nanos))
+}
+
+/// Seconds as far as ext4 stores them: 34 bits, from 1901 to 2446.
+pub(crate) fn seconds(time: &Time) -> i64 {
     const FIRST: i64 = -(1 << 31);
     const LAST: i64 = (1 << 34) - (1 << 31) - 1;
-    let seconds = meta.mtime.seconds.clamp(FIRST, LAST);
-    Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds, meta.mtime.nanos))
+    time.seconds.clamp(FIRST, LAST)
+}
+
+/// Bytes and inodes of a file system for a tree.
+pub(crate) fn room(tree: &Tree, size: Size) -> Result<(u64, u32), TooSmall> {
+    let need = size::need(tree);
+    Ok((size.bytes(&need)?, need.inodes))
 }
 
 fn io_error(error: mkext4::Error) -> io::Error {

@@ -10,17 +10,17 @@ use crate::seen::{Seen, What};
 
 /// One entry of the layer.
 #[derive(Clone, Debug)]
-pub struct Item {
-    pub path: Vec<u8>,
-    pub kind: Kind,
-    pub mode: u32,
-    pub owner: (u32, u32),
-    pub mtime: (i64, u32),
-    pub xattrs: Vec<(String, Vec<u8>)>,
+pub(crate) struct Item {
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) mtime: (i64, u32),
+    pub(crate) xattrs: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     Folder,
     File(Vec<u8>),
     /// A size, and one piece of data at an offset; the rest are holes.
@@ -32,16 +32,16 @@ pub enum Kind {
     Fifo,
 }
 
-pub fn item(path: impl AsRef<[u8]>, kind: Kind) -> Item {
+pub(crate) fn item(path: impl AsRef<[u8]>, kind: Kind) -> Item {
     let mode = if matches!(kind, Kind::Link(_)) { 0o777 } else { 0o640 };
     Item { path: path.as_ref().to_vec(), kind, mode, owner: (0, 0), mtime: (1_000_000, 0), xattrs: vec![] }
 }
 
-pub fn folder(path: impl AsRef<[u8]>) -> Item {
+pub(crate) fn folder(path: impl AsRef<[u8]>) -> Item {
     Item { mode: 0o755, ..item(path, Kind::Folder) }
 }
 
-pub fn file(path: impl AsRef<[u8]>, content: &[u8]) -> Item {
+pub(crate) fn file(path: impl AsRef<[u8]>, content: &[u8]) -> Item {
     item(path, Kind::File(content.to_vec()))
 }
 
@@ -63,11 +63,11 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, kind: u8, bytes: &[u8], device: (
     archive.append(&header, bytes).unwrap();
 }
 
-pub fn layer(items: &[Item]) -> Vec<u8> {
+pub(crate) fn layer(items: &[Item]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for item in items {
         let mut pax = Vec::new();
-        record(&mut pax, "path", &item.path);
+        record(&mut pax, "path", if item.path.is_empty() { b"." } else { &item.path });
         record(&mut pax, "uid", item.owner.0.to_string().as_bytes());
         record(&mut pax, "gid", item.owner.1.to_string().as_bytes());
         // A time before 1970 is a negative number with a fraction: -1.25 is a quarter before -1.
@@ -120,7 +120,7 @@ pub fn layer(items: &[Item]) -> Vec<u8> {
 }
 
 /// An image of one layer, in a layout that is there as long as the folder.
-pub fn image(folder: &std::path::Path, layer: &[u8]) -> Image {
+pub(crate) fn image(folder: &std::path::Path, layer: &[u8]) -> Image {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let blob = |bytes: &[u8]| {
@@ -145,7 +145,7 @@ pub fn image(folder: &std::path::Path, layer: &[u8]) -> Image {
 }
 
 /// What should be seen of the items. Every folder must be among them, and nothing twice.
-pub fn expected(items: &[Item]) -> Seen {
+pub(crate) fn expected(items: &[Item]) -> Seen {
     let mut seen: Seen = BTreeMap::new();
     for item in items {
         let permissions = item.mode & 0o7777;

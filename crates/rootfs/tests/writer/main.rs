@@ -10,4 +10,6 @@
 mod item;
 mod seen;
 
+mod any;
 mod cases;
+mod trouble;

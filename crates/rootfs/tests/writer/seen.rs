@@ -10,21 +10,21 @@ use std::process::{Command, Output, Stdio};
 
 use rootfs::Digest;
 
-pub type Seen = BTreeMap<Vec<u8>, Stat>;
+pub(crate) type Seen = BTreeMap<Vec<u8>, Stat>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
-    pub mode: u32,
-    pub owner: (u32, u32),
-    pub mtime: (i64, u32),
-    pub xattrs: BTreeMap<String, Vec<u8>>,
+pub(crate) struct Stat {
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) mtime: (i64, u32),
+    pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
     /// The first name of the same inode.
-    pub first: Vec<u8>,
-    pub what: What,
+    pub(crate) first: Vec<u8>,
+    pub(crate) what: What,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     Nothing,
     /// Size and digest.
     Content(u64, Digest),
@@ -34,14 +34,14 @@ pub enum What {
     Device(u32, u32),
 }
 
-pub fn tool(name: &str) -> Command {
+pub(crate) fn tool(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
     command.env("LC_ALL", "C").stdin(Stdio::null());
     command
 }
 
-pub fn e2fsck(file: &Path) {
+pub(crate) fn e2fsck(file: &Path) {
     let checked: Output = tool("e2fsck").arg("-fn").arg(file).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
@@ -73,7 +73,7 @@ impl Drop for Mount {
 
 /// Everything that the kernel sees; nothing where this host mounts nothing. `sparse` are files that are too large to be
 /// read, with the piece of them that has data.
-pub fn by_kernel(file: &Path, sparse: &BTreeMap<Vec<u8>, (u64, usize)>) -> Option<Seen> {
+pub(crate) fn by_kernel(file: &Path, sparse: &BTreeMap<Vec<u8>, (u64, usize)>) -> Option<Seen> {
     let mount = Mount::new(file)?;
     let mut seen = Seen::new();
     let mut firsts: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
@@ -135,7 +135,7 @@ fn xattrs(place: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Answers of `debugfs` to commands.
-pub fn debugfs(file: &Path, commands: &str) -> Vec<u8> {
+pub(crate) fn debugfs(file: &Path, commands: &str) -> Vec<u8> {
     let mut child = tool("debugfs")
         .args(["-f", "-"])
         .arg(file)
@@ -154,7 +154,7 @@ pub fn debugfs(file: &Path, commands: &str) -> Vec<u8> {
 }
 
 /// Mode and owner of every path, as `debugfs` lists them.
-pub fn by_debugfs(file: &Path) -> BTreeMap<Vec<u8>, (u32, (u32, u32))> {
+pub(crate) fn by_debugfs(file: &Path) -> BTreeMap<Vec<u8>, (u32, (u32, u32))> {
     let mut seen = BTreeMap::new();
     let mut folders = vec![(Vec::new(), "2".to_owned())];
     while !folders.is_empty() {
@@ -174,13 +174,19 @@ pub fn by_debugfs(file: &Path) -> BTreeMap<Vec<u8>, (u32, (u32, u32))> {
             if name == b"." || name == b".." || (folder.is_empty() && name == b"lost+found") {
                 continue;
             }
+            if ino == b"0" {
+                // The nodes of an index.
+                continue;
+            }
             let text = |field: &[u8]| std::str::from_utf8(field).unwrap().trim().to_owned();
             let path = if folder.is_empty() { name.to_vec() } else { [folder, &b"/"[..], name].concat() };
             let mode = u32::from_str_radix(&text(mode), 8).unwrap();
             if mode & 0o170_000 == 0o040_000 {
                 next.push((path.clone(), text(ino)));
             }
-            seen.insert(path, (mode, (text(uid).parse().unwrap(), text(gid).parse().unwrap())));
+            // Large numbers are printed as negative ones.
+            let number = |field| text(field).parse::<i64>().unwrap() as u32;
+            seen.insert(path, (mode, (number(uid), number(gid))));
         }
         folders = next;
     }
