@@ -23,6 +23,7 @@ use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Optio
 use self::content::{Aligned, Reader, segments};
 use self::restore::Restore;
 use self::sink::Sparse;
+use self::size::Need;
 pub use self::size::{Size, TooSmall};
 use self::standin::StandIns;
 use crate::path::shown;
@@ -70,17 +71,34 @@ impl Plan {
     /// When the tree has what ext4 cannot hold, or does not fit into the size that is asked for.
     pub fn new(tree: &Tree, id: Digest, size: Size) -> Result<Self, PlanError> {
         let need = size::need(tree);
-        let mut bytes = size.bytes(&need)?;
-        loop {
+        let asked = match size.bytes(&need) {
+            Ok(bytes) => bytes,
+            Err(small) => return Err(TooSmall { least: Self::least(tree, id, &need)?, ..small }.into()),
+        };
+        match Self::of_size(tree, id, asked, need.inodes) {
+            Err(PlanError::Full) if size == Size::Fitting => {
+                // The need is an estimate from above; should it be wrong all the same, more is taken.
+                Self::of_size(tree, id, Self::least(tree, id, &need)?, need.inodes)
+            }
+            Err(PlanError::Full) => {
+                Err(TooSmall { asked, least: Self::least(tree, id, &Need { bytes: asked, ..need })? }.into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A size that is tried and found to be enough, from the need on.
+    fn least(tree: &Tree, id: Digest, need: &Need) -> Result<u64, PlanError> {
+        let estimate = size::need(tree).bytes;
+        let mut bytes = estimate.max(need.bytes);
+        // Sixteenths from the estimate on reach its double before they end.
+        for _ in 0..16 {
             match Self::of_size(tree, id, bytes, need.inodes) {
-                // The need is an estimate from above; should it be wrong all the same, the next size up is tried.
-                Err(PlanError::Full) if size == Size::Fitting && bytes < need.bytes * 2 => {
-                    bytes = (bytes + bytes / 16).next_multiple_of(BLOCK);
-                }
-                Err(PlanError::Full) => return Err(TooSmall { asked: bytes, least: need.bytes }.into()),
-                outcome => return outcome,
+                Err(PlanError::Full) => bytes = (bytes + bytes / 16).next_multiple_of(BLOCK),
+                outcome => return outcome.map(|_| bytes),
             }
         }
+        Err(PlanError::Full)
     }
 
     fn of_size(tree: &Tree, id: Digest, size: u64, inodes: u32) -> Result<Self, PlanError> {

@@ -8,7 +8,7 @@ use rootfs::writer::WriterKind;
 use rootfs::{Digest, Quiet};
 use rstest::rstest;
 
-use crate::item::{Item, Kind, expected, file, folder, image, item, layer};
+use crate::item::{Item, Kind, READ, expected, file, folder, image, item, layer};
 use crate::seen::{by_debugfs, by_kernel, e2fsck};
 
 /// Builds items, and looks at what came of it in every way that there is.
@@ -34,7 +34,7 @@ pub(crate) fn same(items: &[Item], path: &Path) {
         .collect();
     alike(&by_debugfs(path), &listed);
     let sparse = items.iter().filter_map(|item| match &item.kind {
-        Kind::Sparse(_, offset, data) => Some((item.path.clone(), (*offset, data.len()))),
+        Kind::Sparse(READ.., offset, data) => Some((item.path.clone(), (*offset, data.len()))),
         _ => None,
     });
     let Some(mut seen) = by_kernel(path, &sparse.collect()) else { return };
