@@ -8,8 +8,10 @@
 
 mod acl;
 mod content;
+mod restore;
 mod sink;
 mod size;
+mod standin;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,18 +21,24 @@ use std::path::Path;
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Options, ROOT, SpecialKind};
 
 use self::content::{Aligned, Reader, segments};
+use self::restore::Restore;
 use self::sink::Sparse;
+use self::size::Need;
 pub use self::size::{Size, TooSmall};
+use self::standin::StandIns;
 use crate::path::shown;
 use crate::writer::{Filling, Planned};
-use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
+use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Time, Tree};
 
 /// Blocks of the file system, in bytes.
-const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 /// When the file system was made, as it says of itself: nothing that a rebuild would change.
-const MADE: i64 = 1_000_000_000;
+pub(crate) const MADE: i64 = 1_000_000_000;
+/// The inode of the root, and the first of those that are numbered as they are declared.
+const ROOT_INODE: u32 = 2;
+const FIRST_INODE: u32 = 12;
 /// Where `fsck` puts what has no name; every ext4 has it.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
+pub(crate) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// A file system whose every byte is decided but those of its files.
 pub struct Plan {
@@ -38,6 +46,8 @@ pub struct Plan {
     size: u64,
     /// The content that is wanted, in the order in which it is stored.
     wanted: BTreeMap<(u32, u32), Wanted>,
+    /// What is not UTF-8.
+    restore: Restore,
 }
 
 struct Wanted {
@@ -61,17 +71,34 @@ impl Plan {
     /// When the tree has what ext4 cannot hold, or does not fit into the size that is asked for.
     pub fn new(tree: &Tree, id: Digest, size: Size) -> Result<Self, PlanError> {
         let need = size::need(tree);
-        let mut bytes = size.bytes(&need)?;
-        loop {
+        let asked = match size.bytes(&need) {
+            Ok(bytes) => bytes,
+            Err(small) => return Err(TooSmall { least: Self::least(tree, id, &need)?, ..small }.into()),
+        };
+        match Self::of_size(tree, id, asked, need.inodes) {
+            Err(PlanError::Full) if size == Size::Fitting => {
+                // The need is an estimate from above; should it be wrong all the same, more is taken.
+                Self::of_size(tree, id, Self::least(tree, id, &need)?, need.inodes)
+            }
+            Err(PlanError::Full) => {
+                Err(TooSmall { asked, least: Self::least(tree, id, &Need { bytes: asked, ..need })? }.into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A size that is tried and found to be enough, from the need on.
+    fn least(tree: &Tree, id: Digest, need: &Need) -> Result<u64, PlanError> {
+        let estimate = size::need(tree).bytes;
+        let mut bytes = estimate.max(need.bytes);
+        // Sixteenths from the estimate on reach its double before they end.
+        for _ in 0..16 {
             match Self::of_size(tree, id, bytes, need.inodes) {
-                // The need is an estimate from above; should it be wrong all the same, the next size up is tried.
-                Err(PlanError::Full) if size == Size::Fitting && bytes < need.bytes * 2 => {
-                    bytes = (bytes + bytes / 16).next_multiple_of(BLOCK);
-                }
-                Err(PlanError::Full) => return Err(TooSmall { asked: bytes, least: need.bytes }.into()),
-                outcome => return outcome,
+                Err(PlanError::Full) => bytes = (bytes + bytes / 16).next_multiple_of(BLOCK),
+                outcome => return outcome.map(|_| bytes),
             }
         }
+        Err(PlanError::Full)
     }
 
     fn of_size(tree: &Tree, id: Digest, size: u64, inodes: u32) -> Result<Self, PlanError> {
@@ -81,8 +108,13 @@ impl Plan {
         options.inodes = InodeCount::Exact(inodes);
         // Root of the guest has no use for blocks that only root may fill.
         options.reserved_percent = 0;
+        let standins = standin::of_tree(tree, &options.hash_seed).map_err(PlanError::Name)?;
         let mut declaring = Declaring {
             tree,
+            standins,
+            declared: 0,
+            restore: Restore::default(),
+            numbers: BTreeMap::from([(Tree::ROOT, ROOT_INODE)]),
             builder: FsBuilder::new(options).map_err(|error| PlanError::other(b"", &error))?,
             handles: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -90,6 +122,7 @@ impl Plan {
         };
         declaring.names()?;
         let wanted = declaring.files()?;
+        let restore = declaring.restored();
         let layout = declaring.builder.seal().map_err(|error| match error {
             mkext4::Error::Invalid(why) if why.contains("too small") || why.contains("full") => {
                 PlanError::Full
@@ -99,7 +132,7 @@ impl Plan {
             }
             error => PlanError::other(b"", &error),
         })?;
-        Ok(Self { layout, size, wanted })
+        Ok(Self { layout, size, wanted, restore })
     }
 }
 
@@ -113,7 +146,10 @@ impl Planned for Plan {
     }
 
     fn write(&self, _: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {
-        let writer = self.layout.writer(Sparse::new(file, self.size)?).map_err(io_error)?;
+        let sink = Sparse::new(file.try_clone()?, self.size)?;
+        // All metadata is written with this.
+        let writer = self.layout.writer(sink).map_err(io_error)?;
+        self.restore.apply(&file)?;
         Ok(Box::new(Writing { plan: self, writer }))
     }
 }
@@ -146,11 +182,18 @@ impl Filling for Writing<'_> {
 struct Declaring<'a> {
     tree: &'a Tree,
     builder: FsBuilder,
+    /// Names that stand in for those that the library does not take.
+    standins: BTreeMap<NodeId, StandIns>,
+    /// How many inodes are declared; the library numbers them in that order.
+    declared: u32,
+    restore: Restore,
+    /// The inodes of folders that have stand-ins.
+    numbers: BTreeMap<NodeId, u32>,
     handles: BTreeMap<NodeId, InodeHandle>,
     /// Files by where their content is, with their first name.
-    files: BTreeMap<(u32, u32), (NodeId, InodeHandle, EntryPath)>,
+    files: BTreeMap<(u32, u32), (NodeId, EntryPath)>,
     /// Further names.
-    links: Vec<(InodeHandle, EntryPath, NodeId)>,
+    links: Vec<(EntryPath, NodeId)>,
 }
 
 impl Declaring<'_> {
@@ -178,16 +221,24 @@ impl Declaring<'_> {
             // The file system's own takes its place.
             return Ok(());
         }
-        let parent = self.folder(folder, path)?;
-        let text = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
+        let (parent, text) = self.place(path)?;
+        let text = text.as_str();
         if self.handles.contains_key(&id) || self.is_file_named(id) {
-            self.links.push((parent, path.clone(), id));
+            self.links.push((path.clone(), id));
             return Ok(());
         }
         let handle = match &node.kind {
             NodeKind::Directory(_) => self.builder.mkdir(parent, text, meta),
             NodeKind::Symlink(target) => {
-                let target = std::str::from_utf8(target).map_err(|_| PlanError::Name(path.clone()))?;
+                let stand_in;
+                let target = match std::str::from_utf8(target) {
+                    Ok(target) => target,
+                    Err(_) => {
+                        self.restore.links.push((FIRST_INODE + self.declared, target.clone()));
+                        stand_in = "-".repeat(target.len());
+                        &stand_in
+                    }
+                };
                 self.builder.symlink(parent, text, target, meta)
             }
             NodeKind::CharDevice(device) => {
@@ -201,11 +252,15 @@ impl Declaring<'_> {
             NodeKind::Fifo => self.builder.mknod(parent, text, meta, SpecialKind::Fifo),
             NodeKind::File(content) => {
                 // Later, in the order of their content.
-                self.files.insert((content.layer, content.entry), (id, parent, path.clone()));
+                self.files.insert((content.layer, content.entry), (id, path.clone()));
                 return Ok(());
             }
         };
         let handle = handle.map_err(fail)?;
+        if self.standins.contains_key(&id) {
+            self.numbers.insert(id, FIRST_INODE + self.declared);
+        }
+        self.declared += 1;
         self.handles.insert(id, handle);
         self.attributes(path, handle, &node.meta)
     }
@@ -217,25 +272,43 @@ impl Declaring<'_> {
         }
     }
 
-    fn folder(&self, folder: &[u8], path: &EntryPath) -> Result<InodeHandle, PlanError> {
+    /// The folder of a path, and the name in it, or what stands in for that.
+    fn place(&self, path: &EntryPath) -> Result<(InodeHandle, String), PlanError> {
+        let gone = || PlanError::other(path.as_bytes(), &"its folder is gone");
+        let (folder, name) = path.split().ok_or_else(gone)?;
         let mut id = Tree::ROOT;
         for name in folder.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            id = self
-                .tree
-                .child(id, name)
-                .ok_or_else(|| PlanError::other(path.as_bytes(), &"its folder is gone"))?;
+            id = self.tree.child(id, name).ok_or_else(gone)?;
         }
-        self.handles.get(&id).copied().ok_or_else(|| PlanError::other(path.as_bytes(), &"its folder is gone"))
+        let handle = self.handles.get(&id).copied().ok_or_else(gone)?;
+        let text = match std::str::from_utf8(name) {
+            Ok(text) => text.to_owned(),
+            Err(_) => {
+                let standin = self.standins.get(&id).and_then(|standins| standins.get(name));
+                standin.cloned().ok_or_else(|| PlanError::Name(path.clone()))?
+            }
+        };
+        Ok((handle, text))
+    }
+
+    /// What the library was told otherwise than it is.
+    fn restored(&mut self) -> Restore {
+        let mut restore = std::mem::take(&mut self.restore);
+        for (id, standins) in std::mem::take(&mut self.standins) {
+            let names = standins.into_iter().map(|(real, standin)| (standin.into_bytes(), real)).collect();
+            restore.folders.extend(self.numbers.get(&id).map(|&ino| (ino, names)));
+        }
+        restore
     }
 
     /// The files, in the order in which their content is stored, and then every further name.
     fn files(&mut self) -> Result<BTreeMap<(u32, u32), Wanted>, PlanError> {
         let mut wanted = BTreeMap::new();
-        for (at, (id, parent, path)) in std::mem::take(&mut self.files) {
+        for (at, (id, path)) in std::mem::take(&mut self.files) {
             let node = self.tree.node(id);
             let NodeKind::File(content) = &node.kind else { continue };
-            let name = path.split().map_or(&b""[..], |(_, name)| name);
-            let name = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
+            let (parent, name) = self.place(&path)?;
+            let name = name.as_str();
             let meta = meta(&node.meta);
             let segments =
                 content.data.as_ref().map(|map| segments(&size::aligned(map, content.size), content.size));
@@ -246,18 +319,17 @@ impl Declaring<'_> {
             let handle = handle.map_err(|error| PlanError::other(path.as_bytes(), &error))?;
             self.handles.insert(id, handle);
             self.attributes(&path, handle, &node.meta)?;
-            let has_data = content.data.as_ref().map_or(content.size > 0, |map| !map.is_empty());
-            if has_data {
+            if content.has_data() {
                 wanted.insert(at, Wanted { handle, content: content.clone() });
             }
         }
-        for (parent, path, id) in std::mem::take(&mut self.links) {
-            let name = path.split().and_then(|(_, name)| std::str::from_utf8(name).ok()).unwrap_or_default();
+        for (path, id) in std::mem::take(&mut self.links) {
+            let (parent, name) = self.place(&path)?;
             let target = self.handles.get(&id).copied();
             let target =
                 target.ok_or_else(|| PlanError::other(path.as_bytes(), &"what it links to is gone"))?;
             self.builder
-                .hardlink(parent, name, target)
+                .hardlink(parent, &name, target)
                 .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
         }
         Ok(wanted)
@@ -283,11 +355,20 @@ impl Declaring<'_> {
 }
 
 fn meta(meta: &Meta) -> Ext4Meta {
-    // What ext4 stores: 34 bits of seconds, from 1901 to 2446.
+    Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds(&meta.mtime), meta.mtime.nanos))
+}
+
+/// Seconds as far as ext4 stores them: 34 bits, from 1901 to 2446.
+pub(crate) fn seconds(time: &Time) -> i64 {
     const FIRST: i64 = -(1 << 31);
     const LAST: i64 = (1 << 34) - (1 << 31) - 1;
-    let seconds = meta.mtime.seconds.clamp(FIRST, LAST);
-    Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds, meta.mtime.nanos))
+    time.seconds.clamp(FIRST, LAST)
+}
+
+/// Bytes and inodes of a file system for a tree.
+pub(crate) fn room(tree: &Tree, size: Size) -> Result<(u64, u32), TooSmall> {
+    let need = size::need(tree);
+    Ok((size.bytes(&need)?, need.inodes))
 }
 
 fn io_error(error: mkext4::Error) -> io::Error {
@@ -306,8 +387,8 @@ pub enum PlanError {
     /// It does not fit into what was asked for.
     #[error(transparent)]
     TooSmall(#[from] TooSmall),
-    /// A name that the library does not take.
-    #[error("{0}: a name, link or attribute that is not UTF-8 cannot be stored yet")]
+    /// The name of an attribute that is not UTF-8, or a folder of names that are not, whose index cannot hold them.
+    #[error("{0}: what is not UTF-8 there (an attribute's name, or too many names) cannot be stored")]
     Name(EntryPath),
     /// Something else of one entry.
     #[error("/{path}: {why}")]

@@ -5,6 +5,8 @@
 //!   a tree           a size             a file without content     the file
 //! ```
 
+mod mke2fs;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -57,6 +59,8 @@ pub enum WriterKind {
     /// The one in use: content streams to its place.
     #[default]
     Mkext4,
+    /// The reference, by the programs `mke2fs` and `debugfs` of e2fsprogs.
+    Mke2fs,
 }
 
 impl WriterKind {
@@ -65,6 +69,7 @@ impl WriterKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mkext4 => "mkext4",
+            Self::Mke2fs => "mke2fs",
         }
     }
 
@@ -73,6 +78,7 @@ impl WriterKind {
     pub fn writer(self) -> &'static dyn Writer {
         match self {
             Self::Mkext4 => &Mkext4,
+            Self::Mke2fs => &mke2fs::Mke2fs,
         }
     }
 }

@@ -9,7 +9,6 @@ use std::path::Path;
 
 use common::{Layout, layer};
 use rootfs::build::{BuildError, Options, build, tree};
-use rootfs::ext4::PlanError;
 use rootfs::source::{Choice, Image, SourceError, Wrong, host_architecture};
 use rootfs::{Digest, Limits, NodeKind, Quiet, Tree};
 use rstest::rstest;
@@ -217,20 +216,4 @@ fn an_empty_image_is_a_file_system_without_files() {
     // A file that is there is not overwritten.
     let again = build(&image, &file, &Options::default(), &Quiet);
     assert!(matches!(again.unwrap_err(), BuildError::Write { .. }));
-}
-
-#[test]
-fn a_name_that_cannot_be_stored_yet_is_named() {
-    use std::os::unix::ffi::OsStrExt as _;
-    let layout = Layout::new();
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(0);
-    let path = Path::new(std::ffi::OsStr::from_bytes(b"caf\xe9"));
-    archive.append_data(&mut header, path, &b""[..]).unwrap();
-    layout.index(&[layout.image(&[archive.into_inner().unwrap()])]);
-    let image = open(layout.path()).unwrap();
-    let error = build(&image, &layout.path().join("out"), &Options::default(), &Quiet).unwrap_err();
-    assert!(matches!(&error, BuildError::Plan(PlanError::Name(_))), "{error}");
-    assert!(error.to_string().starts_with("/caf\\xe9: "), "{error}");
 }
