@@ -218,8 +218,14 @@ impl Declaring<'_> {
             return self.attributes(path, ROOT, &node.meta);
         };
         if folder.is_empty() && name == LOST_AND_FOUND {
-            // The file system's own takes its place.
-            return Ok(());
+            // The file system's own takes its place, which nobody notices of an empty folder.
+            return match &node.kind {
+                NodeKind::Directory(names) if names.is_empty() => Ok(()),
+                _ => Err(PlanError::other(
+                    path.as_bytes(),
+                    &"ext4 has a folder of its own there, and of an image only an empty one can be in its place",
+                )),
+            };
         }
         let (parent, text) = self.place(path)?;
         let text = text.as_str();
