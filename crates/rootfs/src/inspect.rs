@@ -7,6 +7,18 @@
 //!
 //! Nothing of the image is run, and nothing is written. What is held beside the tree is bounded: a few bytes of every
 //! program and library, of at most 200 000 of them, and 17 MiB of the one that is being read.
+//!
+//! The names of findings are stable; more may come. Those with a star are there only when they apply.
+//!
+//! ```text
+//!   may say "will not boot"  os, architecture, file_system, program, wrapped_program*, interpreter*, loader*,
+//!                            program_architecture*, user, working_directory, mount_points
+//!   may say "warning"        the same, and libraries*, arguments*, init_system*, accounts, home, workspace, shell,
+//!                            certificates, resolver, time_zones, temporary_folder, ports, health_check, volumes,
+//!                            stop_signal, secrets, executables, foreign_executables, left_out*, setuid,
+//!                            capabilities, world_writable, secret_files, devices, names, large_files
+//!   only tell                lost_and_found
+//! ```
 
 mod accounts;
 mod checks;
@@ -43,13 +55,14 @@ pub fn inspect(image: &Image, limits: &Limits) -> Result<Report, BuildError> {
     let config = &image.config.config;
     let tree = tree(image, limits)?;
     let environment = Environment::new(config);
+    let path = view::path(&tree, &environment, config);
     let texts = Texts::of(&tree);
     // Who runs it is known only when the texts are read, and what it runs does not depend on that but for the mode.
     let root = User { uid: Some(0), ..User::default() };
     let words: Vec<&str> = config.entrypoint.iter().chain(&config.cmd).map(String::as_str).collect();
     let called = words.first().copied().into_iter().chain(start::wrapped(&words));
     let programs: Vec<NodeId> = called
-        .filter_map(|name| view::find_program(&tree, &environment, config, &root, name.as_bytes()).ok())
+        .filter_map(|name| view::find_program(&tree, &path, config, &root, name.as_bytes()).ok())
         .map(|found| found.id)
         .collect();
     let facts = Facts::gather(image, &tree, limits, &programs, &texts.all(&tree))?;
@@ -61,6 +74,7 @@ pub fn inspect(image: &Image, limits: &Limits) -> Result<Report, BuildError> {
         tree: &tree,
         facts: &facts,
         environment: &environment,
+        path: &path,
         user: &user,
         host: host_architecture(),
     };

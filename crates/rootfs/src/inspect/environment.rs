@@ -6,6 +6,8 @@ use crate::RunConfig;
 
 /// What a container engine sets where an image has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The most folders of one list that are looked at.
+const MOST_FOLDERS: usize = 64;
 
 /// The variables of an image; of several of one name the last counts.
 #[derive(Clone, Default)]
@@ -34,7 +36,25 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// The folders of a list; an empty one is where the program runs.
+/// The first [`MOST_FOLDERS`] folders of a list; an empty one is where the program runs.
 pub(super) fn folders(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|&byte| byte == b':').map(|folder| if folder.is_empty() { &b"."[..] } else { folder })
+    let all = list.split(|&byte| byte == b':');
+    all.map(|folder| if folder.is_empty() { &b"."[..] } else { folder }).take(MOST_FOLDERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let env = ["A=1", "PATH=/a::/b", "A=2=3", "B", "EMPTY="].map(String::from).to_vec();
+        let config = RunConfig { env, ..RunConfig::default() };
+        let environment = Environment::new(&config);
+        assert_eq!(environment.value("A"), Some("2=3"));
+        assert_eq!((environment.value("B"), environment.value("EMPTY")), (None, None));
+        assert_eq!(environment.path().collect::<Vec<_>>(), [&b"/a"[..], b".", b"/b"]);
+        let bare = RunConfig::default();
+        assert_eq!(Environment::new(&bare).path().last(), Some(&b"/bin"[..]));
+    }
 }

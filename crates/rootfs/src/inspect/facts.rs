@@ -67,7 +67,7 @@ impl Facts {
         texts: &[NodeId],
     ) -> Result<Self, BuildError> {
         let mut facts = Self::default();
-        let wanted = facts.wanted(tree, programs, texts);
+        let wanted = facts.wanted(tree, programs, texts, MOST_FILES);
         let layers: BTreeSet<u32> = wanted.keys().map(|&(layer, _)| layer).collect();
         for layer in layers {
             let number = layer as usize;
@@ -89,6 +89,7 @@ impl Facts {
         tree: &Tree,
         programs: &[NodeId],
         texts: &[NodeId],
+        most: usize,
     ) -> BTreeMap<(u32, u32), (NodeId, Want)> {
         let mut wanted = BTreeMap::new();
         let mut add = |id: NodeId, want| {
@@ -101,7 +102,7 @@ impl Facts {
         tree.walk(|path, id, node| {
             let Some(content) = content(node).filter(|_| is_candidate(path, node)) else { return };
             let key = (content.layer, content.entry);
-            if wanted.len() < MOST_FILES {
+            if wanted.len() < most {
                 wanted.entry(key).or_insert((id, Want::Head));
             } else if !wanted.contains_key(&key) {
                 self.left_out += 1;
@@ -126,7 +127,12 @@ impl Facts {
                 None => Head::Damaged,
             }
         } else if let Some(line) = head.strip_prefix(b"#!") {
-            Head::Script(line.split(|&byte| byte == b'\n').next().unwrap_or_default().into())
+            let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            if !self.keeps(line.len()) {
+                self.left_out += 1;
+                return Ok(());
+            }
+            Head::Script(line.into())
         } else {
             Head::Other
         };
@@ -139,13 +145,18 @@ impl Facts {
         if let Some(dynamic) = &mut elf.dynamic {
             let lists = dynamic.rpath.iter().chain(&dynamic.runpath).chain(&dynamic.needed);
             let size: usize = lists.map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
-            if self.names + size > MOST_NAMES {
+            if !self.keeps(size) {
                 *dynamic = elf::Dynamic::default();
-            } else {
-                self.names += size;
             }
         }
         elf
+    }
+
+    /// Whether so many more bytes may be kept.
+    fn keeps(&mut self, size: usize) -> bool {
+        let fits = self.names + size <= MOST_NAMES;
+        self.names += if fits { size } else { 0 };
+        fits
     }
 }
 
@@ -155,7 +166,8 @@ enum Want {
     Text,
 }
 
-/// The content of a file that is stored as a whole.
+/// The content of a file that is stored as a whole. What is empty has nothing to look at, but is looked at when it is to
+/// start.
 fn content(node: &Node) -> Option<&Content> {
     match &node.kind {
         NodeKind::File(content) if content.data.is_none() => Some(content),
@@ -165,11 +177,46 @@ fn content(node: &Node) -> Option<&Content> {
 
 /// Whether it is a program or library by its mode or name.
 fn is_candidate(path: &[u8], node: &Node) -> bool {
-    node.meta.mode & 0o111 != 0 || is_library(path)
+    let is_empty = matches!(&node.kind, NodeKind::File(content) if content.size == 0);
+    !is_empty && (node.meta.mode & 0o111 != 0 || is_library(path))
 }
 
 /// `libc.so`, `libc.so.6`, `_ssl.cpython-311.so`
 fn is_library(path: &[u8]) -> bool {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::apply;
+    use crate::{Entry, EntryKind, EntryPath, Meta};
+
+    #[test]
+    fn what_is_too_much_to_look_at_is_counted() {
+        let entry = |number: u32, path: &str, mode: u16, size: u64| Entry {
+            path: EntryPath::parse(path.as_bytes()).unwrap(),
+            meta: Meta { mode, ..Meta::default() },
+            kind: EntryKind::File(Content { layer: 0, entry: number, size, data: None }),
+        };
+        let entries = [
+            entry(0, "a", 0o755, 9),
+            entry(1, "b", 0o644, 9),
+            entry(2, "empty", 0o755, 0),
+            entry(3, "libc.so.6", 0o644, 9),
+            entry(4, "text", 0o644, 9),
+            entry(5, "z", 0o100, 9),
+        ];
+        let mut tree = Tree::new();
+        apply(&mut tree, &entries, &Limits::default()).unwrap();
+        let text = tree.child(Tree::ROOT, b"text").unwrap();
+        let wanted = |most| {
+            let mut facts = Facts::default();
+            let wanted = facts.wanted(&tree, &[], &[text], most);
+            (wanted.into_keys().map(|(_, entry)| entry).collect::<Vec<_>>(), facts.left_out)
+        };
+        assert_eq!(wanted(10), (vec![0, 3, 4, 5], 0));
+        assert_eq!(wanted(2), (vec![0, 4], 2), "what is needed comes first");
+    }
 }

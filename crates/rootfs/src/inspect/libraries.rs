@@ -14,6 +14,8 @@ use crate::{NodeId, NodeKind, Tree};
 const MOST_LIBRARIES: usize = 1000;
 /// The most files of `/etc/ld.so.conf.d`.
 const MOST_CONFIGURATIONS: usize = 100;
+/// The most folders that those name.
+const MOST_FOLDERS: usize = 64;
 const CONFIGURATION: &str = "/etc/ld.so.conf";
 const CONFIGURATIONS: &str = "/etc/ld.so.conf.d";
 
@@ -62,9 +64,8 @@ pub(super) fn load(view: &View<'_>, program: &Found, elf: &Elf) -> Libraries {
     let is_musl = loader.starts_with(b"ld-musl");
     let mut libraries = Libraries::default();
     let rpath = |elf: &Elf| elf.dynamic.as_ref().and_then(|dynamic| dynamic.rpath.clone());
-    let search = Search { view, machine: elf.machine, standard: standard(view, elf.machine, is_musl) };
-    let inherited: Vec<Vec<u8>> =
-        rpath(elf).iter().flat_map(|list| search.expand(list, &[&program.path])).collect();
+    let search = Search::new(view, elf.machine, is_musl);
+    let inherited = search.folders(&rpath(elf), &[&program.path]);
     let mut seen: BTreeSet<Box<[u8]>> = BTreeSet::new();
     let mut todo = VecDeque::from([(program.path.clone(), program.clone())]);
     while let Some((called, found)) = todo.pop_front() {
@@ -75,10 +76,8 @@ pub(super) fn load(view: &View<'_>, program: &Found, elf: &Elf) -> Libraries {
         };
         libraries.partly |= !dynamic.whole;
         let origins = [called.as_slice(), found.path.as_slice()];
-        let own = |list: &Option<Box<[u8]>>| -> Vec<Vec<u8>> {
-            list.iter().flat_map(|list| search.expand(list, &origins)).collect()
-        };
-        let (rpath, runpath) = (own(&dynamic.rpath), own(&dynamic.runpath));
+        let rpath = search.folders(&dynamic.rpath, &origins);
+        let runpath = search.folders(&dynamic.runpath, &origins);
         for name in &dynamic.needed {
             // The loader is a library that is loaded already; musl's is the C library as well.
             let is_loader = **name == *loader || is_musl && name.starts_with(b"libc.");
@@ -105,36 +104,59 @@ pub(super) fn load(view: &View<'_>, program: &Found, elf: &Elf) -> Libraries {
 struct Search<'a> {
     view: &'a View<'a>,
     machine: Machine,
-    standard: Vec<Vec<u8>>,
+    /// Those of the image's environment.
+    variable: Vec<Folder>,
+    standard: Vec<Folder>,
 }
 
-impl Search<'_> {
+/// A folder of libraries that is there.
+struct Folder {
+    /// As the loader calls it, which is what `$ORIGIN` of its libraries means.
+    called: Vec<u8>,
+    /// Where it really is: each is looked up once, and not for each library.
+    real: Vec<u8>,
+}
+
+impl<'a> Search<'a> {
+    fn new(view: &'a View<'a>, machine: Machine, is_musl: bool) -> Self {
+        let list = view.environment.value("LD_LIBRARY_PATH").map(str::as_bytes);
+        let variable = list.into_iter().flat_map(folders).map(<[u8]>::to_vec);
+        Self {
+            view,
+            machine,
+            variable: there(view, variable),
+            standard: there(view, standard(view, machine, is_musl)),
+        }
+    }
+
+    /// The folders of a list in a program or library, which is in these places.
+    fn folders(&self, list: &Option<Box<[u8]>>, origins: &[&[u8]]) -> Vec<Folder> {
+        there(self.view, list.iter().flat_map(|list| self.expand(list, origins)))
+    }
+
     /// Where a library is called for, and what is there.
     fn find(
         &self,
         name: &[u8],
-        rpath: &[Vec<u8>],
-        inherited: &[Vec<u8>],
-        runpath: &[Vec<u8>],
+        rpath: &[Folder],
+        inherited: &[Folder],
+        runpath: &[Folder],
     ) -> Option<(Vec<u8>, Found)> {
         if name.contains(&b'/') {
-            return self.fits(name.to_vec());
+            return self.fits(self.view.working_dir(), name).map(|found| (name.to_vec(), found));
         }
-        let library_path = self.view.environment.value("LD_LIBRARY_PATH").unwrap_or_default();
-        let library_path: Vec<_> = if library_path.is_empty() {
-            Vec::new()
-        } else {
-            folders(library_path.as_bytes()).map(<[u8]>::to_vec).collect()
-        };
-        let all = [rpath, inherited, &library_path, runpath, &self.standard];
-        all.into_iter().flatten().find_map(|folder| self.fits([folder, &b"/"[..], name].concat()))
+        let mut all = [rpath, inherited, &self.variable, runpath, &self.standard].into_iter().flatten();
+        all.find_map(|folder| {
+            let found = self.fits(&folder.real, name)?;
+            Some(([&folder.called, &b"/"[..], name].concat(), found))
+        })
     }
 
-    fn fits(&self, path: Vec<u8>) -> Option<(Vec<u8>, Found)> {
-        let found = resolve(self.view.tree, self.view.working_dir(), &path).ok()?;
+    fn fits(&self, from: &[u8], name: &[u8]) -> Option<Found> {
+        let found = resolve(self.view.tree, from, name).ok()?;
         let fits = is_file(self.view.node(found.id))
             && self.view.facts.elf(found.id).is_none_or(|elf| elf.machine == self.machine);
-        fits.then_some((path, found))
+        fits.then_some(found)
     }
 
     /// A list of folders with what stands for others in it.
@@ -164,6 +186,16 @@ impl Search<'_> {
     }
 }
 
+/// Those of some folders that are there.
+fn there(view: &View<'_>, folders: impl IntoIterator<Item = Vec<u8>>) -> Vec<Folder> {
+    let folders = folders.into_iter().filter_map(|called| {
+        let found = resolve(view.tree, view.working_dir(), &called).ok()?;
+        view.tree.children(found.id)?;
+        Some(Folder { called, real: found.path })
+    });
+    folders.collect()
+}
+
 fn replaced(text: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
     match text.windows(what.len()).position(|part| part == what) {
         Some(at) => [&text[..at], by, &text[at + what.len()..]].concat(),
@@ -180,6 +212,7 @@ fn standard(view: &View<'_>, machine: Machine, is_musl: bool) -> Vec<Vec<u8>> {
             lines.map(|line| line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii());
         all.extend(lines.filter(|line| line.starts_with(b"/")).map(<[u8]>::to_vec));
     }
+    all.truncate(MOST_FOLDERS);
     let triple = triple(machine).filter(|_| !is_musl);
     all.extend(
         triple.iter().flat_map(|name| [format!("/lib/{name}").into(), format!("/usr/lib/{name}").into()]),

@@ -8,6 +8,9 @@ use crate::{Node, NodeId, NodeKind, Tree};
 
 /// How many symbolic links may be on one path (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
+/// The most bytes of names on one path, with those of the links on it: more than any honest path has, and little enough
+/// that thousands of hostile ones are looked up in no time.
+const MOST_NAMES: usize = 2 * MAX_PATH;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub(super) fn resolve(tree: &Tree, from: &[u8], path: &[u8]) -> Result<Found, Lo
     while let Some(name) = todo.pop_front() {
         steps += name.len() + 1;
         link = link.filter(|&(_, after)| todo.len() >= after);
-        if steps > MAX_PATH * MOST_LINKS || at.len() > MAX_PATH {
+        if steps > MOST_NAMES || at.len() > MAX_PATH {
             return Err(Lost::Long);
         }
         let &(folder, len) = folders.last().unwrap_or(&(Tree::ROOT, 0));

@@ -215,10 +215,10 @@ pub(super) fn loader(view: &View<'_>, path: &[u8], machine: Machine) -> Result<F
 fn machine(view: &View<'_>, program: &Found, machine: Machine) -> Option<Finding> {
     let (path, found) = (program.shown(), machine.shown());
     let wanted = view.image.architecture.as_str();
-    if found == wanted {
+    if found == wanted || wanted.is_empty() && found == view.host {
         return Some(Finding::ok("program_architecture", format!("{path} is for {found}")));
     }
-    if found == view.host && (wanted.is_empty() || wanted != view.host) {
+    if found == view.host {
         let detail = format!("{path} is for {found}, and the image says {wanted:?}");
         let remedy = "build the image for the processor of its programs";
         return Some(Finding::warning("program_architecture", detail, remedy));

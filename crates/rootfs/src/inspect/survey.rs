@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::facts::Head;
 use super::finding::{Finding, Listed, counted};
-use super::lookup::{absolute, resolve};
+use super::lookup::absolute;
 use super::script;
 use super::start::loader;
 use super::view::{View, is_file};
@@ -13,6 +13,8 @@ use crate::{Node, NodeId, NodeKind};
 
 /// What is a large file, in bytes.
 const LARGE: u64 = 1 << 30;
+/// The most programs in the folders of `PATH` that are looked at.
+const MOST_PROGRAMS: usize = 10_000;
 /// Folders that everybody may write to, and should.
 const SHARED: [&[u8]; 5] = [b"tmp", b"var/tmp", b"dev", b"dev/shm", b"run/lock"];
 /// Files that hold a secret, by the end of their path.
@@ -44,6 +46,8 @@ pub(super) struct Survey {
     secret_files: Listed,
     /// Programs in the folders of `PATH` that cannot start.
     broken: Listed,
+    /// How many programs in the folders of `PATH` there are beyond those that are looked at.
+    unchecked: usize,
     lost_and_found: bool,
 }
 
@@ -105,8 +109,7 @@ impl Survey {
     fn programs(&mut self, view: &View<'_>) {
         let mut folders = BTreeSet::new();
         let mut programs = BTreeSet::new();
-        for folder in view.environment.path() {
-            let Ok(folder) = resolve(view.tree, view.working_dir(), folder) else { continue };
+        for folder in view.path {
             if !folders.insert(folder.id) {
                 continue;
             }
@@ -116,7 +119,9 @@ impl Survey {
                 if view.node(found.id).meta.mode & 0o111 == 0 || !programs.insert(found.id) {
                     continue;
                 }
-                if let Some(why) = broken(view, found.id) {
+                if programs.len() > MOST_PROGRAMS {
+                    self.unchecked += 1;
+                } else if let Some(why) = broken(view, found.id) {
                     self.broken.add(|| format!("{} ({why})", shown(&path)));
                 }
             }
@@ -125,7 +130,7 @@ impl Survey {
 
     pub(super) fn findings(&self, view: &View<'_>) -> Vec<Finding> {
         let mut findings = vec![self.executables(), self.foreign(view)];
-        let left_out = view.facts.left_out;
+        let left_out = view.facts.left_out + self.unchecked;
         if left_out > 0 {
             let detail = format!("{left_out} more programs and libraries were not looked at");
             findings.push(Finding::warning("left_out", detail, "try what matters of them in a seat"));

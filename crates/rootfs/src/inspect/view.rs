@@ -12,6 +12,8 @@ pub(super) struct View<'a> {
     pub(super) tree: &'a Tree,
     pub(super) facts: &'a Facts,
     pub(super) environment: &'a Environment<'a>,
+    /// The folders of `PATH`.
+    pub(super) path: &'a [Found],
     pub(super) user: &'a User,
     /// The processor of the host, in Go's words.
     pub(super) host: &'a str,
@@ -48,7 +50,7 @@ impl<'a> View<'a> {
 
     /// The file that a name starts for the image's user.
     pub(super) fn program(&self, name: &[u8]) -> Result<Found, NotRun> {
-        find_program(self.tree, self.environment, self.config(), self.user, name)
+        find_program(self.tree, self.path, self.config(), self.user, name)
     }
 }
 
@@ -80,11 +82,18 @@ pub(super) enum NotRun {
     Barred(String),
 }
 
+/// The folders of `PATH` that are there: each is looked up once, and not for each program.
+pub(super) fn path(tree: &Tree, environment: &Environment<'_>, config: &RunConfig) -> Vec<Found> {
+    let from = working_dir(config).as_bytes();
+    let there = environment.path().filter_map(|folder| resolve(tree, from, folder).ok());
+    there.filter(|found| tree.children(found.id).is_some()).collect()
+}
+
 /// The file that a name starts: with a slash in it, from the working directory on, else in the folders of `PATH`
 /// (`execvp(3)`).
 pub(super) fn find_program(
     tree: &Tree,
-    environment: &Environment<'_>,
+    path: &[Found],
     config: &RunConfig,
     user: &User,
     name: &[u8],
@@ -97,9 +106,12 @@ pub(super) fn find_program(
         return runnable(tree, user, resolve(tree, from, name).map_err(NotRun::Lost)?);
     }
     let mut worst = NotRun::NotInPath;
-    for folder in environment.path() {
-        let found = match resolve(tree, from, &[folder, b"/", name].concat()) {
-            Ok(found) => found,
+    for folder in path {
+        let found = match resolve(tree, &folder.path, name) {
+            Ok(found) => {
+                // Who may not enter what leads to the folder may not run what is in it.
+                Found { entered: [folder.entered.as_slice(), &found.entered].concat(), ..found }
+            }
             Err(Lost::Missing | Lost::NoFolder(_)) => continue,
             Err(lost) => {
                 worst = NotRun::Lost(lost);

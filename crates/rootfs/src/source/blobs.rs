@@ -56,8 +56,24 @@ impl Blobs {
         if file.metadata().map_err(BlobError::Io)?.is_dir() {
             return Ok(Self::Folder(path.to_owned()));
         }
+        Self::archive(file)
+    }
+
+    /// The members of an archive.
+    pub(super) fn archive(file: File) -> Result<Self, BlobError> {
         let members = members(&file)?;
         Ok(Self::Archive { file: Arc::new(file), members: Arc::new(members) })
+    }
+
+    /// Parts of a file that is no archive: names, with where each begins and its length.
+    #[cfg(feature = "registry")]
+    #[cfg(feature = "registry")]
+    pub(super) fn parts(file: File, parts: impl IntoIterator<Item = (String, u64, u64)>) -> Self {
+        let member = |(name, offset, len): (String, u64, u64)| {
+            (name.into_bytes().into(), Member::Bytes { offset, len })
+        };
+        let members = parts.into_iter().map(member).collect();
+        Self::Archive { file: Arc::new(file), members: Arc::new(members) }
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

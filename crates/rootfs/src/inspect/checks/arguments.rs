@@ -3,7 +3,7 @@
 use crate::inspect::Finding;
 use crate::inspect::finding::Listed;
 use crate::inspect::lookup::resolve;
-use crate::inspect::start::words;
+use crate::inspect::start::{words, wrapped};
 use crate::inspect::view::View;
 use crate::path::shown;
 
@@ -14,7 +14,11 @@ const FILLED_LATER: [&str; 6] = ["/proc/", "/sys/", "/dev/", "/run/", "/tmp/", "
 
 /// Nothing when no argument looks like a file.
 pub(in crate::inspect) fn finding(view: &View<'_>) -> Option<Finding> {
-    let files: Vec<_> = words(view).skip(1).filter(|word| is_file(word)).collect();
+    let words: Vec<&str> = words(view).collect();
+    // What a small init is to start has a finding of its own.
+    let wrapped = wrapped(&words);
+    let files: Vec<_> =
+        words.iter().skip(1).filter(|&&word| is_file(word) && Some(word) != wrapped).collect();
     if files.is_empty() {
         return None;
     }
