@@ -97,12 +97,18 @@ impl ImageFile {
     /// # Errors
     /// When it cannot be read or is none; of the kind `Unsupported` when it has another version.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let file: Self = serde_json::from_slice(&std::fs::read(path)?)?;
-        if file.schema != Self::SCHEMA {
-            let why = format!("{} has schema {}, and {} is known", path.display(), file.schema, Self::SCHEMA);
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let text = std::fs::read(path)?;
+        // First of all: what else is in another version is not known.
+        let Version { schema } = serde_json::from_slice(&text)?;
+        if schema != Self::SCHEMA {
+            let why = format!("{} has schema {schema}, and {} is known", path.display(), Self::SCHEMA);
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
-        Ok(file)
+        Ok(serde_json::from_slice(&text)?)
     }
 }
 

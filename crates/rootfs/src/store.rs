@@ -15,6 +15,9 @@
 //! Everything that one process must not do to another hangs on one lock per entry (`flock(2)`), which the kernel takes
 //! back when a process dies, however it dies. What a dead process left of an entry has a name that begins with a dot and
 //! a lock that nobody holds; the next one that looks removes it.
+//!
+//! The folder is its owner's alone: images hold password files and setuid programs, and whoever can open a lock can keep
+//! others waiting. An entry that is no longer what its document says is made anew when it is asked for.
 
 mod collect;
 mod entry;
@@ -24,8 +27,9 @@ mod verify;
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use self::collect::{Collected, Keep, Policy};
 pub use self::entry::{Entry, Owner, State};
@@ -40,6 +44,10 @@ const IMAGE: &str = "image.json";
 const USED: &str = "used";
 const PINS: &str = "pins";
 const LOCKS: &str = ".locks";
+
+/// How often, and how far apart, an entry that cannot be used is looked at again while others have its lock.
+const LOOKS: u32 = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A store.
 #[derive(Clone, Debug)]
@@ -80,7 +88,8 @@ impl InUse {
         let write = || -> io::Result<()> {
             fs::create_dir_all(&pins)?;
             File::create(pins.join(owner.as_str()))?.sync_all()?;
-            sync(&pins)
+            sync(&pins)?;
+            sync(&self.folder)
         };
         write().map_err(|why| StoreError::io(&pins, why))
     }
@@ -94,9 +103,12 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let store = Self { folder: folder.to_owned() };
         let locks = folder.join(LOCKS);
-        fs::create_dir_all(&locks).map_err(|why| StoreError::io(&locks, why))?;
-        store.sweep()?;
-        Ok(store)
+        make_private(&locks).map_err(|why| StoreError::io(&locks, why))?;
+        match store.sweep() {
+            // Who may only read it leaves the tidying to others.
+            Err(StoreError::Io { why, .. }) if is_read_only(&why) => Ok(store),
+            swept => swept.map(|()| store),
+        }
     }
 
     /// Where it is.
@@ -132,6 +144,7 @@ impl Store {
         let name = key.name();
         let path = self.lock_path(&name);
         let mut build = Some(build);
+        let mut looks = 0;
         loop {
             let lock = match Lock::try_shared(&path)? {
                 Some(lock) => lock,
@@ -150,7 +163,11 @@ impl Store {
             // Another may be here as well, or have made it already and use it: who waited for a lock of his own would
             // wait for as long as it is used.
             let Some(lock) = Lock::try_exclusive(&path)? else {
-                std::thread::yield_now();
+                looks += 1;
+                if looks > LOOKS {
+                    return Err(StoreError::Held(name).into());
+                }
+                std::thread::sleep(BETWEEN_LOOKS);
                 continue;
             };
             if self.is_there(&name) {
@@ -181,9 +198,25 @@ impl Store {
         self.folder.join(name.as_str())
     }
 
-    /// Whether an entry has its name: then all of it is there.
+    /// Whether an entry is there and can be used, or only a newer version can.
     fn is_there(&self, name: &EntryName) -> bool {
-        self.entry(name).join(IMAGE).exists()
+        !matches!(self.document(name), Ok(None))
+    }
+
+    /// The document of an entry; nothing when there is none, or the entry is not what it says.
+    fn document(&self, name: &EntryName) -> io::Result<Option<ImageFile>> {
+        let folder = self.entry(name);
+        let image = match ImageFile::read(&folder.join(IMAGE)) {
+            Ok(image) => image,
+            Err(why) if is_absent(&why) || is_garbled(&why) => return Ok(None),
+            Err(why) => return Err(why),
+        };
+        match fs::metadata(folder.join(ROOTFS)) {
+            Ok(file) if file.len() == image.size => Ok(Some(image)),
+            Ok(_) => Ok(None),
+            Err(why) if is_absent(&why) => Ok(None),
+            Err(why) => Err(why),
+        }
     }
 
     fn lock_path(&self, name: &EntryName) -> PathBuf {
@@ -197,22 +230,13 @@ impl Store {
     /// The entry under a shared lock; nothing when it is not there.
     fn found(&self, name: &EntryName, lock: Lock, is_new: bool) -> Result<Option<InUse>, StoreError> {
         let folder = self.entry(name);
-        let document = folder.join(IMAGE);
-        let image = match ImageFile::read(&document) {
-            Ok(image) => image,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(why) => return Err(StoreError::io(&document, why)),
-        };
+        let document = self.document(name).map_err(|why| StoreError::io(&folder.join(IMAGE), why))?;
+        let Some(image) = document else { return Ok(None) };
         let used = folder.join(USED);
         let touch = || File::create(&used)?.set_modified(SystemTime::now());
-        // A store that can only be read is one that can be used.
+        // A store that can only be read, or is full, is one that can be used.
         match touch() {
-            Err(why)
-                if !matches!(
-                    why.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-                ) =>
-            {
+            Err(why) if !is_read_only(&why) && why.kind() != io::ErrorKind::StorageFull => {
                 Err(StoreError::io(&used, why))
             }
             _ => Ok(Some(InUse { folder, image, is_new, _lock: lock })),
@@ -238,19 +262,31 @@ impl Store {
 
     /// Gives a new entry its name once all of it is on the disk.
     fn complete(&self, name: &EntryName, new: &Path, image: &ImageFile) -> Result<(), StoreError> {
-        let entry = self.entry(name);
+        let (entry, old) = (self.entry(name), self.hidden("old", name));
+        let kept_for = entry::pins(&entry)?;
+        remove(&old)?;
         let complete = || -> io::Result<()> {
             image.write(&new.join(IMAGE))?;
             File::create(new.join(USED))?;
+            if !kept_for.is_empty() {
+                let pins = new.join(PINS);
+                fs::create_dir(&pins)?;
+                for owner in &kept_for {
+                    File::create(pins.join(owner.as_str()))?;
+                }
+                sync(&pins)?;
+            }
             sync(new)?;
-            // An entry without its document is none; it may be what somebody's hands left.
-            if entry.exists() {
-                fs::remove_dir_all(&entry)?;
+            // What has the name already cannot be used, or it would have been found.
+            match fs::rename(&entry, &old) {
+                Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+                _ => {}
             }
             fs::rename(new, &entry)?;
             sync(&self.folder)
         };
-        complete().map_err(|why| StoreError::io(&entry, why))
+        complete().map_err(|why| StoreError::io(&entry, why))?;
+        remove(&old)
     }
 }
 
@@ -258,12 +294,38 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes a folder with all in it; that it is not there is no error.
+/// Removes a folder with all in it, or what else has its name; that it is not there is no error.
 fn remove(folder: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(folder) {
+    let removed = match fs::remove_dir_all(folder) {
+        Err(why) if why.kind() == io::ErrorKind::NotADirectory => fs::remove_file(folder),
+        removed => removed,
+    };
+    match removed {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(StoreError::io(folder, why)),
         _ => Ok(()),
     }
+}
+
+/// A folder in the store, which is the owner's alone when it is made now.
+fn make_private(locks: &Path) -> io::Result<()> {
+    let store = locks.parent().unwrap_or(locks);
+    if let Some(above) = store.parent() {
+        fs::create_dir_all(above)?;
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(locks)
+}
+
+fn is_absent(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether a document was read that is none: `serde_json` has these kinds for it.
+fn is_garbled(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn is_read_only(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// What goes wrong with a store.
@@ -281,6 +343,9 @@ pub enum StoreError {
     /// An entry was removed as soon as it was made.
     #[error("{0} was removed by somebody while it was being made")]
     Vanished(EntryName),
+    /// An entry cannot be used, nor made anew while somebody uses what is left of it.
+    #[error("{0} is damaged or gone, and a process uses it still: end that, and it is made anew")]
+    Held(EntryName),
     /// The image could not be converted.
     #[error(transparent)]
     Build(#[from] BuildError),

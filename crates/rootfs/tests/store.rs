@@ -245,3 +245,78 @@ fn damage_is_found_and_says_what_it_is() {
     assert_eq!(bed.store.collect(&Policy::default()).unwrap().removed.len(), 1);
     assert!(bed.store.verify(&name).unwrap().is_none());
 }
+
+#[test]
+fn what_is_damaged_is_made_anew_and_stays_kept() {
+    let bed = Bed::new();
+    let owner: Owner = "rust-101.1".parse().unwrap();
+    let made = bed.make(0);
+    made.pin(&owner).unwrap();
+    let (rootfs, document, expected) = (made.rootfs(), made.image_json(), made.image.sha256);
+    drop(made);
+    let damages: [&dyn Fn(); 4] = [
+        &|| std::fs::write(&rootfs, "short").unwrap(),
+        &|| std::fs::remove_file(&rootfs).unwrap(),
+        &|| std::fs::write(&document, "{").unwrap(),
+        &|| std::fs::remove_file(&document).unwrap(),
+    ];
+    for damage in damages {
+        damage();
+        assert!(bed.store.get(&bed.key(0)).unwrap().is_none());
+        let again = bed.make(0);
+        assert!(again.is_new);
+        assert_eq!(Digest::of(&std::fs::read(again.rootfs()).unwrap()), expected);
+        drop(again);
+        assert_eq!(bed.store.list().unwrap()[0].pins, [owner.clone()]);
+        let name = bed.key(0).name().to_string();
+        assert_eq!(bed.files(), [name.clone(), name], "the entry, and its lock");
+    }
+}
+
+#[test]
+fn what_is_damaged_and_in_use_is_said_and_not_waited_for() {
+    let bed = Bed::new();
+    let made = bed.make(0);
+    std::fs::write(made.rootfs(), "short").unwrap();
+    let error = bed.store.get_or_build(&bed.key(0), || {}, |path| bed.build(path)).unwrap_err();
+    assert!(matches!(error, StoreError::Held(_)), "{error}");
+    assert_eq!(std::fs::read(made.rootfs()).unwrap(), b"short", "whoever uses it still has it");
+    drop(made);
+    assert!(bed.make(0).is_new);
+}
+
+#[test]
+fn what_a_newer_version_made_stays_whatever_is_in_it() {
+    let bed = Bed::new();
+    let document = bed.make(0).image_json();
+    std::fs::write(&document, r#"{"schema": 2, "wholly": "different"}"#).unwrap();
+    let State::Newer(_) = &bed.store.list().unwrap()[0].state else { panic!() };
+    assert!(bed.store.collect(&Policy::default()).unwrap().removed.is_empty());
+    let built = bed.store.get_or_build(&bed.key(0), || {}, |path| bed.build(path));
+    assert!(matches!(built, Err(StoreError::Io { .. })), "{built:?}");
+    assert!(document.exists());
+}
+
+#[test]
+fn only_the_owner_can_look_into_a_store_or_keep_others_waiting() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bed = Bed::new();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(bed.store.folder()), 0o700);
+    // One that is there is as its owner made it.
+    std::fs::set_permissions(bed.store.folder(), std::fs::Permissions::from_mode(0o750)).unwrap();
+    Store::open(bed.store.folder()).unwrap();
+    assert_eq!(mode(bed.store.folder()), 0o750);
+}
+
+#[test]
+fn a_file_in_the_place_of_an_entry_is_a_damaged_entry() {
+    let bed = Bed::new();
+    let place = bed.store.folder().join(bed.key(0).name().as_str());
+    std::fs::write(&place, "a file").unwrap();
+    assert!(matches!(bed.store.list().unwrap()[0].state, State::Damaged(_)));
+    assert_eq!(bed.store.collect(&Policy::default()).unwrap().removed.len(), 1);
+    std::fs::write(&place, "a file").unwrap();
+    assert!(bed.make(0).is_new);
+    assert!(place.is_dir());
+}

@@ -63,7 +63,7 @@ impl Store {
                 Some(Keep::Pinned)
             } else if !(is_old || is_too_much || is_damaged) {
                 Some(Keep::Wanted)
-            } else if policy.dry_run || self.remove(&entry.name)? {
+            } else if policy.dry_run || self.remove_if(&entry.name, |found| found.used == entry.used)? {
                 None
             } else {
                 Some(Keep::InUse)
@@ -85,14 +85,19 @@ impl Store {
     /// # Errors
     /// When it cannot be removed.
     pub fn remove(&self, name: &EntryName) -> Result<bool, StoreError> {
+        self.remove_if(name, |_| true)
+    }
+
+    /// Removes an entry that nobody needs if it still is what was decided on.
+    fn remove_if(&self, name: &EntryName, is_meant: impl FnOnce(&Entry) -> bool) -> Result<bool, StoreError> {
         let Some(lock) = Lock::try_exclusive(&self.lock_path(name))? else { return Ok(false) };
-        // Once more, under the lock.
-        if !super::entry::pins(&self.entry(name))?.is_empty() {
+        // Once more, under the lock: it may have been used or kept for somebody since it was looked at.
+        if self.look_at(name, false)?.is_some_and(|found| found.is_needed() || !is_meant(&found)) {
             return Ok(false);
         }
         let (entry, old) = (self.entry(name), self.hidden("old", name));
         remove(&old)?;
-        if entry.exists() {
+        if entry.symlink_metadata().is_ok() {
             fs::rename(&entry, &old).map_err(|why| StoreError::io(&entry, why))?;
             sync(&self.folder).map_err(|why| StoreError::io(&self.folder, why))?;
             remove(&old)?;

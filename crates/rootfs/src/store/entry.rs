@@ -114,9 +114,17 @@ impl Store {
 
     /// An entry as it is; nothing when it went away.
     pub(super) fn look(&self, name: &EntryName) -> Result<Option<Entry>, StoreError> {
-        let folder = self.entry(name);
-        let Ok(about) = fs::metadata(&folder) else { return Ok(None) };
+        if self.entry(name).symlink_metadata().is_err() {
+            return Ok(None);
+        }
         let is_in_use = Lock::try_exclusive(&self.lock_path(name))?.is_none();
+        self.look_at(name, is_in_use)
+    }
+
+    /// An entry as it is, whose lock is known.
+    pub(super) fn look_at(&self, name: &EntryName, is_in_use: bool) -> Result<Option<Entry>, StoreError> {
+        let folder = self.entry(name);
+        let Ok(about) = folder.symlink_metadata() else { return Ok(None) };
         let changed = |path: PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
         let made = changed(folder.join(IMAGE)).or(about.modified().ok()).unwrap_or(SystemTime::UNIX_EPOCH);
         let (state, allocated) =
@@ -147,7 +155,7 @@ pub(super) fn pins(folder: &std::path::Path) -> Result<Vec<Owner>, StoreError> {
     let path = folder.join(PINS);
     let found = match fs::read_dir(&path) {
         Ok(found) => found,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(why) if super::is_absent(&why) => return Ok(Vec::new()),
         Err(why) => return Err(StoreError::io(&path, why)),
     };
     let mut pins = Vec::new();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Digest;
+use crate::{Digest, ImageFile};
 
 /// Everything that decides the bytes of a file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,11 @@ impl Key {
     #[must_use]
     pub fn name(&self) -> EntryName {
         let Self { image, platform, converter, writer, init, size } = self;
+        // The document is part of an entry: another version of it must not take the place of one that somebody uses.
+        let schema = ImageFile::SCHEMA;
         // Lines, since none of them can hold a line end that would make two keys one text; `?` quotes those that come
         // from outside.
-        let variant = format!("{platform:?}\n{converter:?}\n{writer:?}\n{init:?}\n{size:?}\n");
+        let variant = format!("{schema}\n{platform:?}\n{converter:?}\n{writer:?}\n{init:?}\n{size:?}\n");
         let variant = Digest::of(variant.as_bytes()).hex();
         EntryName(format!("{}-{}", image.hex(), &variant[..12]).into_boxed_str())
     }

@@ -72,14 +72,25 @@ fn digest(path: &Path) -> io::Result<Digest> {
 
 /// What `e2fsck` says, without changing anything (e2fsck(8): 0 is no errors).
 fn checked(path: &Path) -> Check {
-    let output = Command::new("e2fsck").arg("-fn").arg(path).stdin(Stdio::null()).output();
+    let run = |program| Command::new(program).arg("-fn").arg(path).stdin(Stdio::null()).output();
+    // Where only root's search path leads, it may be all the same.
+    let output = match run("e2fsck") {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => run("/sbin/e2fsck"),
+        output => output,
+    };
     match output {
         Ok(output) if output.status.success() => Check::Fine,
         Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            let lines =
-                text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Pass "));
-            Check::Wrong(lines.take(3).collect::<Vec<_>>().join("; "))
+            let text = [&*output.stdout, b"\n", &*output.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<_> = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && !line.starts_with("Pass ") && !line.starts_with("e2fsck "))
+                .take(3)
+                .collect();
+            let why = if lines.is_empty() { output.status.to_string() } else { lines.join("; ") };
+            Check::Wrong(why)
         }
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             Check::Skipped("e2fsck is not installed; the package is called e2fsprogs".into())
