@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What tests boot guests with: the distribution's small cloud kernel with its modules, and a static busybox, unpacked below the
+# user's cache folder. Nothing is installed.
+#
+#   scripts/ensure-guest-kernel.sh       prints the folder: boot/vmlinuz-*, lib/modules/*, bin/busybox
+#
+# Contract
+#   - Debian on x86-64, with apt. Elsewhere it says so and fails; the tests that boot then count as skipped.
+#   - Running it again is cheap and changes nothing. A newer kernel is taken when the folder is removed.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$here/lib.sh"
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/clarateach
+folder=$cache/guest
+
+main() {
+    if [ -e "$folder/bin/busybox" ]; then
+        printf '%s\n' "$folder"
+        return
+    fi
+    is_linux && [ "$(uname -m)" = x86_64 ] || die "a guest kernel is only fetched on Linux on x86-64"
+    have apt-get || die "apt-get not found: a guest kernel is only fetched on Debian"
+    mkdir -p "$cache"
+    work=$(mktemp -d "$cache/guest.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    chmod 755 "$work"
+    apt_has_lists || apt_update || die "apt-get update failed (see above)"
+    local package
+    package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
+    [ -n "$package" ] || die "this distribution has no linux-image-cloud-amd64"
+    say "fetching $package"
+    (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" busybox-static >&2) || die "could not fetch it (see above)"
+    local file
+    for file in "$work"/*.deb; do
+        dpkg-deb -x "$file" "$work/root"
+    done
+    [ -d "$work/root/lib/modules" ] || ln -s usr/lib "$work/root/lib"
+    find "$work/root" -name '*.ko.xz' -exec xz -d {} +
+    # usr/bin/busybox on newer releases.
+    [ -e "$work/root/bin/busybox" ] || install -D -m 755 "$work/root/usr/bin/busybox" "$work/root/bin/busybox"
+    # Which module needs which: not in the package, and this machine may have no depmod.
+    "$work/root/bin/busybox" depmod -b "$work/root" "$(basename "$work"/root/lib/modules/*)"
+    # Whole or not at all.
+    mv -T "$work/root" "$folder" 2>/dev/null || [ -e "$folder/bin/busybox" ] || die "cannot make $folder"
+    printf '%s\n' "$folder"
+}
+
+main
