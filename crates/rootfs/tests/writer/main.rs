@@ -11,5 +11,6 @@ mod item;
 mod seen;
 
 mod any;
+mod bounds;
 mod cases;
 mod trouble;
