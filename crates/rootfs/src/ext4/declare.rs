@@ -49,13 +49,15 @@ impl<'a> Declaring<'a> {
 
     /// Everything that is no file: folders before what is in them.
     pub(super) fn names(&mut self) -> Result<(), PlanError> {
-        let mut paths = Vec::new();
-        self.tree.walk(|path, id, _| paths.push((path.to_vec(), id)));
-        for (raw, id) in paths {
-            let path = EntryPath::parse(&raw).map_err(|why| PlanError::other(&raw, &why))?;
-            self.name(&path, id)?;
-        }
-        Ok(())
+        let tree = self.tree;
+        let mut outcome = Ok(());
+        tree.walk(|raw, id, _| {
+            if outcome.is_ok() {
+                let path = EntryPath::parse(raw).map_err(|why| PlanError::other(raw, &why));
+                outcome = path.and_then(|path| self.name(&path, id));
+            }
+        });
+        outcome
     }
 
     fn name(&mut self, path: &EntryPath, id: NodeId) -> Result<(), PlanError> {

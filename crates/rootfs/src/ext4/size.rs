@@ -8,9 +8,9 @@ use crate::{Extent, NodeKind, Tree};
 const LEAST_ROOM: u64 = 16 << 20;
 /// The smallest file system that has a journal.
 const LEAST: u64 = 16 << 20;
-/// From here on a file system has more blocks than 32 bits can number. One block less is laid out with 1.5 GiB of memory,
-/// and 1 TiB with 100 MiB.
-const TOO_LARGE: u64 = 16 << 40;
+/// From here on the library, which numbers blocks with 32 bits, has too few numbers. Bitmaps are held in memory while a
+/// file system is laid out: about 75 MiB for each TiB of it.
+const TOO_LARGE: u64 = (16 << 40) - BLOCK;
 /// Inodes beside those of the tree.
 const MORE_INODES: u32 = 1024;
 /// Bytes of a folder per name, beside the name itself, in folders that have an index.

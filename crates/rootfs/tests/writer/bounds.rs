@@ -52,7 +52,7 @@ fn a_device_whose_number_linux_does_not_have_is_refused() {
 #[test]
 fn a_size_beyond_what_ext4_can_number_is_refused() {
     for writer in [WriterKind::Mkext4, WriterKind::Mke2fs] {
-        for bytes in [16 << 40, u64::MAX] {
+        for bytes in [(16 << 40) - 4096, 16 << 40, u64::MAX] {
             let options = Options { size: Size::Exactly(bytes), writer, ..Options::default() };
             let error = refused(&[], &options);
             assert!(error.contains("16 TiB"), "{error}");

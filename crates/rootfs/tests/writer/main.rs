@@ -13,4 +13,5 @@ mod seen;
 mod any;
 mod bounds;
 mod cases;
+mod memory;
 mod trouble;
