@@ -308,8 +308,10 @@ pub(crate) struct Build {
 /// What writes a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Writer {
-    /// In one pass, without root.
+    /// The fast one: content streams to its place.
     Mkext4,
+    /// The reference, by mke2fs and debugfs of e2fsprogs.
+    Mke2fs,
 }
 
 /// An image, wherever it is.

@@ -79,14 +79,23 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
-        let mut stored = Hashing::new(opened);
-        let layer = scan(index, &mut stored, &mut budget)?;
-        // What follows the packed stream is part of the blob as well.
-        io::copy(&mut stored, &mut io::sink()).map_err(|why| BuildError::Read { layer: number, why })?;
-        let (found, _) = stored.finish();
-        if let Some(expected) = image.layer_digest(number).filter(|expected| *expected != found) {
-            return Err(BuildError::Damaged { layer: number, expected, found });
-        }
+        // A plain layer is its own blob, and a blob without a digest is known by what it unpacks to: one hash is enough.
+        let packed = image.layer_digest(number).filter(|digest| *digest != diff_id);
+        let layer = match packed {
+            None => scan(index, opened, &mut budget)?,
+            Some(expected) => {
+                let mut stored = Hashing::new(opened);
+                let layer = scan(index, &mut stored, &mut budget)?;
+                // What follows the packed stream is part of the blob as well.
+                let rest = io::copy(&mut stored, &mut io::sink());
+                rest.map_err(|why| BuildError::Read { layer: number, why })?;
+                let (found, _) = stored.finish();
+                if found != expected {
+                    return Err(BuildError::Damaged { layer: number, expected, found });
+                }
+                layer
+            }
+        };
         if layer.diff_id != diff_id {
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found: layer.diff_id });
         }

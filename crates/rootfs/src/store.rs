@@ -167,6 +167,10 @@ impl Store {
                 if looks > LOOKS {
                     return Err(StoreError::Held(name).into());
                 }
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a thread that converts may wait; nobody awaits here"
+                )]
                 std::thread::sleep(BETWEEN_LOOKS);
                 continue;
             };

@@ -267,7 +267,7 @@ fn what_is_damaged_is_made_anew_and_stays_kept() {
         assert!(again.is_new);
         assert_eq!(Digest::of(&std::fs::read(again.rootfs()).unwrap()), expected);
         drop(again);
-        assert_eq!(bed.store.list().unwrap()[0].pins, [owner.clone()]);
+        assert_eq!(bed.store.list().unwrap()[0].pins, std::slice::from_ref(&owner));
         let name = bed.key(0).name().to_string();
         assert_eq!(bed.files(), [name.clone(), name], "the entry, and its lock");
     }

@@ -11,5 +11,7 @@ mod item;
 mod seen;
 
 mod any;
+mod bounds;
 mod cases;
+mod memory;
 mod trouble;

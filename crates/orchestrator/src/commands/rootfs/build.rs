@@ -63,6 +63,7 @@ fn options(args: &Build) -> Result<Options, Failure> {
     let init = init.map_err(|why| Failure::new(Exit::Usage, why.to_string()))?;
     let writer = match args.writer {
         Writer::Mkext4 => WriterKind::Mkext4,
+        Writer::Mke2fs => WriterKind::Mke2fs,
     };
     Ok(Options { size: size.map_or(Size::Fitting, Size::Exactly), init, writer, ..Options::default() })
 }
