@@ -1,0 +1,105 @@
+//! What is kept: listed, verified, removed.
+
+use std::os::unix::fs::FileExt as _;
+
+use rootfs::store::Owner;
+
+use super::bed::Bed;
+
+#[test]
+fn what_is_kept_is_listed_verified_and_removed_in_every_output() {
+    let bed = Bed::new();
+    let empty = bed.run(&["list"]).code(0);
+    assert_eq!((empty.out.as_str(), empty.err.as_str()), ("", "nothing is kept\n"));
+    let image = bed.archive("image.tar", 1 << 20);
+    bed.run(&["build", "docker-archive:image.tar:test:1"]).code(0);
+    let name = Bed::key(image).name().to_string();
+
+    let table = bed.run(&["list"]).code(0).out;
+    for word in ["ENTRY", &name[..12], "whole", "test:1", "linux/"] {
+        assert!(table.contains(word), "{word} {table}");
+    }
+    let row = bed.run(&["--output", "tsv", "list"]).code(0).out;
+    let fields: Vec<_> = row.trim_end_matches('\n').split('\t').collect();
+    assert_eq!((fields[0], fields[1], fields[2], fields.len()), (name.as_str(), "whole", "test:1", 8));
+    let listed = bed.json(&["list"], 0);
+    assert_eq!(listed["entries"][0]["entry"], name);
+    assert_eq!(listed["entries"][0]["image"]["image"], image.to_string());
+    assert_eq!(listed["entries"][0]["in_use"], false);
+
+    let table = bed.run(&["verify", &image.to_string()]).code(0).out;
+    assert!(table.starts_with("whole"), "{table}");
+    let row = bed.run(&["--output", "tsv", "verify", &name]).code(0).out;
+    assert!(row.starts_with(&format!("{name}\twhole\tfine\t")), "{row}");
+    let verified = bed.json(&["verify"], 0);
+    assert_eq!((&verified["ok"], &verified["entries"][0]["digest"]), (&true.into(), &"fine".into()));
+
+    let dry = bed.run(&["gc", "--keep", "0", "--dry-run"]).code(0).out;
+    assert!(dry.contains("would be removed"), "{dry}");
+    let kept = bed.run(&["--output", "tsv", "gc", "--unused-for", "1d"]).code(0).out;
+    assert!(kept.starts_with(&format!("{name}\tkept\t")), "{kept}");
+    let gone = bed.json(&["gc", "--keep", "0"], 0);
+    assert_eq!(gone["entries"][0]["outcome"], "removed");
+    assert_eq!(gone["freed"], listed["entries"][0]["allocated"]);
+    assert_eq!(bed.names(), 0);
+}
+
+#[test]
+fn what_a_living_process_uses_or_somebody_needs_is_not_removed() {
+    let bed = Bed::new();
+    let image = bed.archive("image.tar", 1 << 20);
+    bed.run(&["build", "image.tar"]).code(0);
+    let key = Bed::key(image);
+    // This process is the other one.
+    let store = bed.store();
+    let used = store.get(&key).unwrap().unwrap();
+    let outcome = || bed.json(&["gc", "--keep", "0"], 0)["entries"][0]["outcome"].clone();
+    assert_eq!(outcome(), "kept: a process uses it");
+    assert_eq!(bed.json(&["list"], 0)["entries"][0]["in_use"], true);
+    let owner: Owner = "rust-101.1".parse().unwrap();
+    used.pin(&owner).unwrap();
+    drop(used);
+    assert_eq!(outcome(), "kept: somebody needs it");
+    let listed = bed.run(&["list"]).code(0).out;
+    assert!(listed.contains("rust-101.1"), "{listed}");
+    store.unpin(&key.name(), &owner).unwrap();
+    assert_eq!(outcome(), "removed");
+}
+
+#[test]
+fn damage_is_found_and_removed_when_nobody_uses_it() {
+    let bed = Bed::new();
+    let image = bed.archive("image.tar", 1 << 20);
+    let made = bed.json(&["build", "image.tar"], 0);
+    let rootfs = std::fs::File::options().write(true).open(made["rootfs"].as_str().unwrap()).unwrap();
+    // The superblock's magic number.
+    rootfs.write_all_at(&[0, 0], 1024 + 0x38).unwrap();
+    let damaged = bed.json(&["verify"], 1);
+    assert_eq!((&damaged["ok"], &damaged["entries"][0]["result"]), (&false.into(), &"damaged".into()));
+    assert!(damaged["entries"][0]["digest"].as_str().unwrap().contains("it should be"), "{damaged}");
+    let table = bed.run(&["verify"]).code(1).out;
+    assert!(table.starts_with("damaged"), "{table}");
+
+    let used = bed.store().get(&Bed::key(image)).unwrap().unwrap();
+    assert_eq!(bed.json(&["verify", "--remove"], 1)["entries"][0]["result"], "damaged");
+    drop(used);
+    assert_eq!(bed.json(&["verify", "--remove"], 1)["entries"][0]["result"], "removed");
+    assert_eq!(bed.names(), 0);
+    assert_eq!(bed.json(&["build", "image.tar"], 0)["sha256"], made["sha256"]);
+}
+
+#[test]
+fn what_a_newer_version_made_is_listed_and_left_alone() {
+    let bed = Bed::new();
+    bed.archive("image.tar", 4096);
+    let made = bed.json(&["build", "image.tar"], 0);
+    std::fs::write(made["image_json"].as_str().unwrap(), r#"{"schema": 2}"#).unwrap();
+    let listed = bed.json(&["list"], 0);
+    assert_eq!(listed["entries"][0]["state"], "newer");
+    assert!(bed.run(&["list"]).code(0).out.contains("newer"));
+    let kept = bed.json(&["gc"], 0);
+    assert_eq!((&kept["entries"][0]["outcome"], &kept["freed"]), (&"kept".into(), &0.into()));
+    let refused = bed.run(&["build", "image.tar"]).code(1);
+    assert!(refused.err.contains("schema 2"), "{refused:?}");
+    assert_eq!(bed.names(), 1);
+}
