@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod healthcheck;
 mod process;
+mod rootfs;
 mod seat;
 mod secrets;
 mod service;
