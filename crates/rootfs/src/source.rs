@@ -71,14 +71,23 @@ impl Image {
 
     /// The image that is meant among those of these blobs.
     fn among(blobs: Blobs, choice: &Choice) -> Result<Self, Wrong> {
-        let found = if blobs.has("index.json") && blobs.has("oci-layout") {
+        let is_layout = blobs.has("index.json") && blobs.has("oci-layout");
+        let found = if is_layout {
             oci::find(&blobs, choice)?
         } else if blobs.has("manifest.json") {
             docker::find(&blobs, choice)?
         } else {
             return Err(Wrong::NoImage);
         };
-        Self::of(blobs, found)
+        let image = Self::of(blobs, found)?;
+        // In an index it was looked for; everything else is for one processor.
+        match &choice.architecture {
+            Some(wanted) if !is_layout && *wanted != image.config.architecture => {
+                let there = format!("one for {}", shown(image.config.architecture.as_bytes()));
+                Err(Wrong::NoSuch { wanted: format!("for {wanted}"), there })
+            }
+            _ => Ok(image),
+        }
     }
 
     /// The image that these of the blobs make.

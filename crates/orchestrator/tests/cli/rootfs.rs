@@ -1,78 +1,150 @@
-//! `orchestrator rootfs`: images to files and into the store, by real processes.
+//! `orchestrator rootfs …` over archives: no engine and no service is needed.
 
 mod bed;
+mod image;
 mod kept;
-mod out;
+mod store;
 mod trouble;
 
-use bed::Bed;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use image::{archive, large_archive, names};
+use rootfs::Digest;
+
+use crate::process::{Done, orchestrator, run};
+
+/// Runs a command in the folder, with a store in it.
+pub(crate) fn rootfs(folder: &Path, arguments: &[&str]) -> Done {
+    run(command(folder).args(arguments))
+}
+
+pub(crate) fn command(folder: &Path) -> std::process::Command {
+    let mut command = orchestrator(folder);
+    command.arg("rootfs").env("ORCHESTRATOR_STATE_DIR", folder.join("state"));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
 
 #[test]
-fn an_archive_goes_into_the_store_once() {
-    let bed = Bed::new();
-    bed.archive("image.tar", 1 << 20);
-    let made = bed.json(&["build", "./image.tar"], 0);
+fn an_archive_becomes_a_file_with_its_document() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(&folder.path().join("image.tar"));
+    let made =
+        rootfs(folder.path(), &["build", "./image.tar", "-o", "out.ext4", "--output", "json"]).code(0).json();
+    let file = folder.path().join("out.ext4");
+    let bytes = fs::read(&file).unwrap();
+    assert_eq!(made["sha256"], Digest::of(&bytes).to_string());
+    assert_eq!(made["size"], bytes.len());
     assert_eq!(made["outcome"], "made");
-    assert_eq!(made["sha256"].as_str().unwrap(), bed.digest_of(made["rootfs"].as_str().unwrap()));
-    assert!(made["content"].as_u64().unwrap() >= 1 << 20, "{made}");
-    assert!(made["size"].as_u64().unwrap() >= made["allocated"].as_u64().unwrap(), "{made}");
+    assert_eq!(made["allocated"], fs::metadata(&file).unwrap().blocks() * 512);
     for stage in ["scan", "layout", "write", "sync"] {
-        assert!(made["stages"][stage].is_number(), "{made}");
+        assert!(made["stages"][stage].is_f64(), "{made}");
     }
     let document: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(made["image_json"].as_str().unwrap()).unwrap()).unwrap();
-    assert_eq!(document["image"], made["image"]);
-    assert_eq!(document["config"]["entrypoint"][0], "/bin/shell");
+        serde_json::from_slice(&fs::read(folder.path().join("out.image.json")).unwrap()).unwrap();
+    assert_eq!(document["config"]["entrypoint"], serde_json::json!(["/bin/start"]));
+    assert_eq!(document["sha256"], made["sha256"]);
+    assert_eq!(names(folder.path()), ["image.tar", "out.ext4", "out.image.json"]);
 
-    // The way it is written changes nothing.
-    let found = bed.json(&["build", "docker-archive:image.tar:test:1"], 0);
-    assert_eq!((&found["outcome"], &found["sha256"]), (&"found".into(), &made["sha256"]));
-    let table = bed.run(&["build", "image.tar"]).code(0);
-    assert!(table.out.contains("it was there"), "{table:?}");
-    // Another size is another file.
-    let larger = bed.json(&["build", "image.tar", "--size", "64MiB"], 0);
-    assert_eq!((&larger["outcome"], &larger["size"]), (&"made".into(), &(64 << 20).into()));
-    assert_ne!(larger["rootfs"], made["rootfs"]);
-    assert_eq!(bed.names(), 2);
+    // The second time it is in the way, and the same bytes when it may be replaced.
+    let again = ["build", "image.tar", "-o", "out.ext4"];
+    let refused = rootfs(folder.path(), &again).code(4);
+    assert!(refused.err.contains("--force"), "{refused:?}");
+    rootfs(folder.path(), &[&again[..], &["--force"]].concat()).code(0);
+    assert_eq!(fs::read(&file).unwrap(), bytes);
 }
 
 #[test]
-fn a_person_reads_what_was_made_and_each_stage() {
-    let bed = Bed::new();
-    bed.archive("image.tar", 1 << 20);
-    let made = bed.run(&["build", "image.tar"]).code(0);
-    let lines: Vec<_> = made.out.lines().collect();
-    assert!(lines[0].ends_with("rootfs.ext4"), "{made:?}");
-    assert!(lines[1].contains("of the disk") && lines[1].contains("inodes"), "{made:?}");
-    assert!(lines[2].starts_with("in ") && lines[2].contains("write "), "{made:?}");
-    for stage in ["reading names", "laying out", "writing content", "syncing and hashing"] {
-        assert!(made.err.contains(stage), "{made:?}");
+fn people_read_what_was_made_and_how_long_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(&folder.path().join("image.tar"));
+    let done = rootfs(folder.path(), &["build", "docker-archive:image.tar:demo:1", "-o", "out.ext4"]).code(0);
+    let lines: Vec<_> = done.out.lines().collect();
+    assert_eq!(lines[0], "out.ext4");
+    assert!(lines[1].starts_with("made from demo:1 (sha256:"), "{done:?}");
+    assert!(lines[2].contains("scan ") && lines[2].contains("sync "), "{done:?}");
+    assert!(done.err.contains("reading names") && done.err.contains("writing content"), "{done:?}");
+}
+
+#[test]
+fn the_size_and_the_init_program_are_as_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(&folder.path().join("image.tar"));
+    fs::write(folder.path().join("agent"), "a program").unwrap();
+    let plain = rootfs(folder.path(), &["build", "image.tar", "--output", "json"]).code(0).json();
+    let with = ["build", "image.tar", "--output", "json", "--init", "agent"];
+    let with = rootfs(folder.path(), &with).code(0).json();
+    assert_ne!(plain["rootfs"], with["rootfs"]);
+    assert_eq!(with["inodes"].as_u64().unwrap(), plain["inodes"].as_u64().unwrap() + 3);
+    let large = ["build", "image.tar", "--output", "json", "--size", "64MiB"];
+    assert_eq!(rootfs(folder.path(), &large).code(0).json()["size"], 64 << 20);
+    // The same image three times, each of them kept.
+    assert_eq!(rootfs(folder.path(), &["list", "--output", "tsv"]).code(0).out.lines().count(), 3);
+}
+
+#[test]
+fn a_size_that_is_too_small_tells_the_least_that_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    large_archive(&folder.path().join("image.tar"));
+    let build = |size: &str| rootfs(folder.path(), &["build", "image.tar", "-o", "out.ext4", "--size", size]);
+    let refused = build("20MiB").code(2);
+    let least = refused.err.split("--size ").nth(1).unwrap().split(',').next().unwrap();
+    assert_eq!(names(folder.path()), ["image.tar"]);
+    build(least).code(0);
+    assert_eq!(fs::metadata(folder.path().join("out.ext4")).unwrap().len().to_string(), least);
+}
+
+#[test]
+fn what_is_no_image_is_told_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(&folder.path().join("image.tar"));
+    fs::write(folder.path().join("text"), "this is a text and no archive at all").unwrap();
+    let whole = fs::read(folder.path().join("image.tar")).unwrap();
+    fs::write(folder.path().join("short.tar"), &whole[..whole.len() / 2]).unwrap();
+    for (arguments, code) in [
+        (&["build", "./missing.tar"][..], 3),
+        (&["build", "text"], 1),
+        (&["build", "short.tar"], 1),
+        (&["build", "docker-archive:image.tar:other"], 1),
+        (&["build", "image.tar", "--architecture", "s390x"], 1),
+        (&["build", "docker://"], 2),
+        (&["build", "image.tar", "--size", "4G"], 2),
+        (&["build", "image.tar", "--init", "missing"], 2),
+        (&["build", "image.tar", "--init", "."], 2),
+        (&["build", "image.tar", "--writer", "cp"], 2),
+        (&["build", "image.tar", "-o", "missing/out.ext4"], 3),
+        (&["build", "image.tar", "-o", "."], 2),
+        (&["build", "image.tar", "--force"], 2),
+        (&["inspect", "text"], 1),
+    ] {
+        let done = rootfs(folder.path(), arguments);
+        assert_eq!(done.code, code, "{arguments:?}: {done:?}");
+        assert!(done.err.contains("error: "), "{arguments:?}: {done:?}");
+        assert!(done.out.is_empty(), "{arguments:?}: {done:?}");
     }
-    let row = bed.run(&["--output", "tsv", "build", "image.tar"]).code(0);
-    assert_eq!(row.out.trim_end().split('\t').count(), 6, "{row:?}");
-    assert!(row.out.ends_with("\tfound\n") && row.err.is_empty(), "{row:?}");
+    assert_eq!(rootfs(folder.path(), &["list", "--output", "tsv"]).code(0).out, "");
 }
 
 #[test]
-fn a_program_is_placed_to_boot_by_itself() {
-    let bed = Bed::new();
-    bed.archive("image.tar", 4096);
-    let init = env!("CARGO_BIN_EXE_orchestrator");
-    let missing = bed.run(&["build", "image.tar", "--init", "./nowhere"]).code(2);
-    assert!(missing.err.contains("nowhere"), "{missing:?}");
-    let plain = bed.json(&["build", "image.tar"], 0);
-    let booting = bed.json(&["build", "image.tar", "--init", init], 0);
-    assert_eq!(booting["outcome"], "made");
-    assert_ne!(booting["sha256"], plain["sha256"]);
+fn an_engine_that_is_not_there_is_told_with_the_other_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path());
+    command.args(["build", "clarateach-workspace"]).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let done = run(&mut command).code(5);
+    assert!(done.err.contains("/nonexistent/docker.sock") && done.err.contains("docker://"), "{done:?}");
 }
 
 #[test]
-fn an_archive_is_inspected() {
-    let bed = Bed::new();
-    bed.archive("image.tar", 4096);
-    let report = bed.run(&["--output", "json", "inspect", "image.tar"]);
-    // Its entrypoint is no program: it cannot boot, and says so.
-    assert!(report.json().to_string().contains("/bin/shell"), "{report:?}");
-    assert_ne!(report.code, 0, "{report:?}");
-    assert_eq!(bed.names(), 0);
+fn a_verdict_has_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(&folder.path().join("image.tar"));
+    // What it starts is a script, and there is nothing that runs scripts.
+    let report = rootfs(folder.path(), &["inspect", "image.tar", "--output", "json"]).code(1).json();
+    assert_eq!(report["verdict"], "will_not_boot");
+    let table = rootfs(folder.path(), &["inspect", "image.tar"]).code(1);
+    assert!(table.out.starts_with("will not boot"), "{table:?}");
+    let rows = rootfs(folder.path(), &["inspect", "image.tar", "--output", "tsv"]).code(1);
+    assert!(rows.out.lines().all(|row| row.split('\t').count() == 4), "{rows:?}");
 }

@@ -79,7 +79,7 @@ async fn into_file(
 ) -> Result<Made, Failure> {
     let began = Instant::now();
     let image = open::open(source, &args.image, config, out.folder(), progress).await?;
-    let (fetched, names, progress) = (began.elapsed(), source.names(), progress.clone());
+    let (fetched, names, progress) = (source.fetched(began), source.names(), progress.clone());
     open::blocking(move || {
         partial.set(Some(out.partial().to_owned()));
         let made = out.make(|path| {
@@ -113,7 +113,7 @@ async fn into_store(
     }
     let began = Instant::now();
     let image = open::open(source, &args.image, config, &store_folder(config), progress).await?;
-    let (fetched, names, progress) = (began.elapsed(), source.names(), progress.clone());
+    let (fetched, names, progress) = (source.fetched(began), source.names(), progress.clone());
     open::blocking(move || {
         let key = key_of(&image, &options);
         let mut done = None;

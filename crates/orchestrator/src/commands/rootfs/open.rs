@@ -85,20 +85,10 @@ pub(super) async fn open(
             let choice = Choice { name: name.clone(), architecture: which.architecture.clone() };
             let path = path.clone();
             blocking(move || {
-                let image = Image::open(&path, &choice).map_err(|why| {
+                Image::open(&path, &choice).map_err(|why| {
                     let exit = if path.exists() { Exit::Failure } else { Exit::NotFound };
                     Failure::new(exit, why.to_string())
-                })?;
-                // One that is alone in its archive is opened whatever it is for.
-                let found = &image.config.architecture;
-                match choice.architecture {
-                    Some(wanted) if wanted != *found => {
-                        let message = format!("{}: the image is for {found}, not {wanted}", path.display());
-                        Err(Failure::new(Exit::Usage, message)
-                            .remedy(format!("leave --architecture out, or save the image for {wanted}")))
-                    }
-                    _ => Ok(image),
-                }
+                })
             })
             .await
         }

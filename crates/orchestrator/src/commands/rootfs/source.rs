@@ -1,6 +1,7 @@
 //! Where an image is, as people write it: a path, a name, or one of skopeo's transports (containers-transports(5)).
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::exit::{Exit, Failure};
 
@@ -58,6 +59,14 @@ impl Source {
             return Ok(Self::File { path, name: None });
         }
         Ok(Self::Engine(text.into()))
+    }
+
+    /// How long it took to bring the image here, which a file is already.
+    pub(super) fn fetched(&self, began: Instant) -> Duration {
+        match self {
+            Self::File { .. } => Duration::ZERO,
+            Self::Engine(_) | Self::Registry(_) => began.elapsed(),
+        }
     }
 
     /// What the image is called, where it was asked for by a name.

@@ -128,7 +128,7 @@ impl Bed {
             assert!(since.elapsed() < HANG, "it never came so far");
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended before it was stopped: {ended:?}");
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         }
         signal(&child, Signal::STOP);
         child
@@ -156,10 +156,6 @@ impl Bed {
         let mut left = files(&self.images());
         left.retain(|name| name.starts_with(".new-") || name.starts_with(".old-"));
         left
-    }
-
-    pub(super) fn digest_of(&self, path: impl AsRef<Path>) -> String {
-        Digest::of(&std::fs::read(self.folder.path().join(path)).unwrap()).to_string()
     }
 }
 

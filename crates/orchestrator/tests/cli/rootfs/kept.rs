@@ -1,48 +1,10 @@
-//! What is kept: listed, verified, removed.
+//! What is kept and must stay: used, needed, or made by a newer version.
 
 use std::os::unix::fs::FileExt as _;
 
 use rootfs::store::Owner;
 
 use super::bed::Bed;
-
-#[test]
-fn what_is_kept_is_listed_verified_and_removed_in_every_output() {
-    let bed = Bed::new();
-    let empty = bed.run(&["list"]).code(0);
-    assert_eq!((empty.out.as_str(), empty.err.as_str()), ("", "nothing is kept\n"));
-    let image = bed.archive("image.tar", 1 << 20);
-    bed.run(&["build", "docker-archive:image.tar:test:1"]).code(0);
-    let name = Bed::key(image).name().to_string();
-
-    let table = bed.run(&["list"]).code(0).out;
-    for word in ["ENTRY", &name[..12], "whole", "test:1", "linux/"] {
-        assert!(table.contains(word), "{word} {table}");
-    }
-    let row = bed.run(&["--output", "tsv", "list"]).code(0).out;
-    let fields: Vec<_> = row.trim_end_matches('\n').split('\t').collect();
-    assert_eq!((fields[0], fields[1], fields[2], fields.len()), (name.as_str(), "whole", "test:1", 8));
-    let listed = bed.json(&["list"], 0);
-    assert_eq!(listed["entries"][0]["entry"], name);
-    assert_eq!(listed["entries"][0]["image"]["image"], image.to_string());
-    assert_eq!(listed["entries"][0]["in_use"], false);
-
-    let table = bed.run(&["verify", &image.to_string()]).code(0).out;
-    assert!(table.starts_with("whole"), "{table}");
-    let row = bed.run(&["--output", "tsv", "verify", &name]).code(0).out;
-    assert!(row.starts_with(&format!("{name}\twhole\tfine\t")), "{row}");
-    let verified = bed.json(&["verify"], 0);
-    assert_eq!((&verified["ok"], &verified["entries"][0]["digest"]), (&true.into(), &"fine".into()));
-
-    let dry = bed.run(&["gc", "--keep", "0", "--dry-run"]).code(0).out;
-    assert!(dry.contains("would be removed"), "{dry}");
-    let kept = bed.run(&["--output", "tsv", "gc", "--unused-for", "1d"]).code(0).out;
-    assert!(kept.starts_with(&format!("{name}\tkept\t")), "{kept}");
-    let gone = bed.json(&["gc", "--keep", "0"], 0);
-    assert_eq!(gone["entries"][0]["outcome"], "removed");
-    assert_eq!(gone["freed"], listed["entries"][0]["allocated"]);
-    assert_eq!(bed.names(), 0);
-}
 
 #[test]
 fn what_a_living_process_uses_or_somebody_needs_is_not_removed() {
