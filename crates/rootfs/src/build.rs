@@ -139,11 +139,23 @@ pub fn build(
             continue;
         }
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
+        let mut full = None;
         let found = contents(index, opened, limits, |entry, reader| {
-            let taken = writing.fill(index, entry, reader)?;
+            let taken = writing.fill(index, entry, reader).map_err(|why| match why.kind() {
+                // Reading cannot fail so: it is not the layer that is to blame.
+                kind @ (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                    full = Some(why);
+                    kind.into()
+                }
+                _ => why,
+            })?;
             progress.advance(taken);
             Ok(())
-        })?;
+        });
+        let found = match full {
+            Some(why) => return Err(write(why)),
+            None => found?,
+        };
         if found != diff_id {
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
         }

@@ -1,7 +1,10 @@
 //! `orchestrator rootfs …` over archives: no engine and no service is needed.
 
+mod bed;
 mod image;
+mod kept;
 mod store;
+mod trouble;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -170,7 +170,9 @@ pub(super) fn failed(why: &BuildError) -> Failure {
         BuildError::Init(InitError::Taken | InitError::Read { .. } | InitError::Wrong { .. }) => {
             Failure::new(Exit::Usage, message)
         }
-        BuildError::Write { why, .. } if why.kind() == std::io::ErrorKind::StorageFull => {
+        BuildError::Write { why, .. }
+            if matches!(why.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
+        {
             Failure::new(Exit::Failure, message).remedy(
                 "make room, or name another disk by --state-dir or --out; 'orchestrator rootfs gc' helps",
             )
