@@ -10,11 +10,14 @@
 //!
 //! Only ratios of one run mean something: the machine, its other work and the engine's mood are the same for all
 //! three. A budget that is missed is a result and no failure; a measurement that went wrong is a failure.
+//!
+//! `cargo xtask bench rootfs` is about the converter, and the same holds for it: see [`rootfs`].
 
 mod budget;
 mod build;
 mod class;
 mod floor;
+mod ground;
 mod list;
 mod machine;
 mod objects;
@@ -22,6 +25,7 @@ mod print;
 mod process;
 mod report;
 mod resident;
+mod rootfs;
 mod rounds;
 mod same;
 mod scripts;
@@ -46,6 +50,8 @@ use crate::stop::Stop;
 pub(crate) enum Bench {
     /// A class of Docker seats: the scripts' way, the engine's floor and the service, in turns.
     Class(Options),
+    /// An image to an ext4 file: the original plan's pipeline, mke2fs and the converter, in turns.
+    Rootfs(rootfs::Options),
 }
 
 /// How much is measured, and of what.
@@ -86,11 +92,11 @@ pub(crate) struct Options {
 
 /// Measures, prints the result and writes it to `target/bench/`.
 pub(crate) async fn run(repo: &Repo, stop: &Stop, bench: &Bench) -> Result<bool> {
-    // The floor and the bare calls would carry the weight of a debug build.
-    if cfg!(debug_assertions) {
-        return build::again_in_release(repo, stop).await;
-    }
     match bench {
+        // The floor and the bare calls would carry the weight of a debug build.
+        Bench::Class(_) if cfg!(debug_assertions) => build::again_in_release(repo, stop).await,
         Bench::Class(options) => class::run(repo, stop, options).await.map(|()| true),
+        // Here other programs do all the work.
+        Bench::Rootfs(options) => rootfs::run(repo, stop, options).await.map(|()| true),
     }
 }

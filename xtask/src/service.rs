@@ -71,7 +71,7 @@ pub(crate) fn config(folder: &Path) -> PathBuf {
 }
 
 /// The binary without any setting from the environment.
-fn isolated(binary: &Path) -> Command {
+pub(crate) fn isolated(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ORCHESTRATOR_") {

@@ -17,8 +17,10 @@ pub(crate) struct Cli {
     /// How results are printed.
     ///
     /// The columns of tsv: seats have WORKSHOP SEAT STATUS ID IP ENDPOINT PORTS IMAGE REASON, 'class up' has the
-    /// OUTCOME before them, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, and 'doctor' has LEVEL
-    /// CHECK DETAIL REMEDY. More may come after the last one in a later version.
+    /// OUTCOME before them, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, 'doctor' and 'rootfs inspect'
+    /// have LEVEL CHECK DETAIL REMEDY, 'rootfs build' has IMAGE ROOTFS SIZE ALLOCATED SHA256 OUTCOME, 'rootfs list'
+    /// ENTRY STATE NAMES PLATFORM SIZE ALLOCATED USED NEEDED_BY, 'rootfs verify' ENTRY RESULT DIGEST FILE_SYSTEM and
+    /// 'rootfs gc' ENTRY OUTCOME ALLOCATED. More may come after the last one in a later version.
     #[arg(
         long,
         global = true,
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Make, show and remove single seats.
     #[command(subcommand, after_help = Exit::HELP)]
     Seat(Seat),
+    /// Turn images into bootable file systems, and look after those that are kept. Works without the service.
+    #[command(subcommand, after_help = Exit::HELP)]
+    Rootfs(Rootfs),
     /// Check whether this host can run seats, and say what to do where it cannot.
     Doctor(Box<Doctor>),
     /// Ask the service whether it is ready; the exit code tells. For health checks of container engines.
@@ -232,4 +237,105 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rootfs {
+    /// Make the file system of an image, into the store or into a file.
+    Build(Box<Build>),
+    /// Say whether an image can boot, what it starts, as whom and on which ports, and what it lacks.
+    Inspect {
+        #[command(flatten)]
+        image: WhichImage,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show what the store has.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Read kept file systems as a whole: are they still what was made? Also runs e2fsck where it is installed.
+    Verify {
+        /// Images or entries by the beginning of their digest; all when none is named.
+        entries: Vec<String>,
+        /// Remove what is damaged and not in use.
+        #[arg(long)]
+        remove: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove kept file systems that nobody needs; never one that is in use.
+    Gc {
+        /// Those that were not used for so long, such as 30d or 12h.
+        #[arg(long, value_name = "DURATION")]
+        unused_for: Option<String>,
+        /// Those used longest ago, until the rest takes no more of the disk than this, such as 20GiB.
+        #[arg(long, value_name = "SIZE")]
+        keep: Option<String>,
+        /// Only say what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// What `rootfs build` makes.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) image: WhichImage,
+    /// Write to this file instead of the store; what the image says about running it comes beside it.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Overwrite the file.
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
+    /// How large the file system is, such as 4GiB; without it, what the image needs and a sixteenth more.
+    #[arg(long)]
+    pub(crate) size: Option<String>,
+    /// A program to place in it as /.clarateach/init, so that the file boots by itself.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) init: Option<PathBuf>,
+    /// What writes the file system.
+    #[arg(long, value_enum, default_value = "mkext4")]
+    pub(crate) writer: Writer,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// What writes a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Writer {
+    /// The fast one: content streams to its place.
+    Mkext4,
+    /// The reference, by mke2fs and debugfs of e2fsprogs.
+    Mke2fs,
+}
+
+/// An image, wherever it is.
+#[derive(Debug, Args)]
+pub(crate) struct WhichImage {
+    /// An image of the Docker engine; or the path of a 'docker save' archive or OCI layout; or docker-archive:PATH,
+    /// oci-archive:PATH, oci:PATH, docker-daemon:NAME, or docker://NAME for one of a registry.
+    #[arg(value_name = "IMAGE|ARCHIVE")]
+    pub(crate) image: String,
+    /// Which of an image's platforms: amd64, arm64; this host's unless said.
+    #[arg(long)]
+    pub(crate) architecture: Option<String>,
+    /// A registry that is spoken to without TLS, as HOST:PORT; those on loopback are anyway.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) insecure_registry: Vec<String>,
+}
+
+/// Where the store is, and the engine.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The folder that the service keeps its files in [env: ORCHESTRATOR_STATE_DIR].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<String>,
+    /// The configuration file [env: ORCHESTRATOR_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ mod class;
 mod doctor;
 mod healthcheck;
 mod progress;
+mod rootfs;
 mod seat;
 mod serve;
 mod wish;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli, ui: Ui) -> anyhow::Result<Exit> {
             config::check_variables(&surroundings).map_err(Failure::from)?;
             block_on(seat::run(command, &surroundings, ui))
         }
+        Command::Rootfs(command) => rootfs::run(command, &surroundings, ui),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "orchestrator", &mut script);

@@ -1,6 +1,7 @@
 //! The connection to the engine, and what its errors mean.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::errors::Error as Bollard;
 use bollard::models::ContainerSummary;
@@ -8,8 +9,8 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOpt
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use seats::{ProviderError, ProviderKind, SeatRef, Stage, WorkshopId};
 
-use crate::DockerConfig;
 use crate::names::{self, Labels};
+use crate::{DockerConfig, DockerHost};
 
 /// A connection that is made when it is first needed, negotiates the API version, and is made anew after the
 /// engine went away: it may have come back as another version.
@@ -35,17 +36,10 @@ impl Engine {
         if let Some(client) = known {
             return Ok(client);
         }
-        let client = self.connect().await.map_err(|error| self.unavailable(&error))?;
+        let client =
+            connect_to(&self.socket, self.timeout_secs).await.map_err(|error| self.unavailable(&error))?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
         Ok(client)
-    }
-
-    async fn connect(&self) -> Result<Docker, Bollard> {
-        let docker = Docker::connect_with_unix(&self.socket, self.timeout_secs, API_DEFAULT_VERSION)?;
-        let docker = docker.negotiate_version().await?;
-        let version = docker.client_version();
-        let prefix = format!("/v{}.{}", version.major_version, version.minor_version);
-        Ok(docker.with_request_modifier(move |request| versioned(request, &prefix)))
     }
 
     /// Forgets the connection, so that the next call makes and negotiates a new one.
@@ -97,6 +91,22 @@ impl Engine {
         }
         ProviderError::Failed { for_whom, stage, detail, source: Some(Box::new(error)) }
     }
+}
+
+/// Connects to an engine and agrees on a version of its API with it. `timeout` is for each call.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn connect(host: &DockerHost, timeout: Duration) -> Result<Docker, Bollard> {
+    connect_to(&host.socket().display().to_string(), timeout.as_secs().max(1)).await
+}
+
+async fn connect_to(socket: &str, timeout_secs: u64) -> Result<Docker, Bollard> {
+    let docker = Docker::connect_with_unix(socket, timeout_secs, API_DEFAULT_VERSION)?;
+    let docker = docker.negotiate_version().await?;
+    let version = docker.client_version();
+    let prefix = format!("/v{}.{}", version.major_version, version.minor_version);
+    Ok(docker.with_request_modifier(move |request| versioned(request, &prefix)))
 }
 
 /// Puts the negotiated version in front of a request's path, as the Engine API wants it: the client library (0.21.1)

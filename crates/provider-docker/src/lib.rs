@@ -25,4 +25,5 @@ mod volume;
 mod watch;
 
 pub use config::{ConfigError, DockerConfig, DockerHost, GuardMode};
+pub use engine::connect;
 pub use provider::DockerProvider;

@@ -7,16 +7,22 @@
 //!
 //! Layers of which nothing is left are not read a second time.
 
+mod end;
+
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use self::end::{Removing, sync};
 use crate::digest::Hashing;
-use crate::ext4::{Plan, PlanError, Size};
+use crate::ext4::{PlanError, Size};
+use crate::init::Added;
 use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
-use crate::{Digest, Limits, NodeKind, Progress, Quiet, Stage, Timed, Tree};
+use crate::writer::WriterKind;
+use crate::{Digest, Init, InitError, Limits, Progress, Quiet, Stage, Timed, Tree};
 
 /// What changes when the same image would become other bytes: it is part of the name of what is kept.
 pub const CONVERTER: &str = "1";
@@ -28,11 +34,15 @@ pub struct Options {
     pub size: Size,
     /// How much the image may ask for.
     pub limits: Limits,
+    /// A program that is placed in the file system; without one the tree is exactly the image's.
+    pub init: Option<Init>,
+    /// What writes the file.
+    pub writer: WriterKind,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { size: Size::Fitting, limits: Limits::default() }
+        Self { size: Size::Fitting, limits: Limits::default(), init: None, writer: WriterKind::default() }
     }
 }
 
@@ -41,6 +51,8 @@ impl Default for Options {
 pub struct Built {
     /// Bytes of the file, holes included.
     pub size: u64,
+    /// The digest of the whole file, as `sha256sum` prints it.
+    pub sha256: Digest,
     /// Bytes of content in it.
     pub content: u64,
     /// Files, folders, links and devices.
@@ -67,14 +79,23 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
-        let mut stored = Hashing::new(opened);
-        let layer = scan(index, &mut stored, &mut budget)?;
-        // What follows the packed stream is part of the blob as well.
-        io::copy(&mut stored, &mut io::sink()).map_err(|why| BuildError::Read { layer: number, why })?;
-        let (found, _) = stored.finish();
-        if let Some(expected) = image.layer_digest(number).filter(|expected| *expected != found) {
-            return Err(BuildError::Damaged { layer: number, expected, found });
-        }
+        // A plain layer is its own blob, and a blob without a digest is known by what it unpacks to: one hash is enough.
+        let packed = image.layer_digest(number).filter(|digest| *digest != diff_id);
+        let layer = match packed {
+            None => scan(index, opened, &mut budget)?,
+            Some(expected) => {
+                let mut stored = Hashing::new(opened);
+                let layer = scan(index, &mut stored, &mut budget)?;
+                // What follows the packed stream is part of the blob as well.
+                let rest = io::copy(&mut stored, &mut io::sink());
+                rest.map_err(|why| BuildError::Read { layer: number, why })?;
+                let (found, _) = stored.finish();
+                if found != expected {
+                    return Err(BuildError::Damaged { layer: number, expected, found });
+                }
+                layer
+            }
+        };
         if layer.diff_id != diff_id {
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found: layer.diff_id });
         }
@@ -84,7 +105,8 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     Ok(tree)
 }
 
-/// Makes the file system of an image. The file must not be there yet; after an error, what there is of it is of no use.
+/// Makes the file system of an image, on the disk when this returns. The file must not be there yet; after an error there
+/// is none.
 ///
 /// # Errors
 /// When the image is wrong, does not fit, or the file cannot be written.
@@ -96,16 +118,24 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     let progress = Timed::new(progress);
     let limits = &options.limits;
-    let tree = scanned(image, limits, &progress)?;
+    let mut tree = scanned(image, limits, &progress)?;
     progress.begin(Stage::Layout, None);
-    let id = Digest::of(format!("{CONVERTER}\n{}\n", image.id).as_bytes());
-    let plan = Plan::new(&tree, id, options.size)?;
+    let mut name = format!("{CONVERTER}\n{}\n", image.id);
+    let mut added = None;
+    if let Some(init) = &options.init {
+        added = Some(Added::to(&mut tree, image, init)?);
+        name.push_str(&format!("{}\n", init.digest()));
+    }
+    let plan = options.writer.writer().plan(&tree, Digest::of(name.as_bytes()), options.size)?;
     let write = |why| BuildError::Write { path: path.into(), why };
-    let mut writing = plan.write(path).map_err(write)?;
+    let file = File::options().read(true).write(true).create_new(true).open(path).map_err(write)?;
+    let removing = Removing::new(path);
+    let mut writing = plan.write(path, file.try_clone().map_err(write)?).map_err(write)?;
     progress.begin(Stage::Write, Some(plan.content()));
+    let wanted = tree.layers();
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
-        if !has_content(&tree, index) {
+        if !wanted.contains(&index) {
             continue;
         }
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
@@ -118,19 +148,14 @@ pub fn build(
             return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
         }
     }
+    if let Some(added) = &added {
+        progress.advance(added.contents(|layer, entry, reader| writing.fill(layer, entry, reader))?);
+    }
+    let content = writing.finish().map_err(write)?;
     progress.begin(Stage::Sync, Some(plan.size()));
-    let summary = writing.finish().map_err(write)?;
-    let stages = progress.stages();
-    Ok(Built { size: plan.size(), content: summary.data_bytes, inodes: tree.len(), stages })
-}
-
-/// Whether a layer has content that is in the tree.
-fn has_content(tree: &Tree, layer: u32) -> bool {
-    let mut found = false;
-    tree.walk(|_, _, node| {
-        found |= matches!(&node.kind, NodeKind::File(content) if content.layer == layer && content.size > 0);
-    });
-    found
+    let sha256 = sync(&file, &progress).map_err(write)?;
+    removing.keep();
+    Ok(Built { size: plan.size(), sha256, content, inodes: tree.len(), stages: progress.stages() })
 }
 
 /// Why no file system came of an image.
@@ -173,6 +198,9 @@ pub enum BuildError {
     /// The tree cannot become a file system.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The init program cannot be placed.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// The file cannot be written.
     #[error("{} cannot be written: {why}", .path.display())]
     Write {

@@ -76,6 +76,13 @@ pub struct Content {
     pub data: Option<Box<[Extent]>>,
 }
 
+impl Content {
+    /// Whether there are bytes to be stored.
+    pub(crate) fn has_data(&self) -> bool {
+        self.data.as_ref().map_or(self.size > 0, |map| !map.is_empty())
+    }
+}
+
 /// A part of a sparse file that has data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Extent {

@@ -8,30 +8,35 @@
 
 mod acl;
 mod content;
+mod declare;
+mod restore;
 mod sink;
 mod size;
+mod standin;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use mkext4::build::Summary;
-use mkext4::sink::FileSink;
-use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta as Ext4Meta, Options, ROOT, SpecialKind};
+use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Options};
 
-use self::content::{Aligned, Reader, segments};
+use self::content::{Aligned, Reader};
+use self::declare::Declaring;
+use self::restore::Restore;
 use self::sink::Sparse;
+use self::size::{BadSize, Need};
 pub use self::size::{Size, TooSmall};
 use crate::path::shown;
-use crate::{Content, Digest, EntryPath, Meta, NodeId, NodeKind, Tree};
+use crate::writer::{Filling, Planned};
+use crate::{Content, Digest, EntryPath, Time, Tree};
 
 /// Blocks of the file system, in bytes.
-const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 /// When the file system was made, as it says of itself: nothing that a rebuild would change.
-const MADE: i64 = 1_000_000_000;
+pub(crate) const MADE: i64 = 1_000_000_000;
 /// Where `fsck` puts what has no name; every ext4 has it.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
+pub(crate) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// A file system whose every byte is decided but those of its files.
 pub struct Plan {
@@ -39,6 +44,8 @@ pub struct Plan {
     size: u64,
     /// The content that is wanted, in the order in which it is stored.
     wanted: BTreeMap<(u32, u32), Wanted>,
+    /// What is not UTF-8.
+    restore: Restore,
 }
 
 struct Wanted {
@@ -62,17 +69,37 @@ impl Plan {
     /// When the tree has what ext4 cannot hold, or does not fit into the size that is asked for.
     pub fn new(tree: &Tree, id: Digest, size: Size) -> Result<Self, PlanError> {
         let need = size::need(tree);
-        let mut bytes = size.bytes(&need)?;
-        loop {
+        let asked = match size.bytes(&need) {
+            Ok(bytes) => bytes,
+            Err(BadSize::Small(small)) => {
+                return Err(TooSmall { least: Self::least(tree, id, &need)?, ..small }.into());
+            }
+            Err(BadSize::Large) => return Err(PlanError::TooLarge),
+        };
+        match Self::of_size(tree, id, asked, need.inodes) {
+            Err(PlanError::Full) if size == Size::Fitting => {
+                // The need is an estimate from above; should it be wrong all the same, more is taken.
+                Self::of_size(tree, id, Self::least(tree, id, &need)?, need.inodes)
+            }
+            Err(PlanError::Full) => {
+                Err(TooSmall { asked, least: Self::least(tree, id, &Need { bytes: asked, ..need })? }.into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A size that is tried and found to be enough, from the need on.
+    fn least(tree: &Tree, id: Digest, need: &Need) -> Result<u64, PlanError> {
+        let estimate = size::need(tree).bytes;
+        let mut bytes = estimate.max(need.bytes);
+        // Sixteenths from the estimate on reach its double before they end.
+        for _ in 0..16 {
             match Self::of_size(tree, id, bytes, need.inodes) {
-                // The need is an estimate from above; should it be wrong all the same, the next size up is tried.
-                Err(PlanError::Full) if size == Size::Fitting && bytes < need.bytes * 2 => {
-                    bytes = (bytes + bytes / 16).next_multiple_of(BLOCK);
-                }
-                Err(PlanError::Full) => return Err(TooSmall { asked: bytes, least: need.bytes }.into()),
-                outcome => return outcome,
+                Err(PlanError::Full) => bytes = (bytes + bytes / 16).next_multiple_of(BLOCK),
+                outcome => return outcome.map(|_| bytes),
             }
         }
+        Err(PlanError::Full)
     }
 
     fn of_size(tree: &Tree, id: Digest, size: u64, inodes: u32) -> Result<Self, PlanError> {
@@ -82,15 +109,12 @@ impl Plan {
         options.inodes = InodeCount::Exact(inodes);
         // Root of the guest has no use for blocks that only root may fill.
         options.reserved_percent = 0;
-        let mut declaring = Declaring {
-            tree,
-            builder: FsBuilder::new(options).map_err(|error| PlanError::other(b"", &error))?,
-            handles: BTreeMap::new(),
-            files: BTreeMap::new(),
-            links: Vec::new(),
-        };
+        let standins = standin::of_tree(tree, &options.hash_seed).map_err(PlanError::Name)?;
+        let builder = FsBuilder::new(options).map_err(|error| PlanError::other(b"", &error))?;
+        let mut declaring = Declaring::new(tree, builder, standins);
         declaring.names()?;
         let wanted = declaring.files()?;
+        let restore = declaring.restored();
         let layout = declaring.builder.seal().map_err(|error| match error {
             mkext4::Error::Invalid(why) if why.contains("too small") || why.contains("full") => {
                 PlanError::Full
@@ -100,52 +124,36 @@ impl Plan {
             }
             error => PlanError::other(b"", &error),
         })?;
-        Ok(Self { layout, size, wanted })
+        Ok(Self { layout, size, wanted, restore })
     }
+}
 
-    /// How large the file is, holes included, in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
+impl Planned for Plan {
+    fn size(&self) -> u64 {
         self.size
     }
 
-    /// Bytes of content that [`Writing::fill`] is still to be given.
-    #[must_use]
-    pub fn content(&self) -> u64 {
+    fn content(&self) -> u64 {
         self.wanted.values().map(|wanted| wanted.content.size).sum()
     }
 
-    /// Makes the file and writes everything but the content of files.
-    ///
-    /// # Errors
-    /// When the file is there already or cannot be written.
-    pub fn write(&self, path: &Path) -> io::Result<Writing<'_>> {
-        let file = File::create_new(path)?;
-        let sink = Sparse(FileSink::create(path, self.size)?);
+    fn write(&self, _: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {
+        let sink = Sparse::new(file.try_clone()?, self.size)?;
+        // All metadata is written with this.
         let writer = self.layout.writer(sink).map_err(io_error)?;
-        Ok(Writing { plan: self, writer, file })
+        self.restore.apply(&file)?;
+        Ok(Box::new(Writing { plan: self, writer }))
     }
 }
 
 /// A file system that is being written.
-pub struct Writing<'a> {
+struct Writing<'a> {
     plan: &'a Plan,
     writer: mkext4::build::ImageWriter<'a, Sparse>,
-    file: File,
 }
 
-impl std::fmt::Debug for Writing<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writing").field("plan", self.plan).finish_non_exhaustive()
-    }
-}
-
-impl Writing<'_> {
-    /// Takes the content of an entry, if the file system has it, and says how many bytes that were.
-    ///
-    /// # Errors
-    /// When it is shorter than the entry said, or cannot be written.
-    pub fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64> {
+impl Filling for Writing<'_> {
+    fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64> {
         let Some(wanted) = self.plan.wanted.get(&(layer, entry)) else { return Ok(0) };
         let result = match &wanted.content.data {
             None => self.writer.fill(wanted.handle, &mut Reader(reader)),
@@ -157,163 +165,26 @@ impl Writing<'_> {
         result.map(|_| wanted.content.size).map_err(io_error)
     }
 
-    /// Ends the file, which is then on the disk: every content must have come.
-    ///
-    /// # Errors
-    /// When one did not, or the file cannot be synced.
-    pub fn finish(self) -> io::Result<Summary> {
-        let summary = self.writer.finish().map_err(io_error)?;
-        self.file.sync_all()?;
-        Ok(summary)
+    fn finish(self: Box<Self>) -> io::Result<u64> {
+        Ok(self.writer.finish().map_err(io_error)?.data_bytes)
     }
 }
 
-/// The tree on its way into the library.
-struct Declaring<'a> {
-    tree: &'a Tree,
-    builder: FsBuilder,
-    handles: BTreeMap<NodeId, InodeHandle>,
-    /// Files by where their content is, with their first name.
-    files: BTreeMap<(u32, u32), (NodeId, InodeHandle, EntryPath)>,
-    /// Further names.
-    links: Vec<(InodeHandle, EntryPath, NodeId)>,
-}
-
-impl Declaring<'_> {
-    /// Everything that is no file: folders before what is in them.
-    fn names(&mut self) -> Result<(), PlanError> {
-        let mut paths = Vec::new();
-        self.tree.walk(|path, id, _| paths.push((path.to_vec(), id)));
-        for (raw, id) in paths {
-            let path = EntryPath::parse(&raw).map_err(|why| PlanError::other(&raw, &why))?;
-            self.name(&path, id)?;
-        }
-        Ok(())
-    }
-
-    fn name(&mut self, path: &EntryPath, id: NodeId) -> Result<(), PlanError> {
-        let fail = |error: mkext4::Error| PlanError::other(path.as_bytes(), &error);
-        let node = self.tree.node(id);
-        let meta = meta(&node.meta);
-        let Some((folder, name)) = path.split() else {
-            self.builder.set_meta(ROOT, meta).map_err(fail)?;
-            self.handles.insert(id, ROOT);
-            return self.attributes(path, ROOT, &node.meta);
-        };
-        if folder.is_empty() && name == LOST_AND_FOUND {
-            // The file system's own takes its place.
-            return Ok(());
-        }
-        let parent = self.folder(folder, path)?;
-        let text = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
-        if self.handles.contains_key(&id) || self.is_file_named(id) {
-            self.links.push((parent, path.clone(), id));
-            return Ok(());
-        }
-        let handle = match &node.kind {
-            NodeKind::Directory(_) => self.builder.mkdir(parent, text, meta),
-            NodeKind::Symlink(target) => {
-                let target = std::str::from_utf8(target).map_err(|_| PlanError::Name(path.clone()))?;
-                self.builder.symlink(parent, text, target, meta)
-            }
-            NodeKind::CharDevice(device) => {
-                let kind = SpecialKind::Char { major: device.major, minor: device.minor };
-                self.builder.mknod(parent, text, meta, kind)
-            }
-            NodeKind::BlockDevice(device) => {
-                let kind = SpecialKind::Block { major: device.major, minor: device.minor };
-                self.builder.mknod(parent, text, meta, kind)
-            }
-            NodeKind::Fifo => self.builder.mknod(parent, text, meta, SpecialKind::Fifo),
-            NodeKind::File(content) => {
-                // Later, in the order of their content.
-                self.files.insert((content.layer, content.entry), (id, parent, path.clone()));
-                return Ok(());
-            }
-        };
-        let handle = handle.map_err(fail)?;
-        self.handles.insert(id, handle);
-        self.attributes(path, handle, &node.meta)
-    }
-
-    fn is_file_named(&self, id: NodeId) -> bool {
-        match &self.tree.node(id).kind {
-            NodeKind::File(content) => self.files.contains_key(&(content.layer, content.entry)),
-            _ => false,
-        }
-    }
-
-    fn folder(&self, folder: &[u8], path: &EntryPath) -> Result<InodeHandle, PlanError> {
-        let mut id = Tree::ROOT;
-        for name in folder.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            id = self
-                .tree
-                .child(id, name)
-                .ok_or_else(|| PlanError::other(path.as_bytes(), &"its folder is gone"))?;
-        }
-        self.handles.get(&id).copied().ok_or_else(|| PlanError::other(path.as_bytes(), &"its folder is gone"))
-    }
-
-    /// The files, in the order in which their content is stored, and then every further name.
-    fn files(&mut self) -> Result<BTreeMap<(u32, u32), Wanted>, PlanError> {
-        let mut wanted = BTreeMap::new();
-        for (at, (id, parent, path)) in std::mem::take(&mut self.files) {
-            let node = self.tree.node(id);
-            let NodeKind::File(content) = &node.kind else { continue };
-            let name = path.split().map_or(&b""[..], |(_, name)| name);
-            let name = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
-            let meta = meta(&node.meta);
-            let segments =
-                content.data.as_ref().map(|map| segments(&size::aligned(map, content.size), content.size));
-            let handle = match segments.as_deref() {
-                Some(segments @ [_, ..]) => self.builder.file_sparse(parent, name, meta, segments),
-                _ => self.builder.file(parent, name, meta, content.size),
-            };
-            let handle = handle.map_err(|error| PlanError::other(path.as_bytes(), &error))?;
-            self.handles.insert(id, handle);
-            self.attributes(&path, handle, &node.meta)?;
-            let has_data = content.data.as_ref().map_or(content.size > 0, |map| !map.is_empty());
-            if has_data {
-                wanted.insert(at, Wanted { handle, content: content.clone() });
-            }
-        }
-        for (parent, path, id) in std::mem::take(&mut self.links) {
-            let name = path.split().and_then(|(_, name)| std::str::from_utf8(name).ok()).unwrap_or_default();
-            let target = self.handles.get(&id).copied();
-            let target =
-                target.ok_or_else(|| PlanError::other(path.as_bytes(), &"what it links to is gone"))?;
-            self.builder
-                .hardlink(parent, name, target)
-                .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
-        }
-        Ok(wanted)
-    }
-
-    fn attributes(&mut self, path: &EntryPath, handle: InodeHandle, meta: &Meta) -> Result<(), PlanError> {
-        for (name, value) in meta.xattrs.iter().flat_map(|xattrs| xattrs.iter()) {
-            let text = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
-            let converted = if text.starts_with("system.posix_acl_") {
-                let acl = acl::to_disk(value);
-                Some(acl.ok_or_else(|| {
-                    PlanError::other(path.as_bytes(), &"its access control list is malformed")
-                })?)
-            } else {
-                None
-            };
-            self.builder
-                .set_xattr(handle, text, converted.as_deref().unwrap_or(value))
-                .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
-        }
-        Ok(())
-    }
-}
-
-fn meta(meta: &Meta) -> Ext4Meta {
-    // What ext4 stores: 34 bits of seconds, from 1901 to 2446.
+/// Seconds as far as ext4 stores them: 34 bits, from 1901 to 2446.
+pub(crate) fn seconds(time: &Time) -> i64 {
     const FIRST: i64 = -(1 << 31);
     const LAST: i64 = (1 << 34) - (1 << 31) - 1;
-    let seconds = meta.mtime.seconds.clamp(FIRST, LAST);
-    Ext4Meta::new(meta.mode, meta.uid, meta.gid, (seconds, meta.mtime.nanos))
+    time.seconds.clamp(FIRST, LAST)
+}
+
+/// Bytes and inodes of a file system for a tree.
+pub(crate) fn room(tree: &Tree, size: Size) -> Result<(u64, u32), PlanError> {
+    let need = size::need(tree);
+    match size.bytes(&need) {
+        Ok(bytes) => Ok((bytes, need.inodes)),
+        Err(BadSize::Small(small)) => Err(small.into()),
+        Err(BadSize::Large) => Err(PlanError::TooLarge),
+    }
 }
 
 fn io_error(error: mkext4::Error) -> io::Error {
@@ -332,8 +203,11 @@ pub enum PlanError {
     /// It does not fit into what was asked for.
     #[error(transparent)]
     TooSmall(#[from] TooSmall),
-    /// A name that the library does not take.
-    #[error("{0}: a name, link or attribute that is not UTF-8 cannot be stored yet")]
+    /// It is larger than such a file system can be.
+    #[error("the file system would have 16 TiB or more, which is too large; ask for a smaller size")]
+    TooLarge,
+    /// The name of an attribute that is not UTF-8, or a folder of names that are not, whose index cannot hold them.
+    #[error("{0}: what is not UTF-8 there (an attribute's name, or too many names) cannot be stored")]
     Name(EntryPath),
     /// Something else of one entry.
     #[error("/{path}: {why}")]

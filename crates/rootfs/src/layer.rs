@@ -12,7 +12,7 @@ pub(crate) use self::tar::{Archive, Header, Seekable};
 pub use self::tar::{Malformed, TarError};
 pub(crate) use self::unpack::unpacked;
 use crate::digest::Hashing;
-use crate::path::shown;
+use crate::path::{MAX_PATH, shown};
 use crate::{BadPath, Content, Device, Digest, Entry, EntryKind, EntryPath, Limits, Meta, Xattrs};
 
 /// What a file name begins with that hides another (OCI image specification 1.1, layer.md, "Whiteouts").
@@ -24,6 +24,12 @@ const AUFS: &[u8] = b".wh..wh.";
 
 /// The most bytes of the attributes of one inode that a file system of 4 KiB blocks takes.
 const MOST_XATTRS: usize = 4096 - 32;
+/// The most bytes of an attribute's name (`XATTR_NAME_MAX`, linux/limits.h).
+const MOST_XATTR_NAME: usize = 255;
+/// The most bytes of what a symbolic link holds: `PATH_MAX` counts a NUL at the end.
+const MOST_LINK: usize = MAX_PATH - 1;
+/// The most blocks of a file system that one part of a sparse file touches beside those that it fills.
+const TORN: u64 = 2 * 4096;
 
 /// A layer without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +48,7 @@ pub struct Budget {
     limits: Limits,
     entries: usize,
     bytes: u64,
+    apparent: u64,
     metadata: u64,
 }
 
@@ -49,7 +56,8 @@ impl Budget {
     /// All of it.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { entries: limits.entries, bytes: limits.bytes, metadata: limits.metadata, limits }
+        let Limits { entries, bytes, apparent, metadata, .. } = limits;
+        Self { limits, entries, bytes, apparent, metadata }
     }
 
     fn take(&mut self, entry: &Entry) -> Result<(), Excess> {
@@ -64,6 +72,13 @@ impl Budget {
         let held = (size + target + entry.path.as_bytes().len()) as u64;
         self.entries = self.entries.checked_sub(1).ok_or(Excess::Entries(self.limits.entries))?;
         self.metadata = self.metadata.checked_sub(held).ok_or(Excess::Metadata(self.limits.metadata))?;
+        if let EntryKind::File(content) = &entry.kind {
+            self.apparent =
+                self.apparent.checked_sub(content.size).ok_or(Excess::Apparent(self.limits.apparent))?;
+            // A byte here and there takes whole blocks on the disk.
+            let torn = content.data.as_ref().map_or(0, |data| data.len() as u64 * TORN);
+            self.bytes = self.bytes.checked_sub(torn).ok_or(Excess::Bytes(self.limits.bytes))?;
+        }
         Ok(())
     }
 }
@@ -76,8 +91,27 @@ pub fn scan(number: u32, packed: impl Read + Send, budget: &mut Budget) -> Resul
     let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
     let plain = unpacked(packed).map_err(|error| fail(b"", TarError::from(error).into()))?;
     // One byte more than is left tells a layer that is too large from one that is as large as it may be.
-    let mut hashing = Hashing::new(plain.take(budget.bytes.saturating_add(1)));
-    let mut archive = Archive::new(Streamed(&mut hashing), budget.limits.header);
+    let most = budget.bytes;
+    let mut hashing = Hashing::new(plain.take(most.saturating_add(1)));
+    let entries = entries(number, &mut hashing, budget);
+    let (diff_id, bytes) = hashing.finish();
+    // What was cut off there looks like a damaged archive, and is none.
+    if bytes > most {
+        let path = entries.map_or_else(|error| error.path, |(_, last)| shown(&last));
+        return Err(LayerError { layer: number, path, why: Excess::Bytes(budget.limits.bytes).into() });
+    }
+    let (entries, last) = entries?;
+    budget.bytes = budget
+        .bytes
+        .checked_sub(bytes)
+        .ok_or_else(|| fail(&last, Excess::Bytes(budget.limits.bytes).into()))?;
+    Ok(Layer { entries, diff_id, bytes })
+}
+
+/// The entries of a layer, and the name of the last one.
+fn entries(number: u32, plain: impl Read, budget: &mut Budget) -> Result<(Vec<Entry>, Vec<u8>), LayerError> {
+    let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
+    let mut archive = Archive::new(Streamed(plain), budget.limits.header);
     let mut entries = Vec::new();
     let mut last = Vec::new();
     for entry in 0.. {
@@ -89,13 +123,8 @@ pub fn scan(number: u32, packed: impl Read + Send, budget: &mut Budget) -> Resul
             entries.push(entry);
         }
     }
-    archive.drain().map_err(|error| fail(b"", TarError::from(error).into()))?;
-    let (diff_id, bytes) = hashing.finish();
-    budget.bytes = budget
-        .bytes
-        .checked_sub(bytes)
-        .ok_or_else(|| fail(&last, Excess::Bytes(budget.limits.bytes).into()))?;
-    Ok(Layer { entries, diff_id, bytes })
+    archive.drain().map_err(|error| fail(&last, TarError::from(error).into()))?;
+    Ok((entries, last))
 }
 
 /// Reads a layer once more and hands out the content of its entries, by their number; of a sparse file only the parts
@@ -111,7 +140,8 @@ pub fn contents(
 ) -> Result<Digest, LayerError> {
     let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
     let plain = unpacked(packed).map_err(|error| fail(b"", TarError::from(error).into()))?;
-    let mut hashing = Hashing::new(plain);
+    // Somebody may have put another blob in its place since it was scanned.
+    let mut hashing = Hashing::new(plain.take(limits.bytes));
     let mut archive = Archive::new(Streamed(&mut hashing), limits.header);
     let mut last = Vec::new();
     for entry in 0.. {
@@ -157,6 +187,8 @@ fn entry_of(header: Header, layer: u32, number: u32) -> Result<Option<Entry>, La
         }
         b'1' => EntryKind::HardLink(EntryPath::parse(&header.link).map_err(LayerProblem::Target)?),
         b'2' if header.link.is_empty() => return Err(LayerProblem::EmptyLink),
+        b'2' if header.link.len() > MOST_LINK => return Err(LayerProblem::LongLink),
+        b'2' if header.link.contains(&0) => return Err(LayerProblem::NulLink),
         b'2' => EntryKind::Symlink(header.link.into()),
         b'3' => EntryKind::CharDevice(device()?),
         b'4' => EntryKind::BlockDevice(device()?),
@@ -172,6 +204,9 @@ fn meta(header: &Header) -> Result<Meta, LayerProblem> {
     let size: usize = header.xattrs.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
     if size > MOST_XATTRS {
         return Err(LayerProblem::Xattrs);
+    }
+    if header.xattrs.keys().any(|name| name.is_empty() || name.contains(&0) || name.len() > MOST_XATTR_NAME) {
+        return Err(LayerProblem::XattrName);
     }
     let xattrs: Vec<_> =
         header.xattrs.iter().map(|(name, value)| (name.as_slice().into(), value.as_slice().into())).collect();
@@ -212,6 +247,15 @@ pub enum LayerProblem {
     /// A symbolic link to nothing.
     #[error("it is a symbolic link to nothing")]
     EmptyLink,
+    /// A symbolic link to more than a path can be.
+    #[error("it is a symbolic link to more than {MOST_LINK} bytes")]
+    LongLink,
+    /// A symbolic link to what is no path.
+    #[error("it is a symbolic link to what has a NUL")]
+    NulLink,
+    /// An attribute of a name that cannot be.
+    #[error("an extended attribute has no name, one with a NUL, or one of more than {MOST_XATTR_NAME} bytes")]
+    XattrName,
     /// A whiteout of nothing.
     #[error("it hides a name that cannot be")]
     Whiteout,
@@ -232,6 +276,9 @@ pub enum Excess {
     /// [`Limits::bytes`]
     #[error("the image unpacks to more than {0} bytes")]
     Bytes(u64),
+    /// [`Limits::apparent`]
+    #[error("the files of the image claim to have more than {0} bytes, holes included")]
+    Apparent(u64),
     /// [`Limits::metadata`]
     #[error("the names and attributes of the image have more than {0} bytes")]
     Metadata(u64),

@@ -6,6 +6,8 @@
 //!   merge    layers with whiteouts, links and replacements: one tree of names
 //!   ext4     the tree laid out, everything but content written, then the content streamed to its place
 //!   build    all of it for one image
+//!   store    what was converted, kept and shared
+//!   inspect  whether an image boots, and what it is like
 //! ```
 //!
 //! Nothing here knows the service. What comes out of an archive is never used as a path of this host: the tree is in
@@ -16,17 +18,24 @@ mod config;
 mod digest;
 mod entry;
 pub mod ext4;
+mod image_file;
+mod init;
+pub mod inspect;
 pub mod layer;
 mod limits;
 pub mod merge;
 mod path;
 mod progress;
 pub mod source;
+pub mod store;
 mod tree;
+pub mod writer;
 
 pub use config::{Healthcheck, ImageConfig, RootFs, RunConfig};
 pub use digest::{BadDigest, Digest};
 pub use entry::{Content, Device, Entry, EntryKind, Extent, Meta, Time, Xattrs};
+pub use image_file::ImageFile;
+pub use init::{Init, InitConfig, InitError, MAX_INIT};
 pub use limits::Limits;
 pub use path::{BadPath, EntryPath, MAX_NAME, MAX_PATH};
 pub use progress::{Progress, Quiet, Stage, Timed};

@@ -9,12 +9,15 @@
 use std::collections::VecDeque;
 
 use crate::entry::{Entry, EntryKind, Meta};
-use crate::path::MAX_NAME;
+use crate::path::{MAX_NAME, MAX_PATH};
 use crate::tree::{Node, NodeId, NodeKind, Tree};
 use crate::{EntryPath, Limits};
 
 /// How many symbolic links may be on the way to one entry (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
+/// How many names those links may hold together. Without a bound of their own one entry could cost 80 000 steps, and its
+/// image would be small.
+const MOST_STEPS: usize = 1024;
 
 /// Applies a layer to what the layers below it made.
 ///
@@ -50,6 +53,12 @@ pub enum Impossible {
     /// Symbolic links lead in a circle, or nearly.
     #[error("there are more than {MOST_LINKS} symbolic links on the way to it")]
     Links,
+    /// Symbolic links that hold long ways.
+    #[error("the symbolic links on the way to it hold more than {MOST_STEPS} names")]
+    Steps,
+    /// A place that no program of the image could name.
+    #[error("where the symbolic links on the way lead, its path is longer than {MAX_PATH} bytes")]
+    LongPath,
     /// A hard link to what is not there.
     #[error("it is a hard link to something that is not there")]
     NoTarget,
@@ -65,6 +74,9 @@ pub enum Impossible {
     /// [`Limits::entries`]
     #[error("the image has more than {0} files and folders")]
     TooMany(usize),
+    /// [`Limits::metadata`]
+    #[error("the paths of the image have more than {0} bytes")]
+    Metadata(u64),
 }
 
 fn hide(tree: &mut Tree, entry: &Entry) -> Result<(), Impossible> {
@@ -99,18 +111,19 @@ fn add(tree: &mut Tree, entry: &Entry, limits: &Limits) -> Result<(), Impossible
     let kind = match &entry.kind {
         EntryKind::Whiteout | EntryKind::Opaque => return Ok(()),
         EntryKind::Directory => {
-            let folder = make(tree, folder, limits)?;
+            let (folder, len) = make(tree, folder, limits)?;
             if let Some(there) = tree.child(folder, name)
                 && tree.children(there).is_some()
             {
                 tree.set_meta(there, entry.meta.clone());
                 return Ok(());
             }
-            return put(tree, folder, name, Node::directory(entry.meta.clone()), limits);
+            return put(tree, (folder, len), name, Node::directory(entry.meta.clone()), limits);
         }
         EntryKind::HardLink(target) => {
             let target = target_of(tree, target)?;
-            let folder = make(tree, folder, limits)?;
+            let (folder, len) = make(tree, folder, limits)?;
+            count(tree, len, name, limits)?;
             tree.link(folder, name, target);
             return Ok(());
         }
@@ -124,12 +137,35 @@ fn add(tree: &mut Tree, entry: &Entry, limits: &Limits) -> Result<(), Impossible
     put(tree, folder, name, Node { meta: entry.meta.clone(), kind }, limits)
 }
 
-fn put(tree: &mut Tree, folder: NodeId, name: &[u8], node: Node, limits: &Limits) -> Result<(), Impossible> {
+/// A folder, and how many bytes its path has.
+type Place = (NodeId, usize);
+
+fn put(
+    tree: &mut Tree,
+    (folder, len): Place,
+    name: &[u8],
+    node: Node,
+    limits: &Limits,
+) -> Result<(), Impossible> {
     if tree.len() >= limits.entries {
         return Err(Impossible::TooMany(limits.entries));
     }
+    count(tree, len, name, limits)?;
     let node = tree.add(node);
     tree.link(folder, name, node);
+    Ok(())
+}
+
+/// A short entry may have a long path, behind a link: the path that counts is the one in the tree.
+fn count(tree: &mut Tree, folder: usize, name: &[u8], limits: &Limits) -> Result<(), Impossible> {
+    let len = folder + 1 + name.len();
+    // The slash at the beginning is none of an archive's.
+    if len - 1 > MAX_PATH {
+        return Err(Impossible::LongPath);
+    }
+    if tree.count(len) > limits.metadata {
+        return Err(Impossible::Metadata(limits.metadata));
+    }
     Ok(())
 }
 
@@ -150,7 +186,7 @@ fn find(tree: &Tree, path: &[u8]) -> Result<Option<NodeId>, Impossible> {
         match tree.child(walk.at(), &name) {
             None => return Ok(None),
             Some(child) => match &tree.node(child).kind {
-                NodeKind::Directory(_) => walk.enter(child),
+                NodeKind::Directory(_) => walk.enter(child, &name),
                 NodeKind::Symlink(target) => walk.follow(target)?,
                 _ => return Ok(None),
             },
@@ -160,7 +196,7 @@ fn find(tree: &Tree, path: &[u8]) -> Result<Option<NodeId>, Impossible> {
 }
 
 /// The folder at a path, made with all above it where it is not there, as runtimes do for layers that leave it out.
-fn make(tree: &mut Tree, path: &[u8], limits: &Limits) -> Result<NodeId, Impossible> {
+fn make(tree: &mut Tree, path: &[u8], limits: &Limits) -> Result<Place, Impossible> {
     let mut walk = Walk::new(path);
     while let Some(name) = walk.next() {
         if name.len() > MAX_NAME {
@@ -169,39 +205,45 @@ fn make(tree: &mut Tree, path: &[u8], limits: &Limits) -> Result<NodeId, Impossi
         match tree.child(walk.at(), &name) {
             None => {
                 let meta = Meta { mode: 0o755, ..Meta::default() };
-                put(tree, walk.at(), &name, Node::directory(meta), limits)?;
+                put(tree, walk.place(), &name, Node::directory(meta), limits)?;
                 if let Some(made) = tree.child(walk.at(), &name) {
-                    walk.enter(made);
+                    walk.enter(made, &name);
                 }
             }
             Some(child) => match &tree.node(child).kind {
-                NodeKind::Directory(_) => walk.enter(child),
+                NodeKind::Directory(_) => walk.enter(child, &name),
                 NodeKind::Symlink(target) => walk.follow(target)?,
                 _ => return Err(Impossible::NotADirectory),
             },
         }
     }
-    Ok(walk.at())
+    Ok(walk.place())
 }
 
 /// A way through a tree: where it is, where it came from, and the names that are still ahead.
 struct Walk {
-    way: Vec<NodeId>,
+    way: Vec<Place>,
     ahead: VecDeque<Box<[u8]>>,
     links: usize,
+    steps: usize,
 }
 
 impl Walk {
     fn new(path: &[u8]) -> Self {
-        Self { way: vec![Tree::ROOT], ahead: names(path).collect(), links: 0 }
+        Self { way: vec![(Tree::ROOT, 0)], ahead: names(path).collect(), links: 0, steps: 0 }
     }
 
     fn at(&self) -> NodeId {
-        self.way.last().copied().unwrap_or(Tree::ROOT)
+        self.place().0
     }
 
-    fn enter(&mut self, folder: NodeId) {
-        self.way.push(folder);
+    fn place(&self) -> Place {
+        self.way.last().copied().unwrap_or((Tree::ROOT, 0))
+    }
+
+    fn enter(&mut self, folder: NodeId, name: &[u8]) {
+        let (_, len) = self.place();
+        self.way.push((folder, len + 1 + name.len()));
     }
 
     /// The next name to look for. Above the root there is only the root.
@@ -226,6 +268,10 @@ impl Walk {
             self.way.truncate(1);
         }
         for name in names(target).collect::<Vec<_>>().into_iter().rev() {
+            self.steps += 1;
+            if self.steps > MOST_STEPS {
+                return Err(Impossible::Steps);
+            }
             self.ahead.push_front(name);
         }
         Ok(())

@@ -1,17 +1,27 @@
-//! Images on this host's disk: what `docker save` and `skopeo` write, and OCI layouts.
+//! Where images come from: what `docker save` and `skopeo` write, OCI layouts, engines and registries.
 //!
 //! All of them are a set of named blobs, a small document that says which of them are the image's configuration and
-//! layers, and digests. Blobs are read twice, once for the names and once for the content, so they stay where they are.
+//! layers, and digests. Blobs are read twice, once for the names and once for the content, so they stay where they are,
+//! and what comes over a wire is kept in a file without a name until the image is dropped.
 
 mod blobs;
 mod docker;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod oci;
+#[cfg(feature = "registry")]
+pub mod registry;
+#[cfg(any(feature = "engine", feature = "registry"))]
+mod spool;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use self::blobs::BlobError;
 use self::blobs::Blobs;
+#[cfg(any(feature = "engine", feature = "registry"))]
+pub use self::spool::SpoolError;
+use crate::path::shown;
 use crate::{Digest, ImageConfig};
 
 /// The largest document of an image: manifests of hundreds of layers have a hundredth of it.
@@ -37,6 +47,8 @@ pub struct Image {
     pub id: Digest,
     blobs: Blobs,
     layers: Vec<LayerBlob>,
+    /// The digests of the indexes and the manifest that led to it, where there are any.
+    manifests: Vec<Digest>,
 }
 
 /// A layer as it is stored.
@@ -54,22 +66,36 @@ impl Image {
     /// When it is none of these, is damaged, or has no image for this choice.
     pub fn open(path: &Path, choice: &Choice) -> Result<Self, SourceError> {
         let blobs = Blobs::open(path).map_err(|why| SourceError::Blob { path: path.into(), why })?;
+        Self::among(blobs, choice).map_err(|why| SourceError::Wrong { path: path.into(), why })
+    }
+
+    /// The image that is meant among those of these blobs.
+    fn among(blobs: Blobs, choice: &Choice) -> Result<Self, Wrong> {
         let found = if blobs.has("index.json") && blobs.has("oci-layout") {
-            oci::find(&blobs, choice)
+            oci::find(&blobs, choice)?
         } else if blobs.has("manifest.json") {
-            docker::find(&blobs, choice)
+            docker::find(&blobs, choice)?
         } else {
-            Err(Wrong::NoImage)
+            return Err(Wrong::NoImage);
         };
-        let found = found.map_err(|why| SourceError::Wrong { path: path.into(), why })?;
-        let wrong = |why| SourceError::Wrong { path: path.into(), why };
-        let (config_text, id) = document(&blobs, &found.config, found.config_digest).map_err(wrong)?;
-        let config: ImageConfig = parsed(&found.config, &config_text).map_err(wrong)?;
+        Self::of(blobs, found)
+    }
+
+    /// The image that these of the blobs make.
+    fn of(blobs: Blobs, found: Found) -> Result<Self, Wrong> {
+        let (config_text, id) = document(&blobs, &found.config, found.config_digest)?;
+        let config: ImageConfig = parsed(&found.config, &config_text)?;
         if config.rootfs.diff_ids.len() != found.layers.len() {
             let (named, stored) = (config.rootfs.diff_ids.len(), found.layers.len());
-            return Err(wrong(Wrong::Layers { named, stored }));
+            return Err(Wrong::Layers { named, stored });
         }
-        Ok(Self { config, config_text, id, blobs, layers: found.layers })
+        Ok(Self { config, config_text, id, blobs, layers: found.layers, manifests: found.manifests })
+    }
+
+    /// Whether a digest names this image: that of its configuration, or of a manifest or index that led to it.
+    #[must_use]
+    pub fn is(&self, digest: &Digest) -> bool {
+        self.id == *digest || self.manifests.contains(digest)
     }
 
     /// How many layers it has.
@@ -99,6 +125,7 @@ struct Found {
     config: String,
     config_digest: Option<Digest>,
     layers: Vec<LayerBlob>,
+    manifests: Vec<Digest>,
 }
 
 /// A small blob as a whole, with its digest.
@@ -135,6 +162,17 @@ pub fn host_architecture() -> &'static str {
     }
 }
 
+/// The names of images for a message, as far as they have a place in one.
+fn listed(names: &str) -> String {
+    const MOST: usize = 20;
+    let all: Vec<_> = names.split(", ").collect();
+    let mut some: Vec<_> = all.iter().take(MOST).map(|name| shown(name.as_bytes())).collect();
+    if all.len() > MOST {
+        some.push(format!("and {} more", all.len() - MOST));
+    }
+    some.join(", ")
+}
+
 /// Why an image cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -165,7 +203,7 @@ pub enum Wrong {
     #[error("it is no image: it has neither manifest.json nor index.json")]
     NoImage,
     /// There is none for this choice.
-    #[error("it has no image {wanted}; it has {there}")]
+    #[error("it has no image {wanted}; it has {}", listed(.there))]
     NoSuch {
         /// What was asked for.
         wanted: String,
@@ -173,13 +211,13 @@ pub enum Wrong {
         there: String,
     },
     /// There are several.
-    #[error("it has several images, and none was chosen: {there}")]
+    #[error("it has several images, and none was chosen: {}", listed(.there))]
     Several {
         /// What there is.
         there: String,
     },
     /// A blob cannot be read.
-    #[error("{name}: {why}")]
+    #[error("{}: {why}", shown(.name.as_bytes()))]
     Blob {
         /// Which.
         name: String,
@@ -188,13 +226,13 @@ pub enum Wrong {
         why: BlobError,
     },
     /// A document that is far too large.
-    #[error("{name} has more than {MOST_DOCUMENT} bytes")]
+    #[error("{} has more than {MOST_DOCUMENT} bytes", shown(.name.as_bytes()))]
     Large {
         /// Which.
         name: String,
     },
     /// A blob is not what its name says.
-    #[error("{name} is damaged: it should be {expected} and is {found}")]
+    #[error("{} is damaged: it should be {expected} and is {found}", shown(.name.as_bytes()))]
     Digest {
         /// Which.
         name: String,
@@ -204,7 +242,7 @@ pub enum Wrong {
         found: Digest,
     },
     /// A document that is none.
-    #[error("{name} is no document of an image: {why}")]
+    #[error("{} is no document of an image: {}", shown(.name.as_bytes()), shown(.why.to_string().as_bytes()))]
     Json {
         /// Which.
         name: String,
@@ -221,7 +259,7 @@ pub enum Wrong {
         stored: usize,
     },
     /// A kind of document that is not known.
-    #[error("{name} is of the kind {media_type:?}, which is no image")]
+    #[error("{} is of the kind \"{}\", which is no image", shown(.name.as_bytes()), shown(.media_type.as_bytes()))]
     Kind {
         /// Which.
         name: String,

@@ -3,7 +3,7 @@
 //! Nodes live in one vector and name each other by number; a name that goes away leaves its node behind, unreachable.
 //! So many nodes there can be as the layers have entries, which [`Limits`](crate::Limits) bounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::{Content, Device, Meta};
 
@@ -41,6 +41,8 @@ pub enum NodeKind {
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
+    /// Bytes of all paths that were ever given, as they are without symbolic links.
+    paths: u64,
 }
 
 impl Tree {
@@ -51,7 +53,7 @@ impl Tree {
     #[must_use]
     pub fn new() -> Self {
         let meta = Meta { mode: 0o755, ..Meta::default() };
-        Self { nodes: vec![Node::directory(meta)] }
+        Self { nodes: vec![Node::directory(meta)], paths: 0 }
     }
 
     /// How many nodes there are, those that lost their last name included.
@@ -80,6 +82,26 @@ impl Tree {
     #[must_use]
     pub fn child(&self, folder: NodeId, name: &[u8]) -> Option<NodeId> {
         self.children(folder)?.get(name).copied()
+    }
+
+    /// The layers that have content of the tree, from 0.
+    #[must_use]
+    pub fn layers(&self) -> BTreeSet<u32> {
+        let mut layers = BTreeSet::new();
+        self.walk(|_, _, node| {
+            if let NodeKind::File(content) = &node.kind
+                && content.size > 0
+            {
+                layers.insert(content.layer);
+            }
+        });
+        layers
+    }
+
+    /// Counts a path of so many bytes, and says how many there are in all.
+    pub(crate) fn count(&mut self, path: usize) -> u64 {
+        self.paths = self.paths.saturating_add(path as u64);
+        self.paths
     }
 
     pub(crate) fn set_meta(&mut self, id: NodeId, meta: Meta) {

@@ -2,86 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod common;
 
+use std::io::Read as _;
+use std::path::Path;
+
+use common::{Layout, layer};
 use rootfs::build::{BuildError, Options, build, tree};
-use rootfs::ext4::PlanError;
 use rootfs::source::{Choice, Image, SourceError, Wrong, host_architecture};
 use rootfs::{Digest, Limits, NodeKind, Quiet, Tree};
 use rstest::rstest;
 use serde_json::{Value, json};
-
-/// A layer with one file.
-fn layer(path: &str, content: &[u8]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o640);
-    header.set_uid(1000);
-    header.set_gid(100);
-    archive.append_data(&mut header, path, content).unwrap();
-    archive.into_inner().unwrap()
-}
-
-/// A layout that is being made.
-struct Layout {
-    folder: tempfile::TempDir,
-}
-
-impl Layout {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
-        std::fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn blob_path(&self, digest: Digest) -> PathBuf {
-        self.path().join("blobs/sha256").join(digest.hex())
-    }
-
-    fn blob(&self, bytes: &[u8]) -> Digest {
-        let digest = Digest::of(bytes);
-        std::fs::write(self.blob_path(digest), bytes).unwrap();
-        digest
-    }
-
-    /// A descriptor of a blob.
-    fn document(&self, kind: &str, document: &Value) -> Value {
-        let text = document.to_string();
-        json!({"mediaType": format!("application/vnd.oci.image.{kind}+json"), "size": text.len(),
-               "digest": self.blob(text.as_bytes()).to_string()})
-    }
-
-    /// An image of these layers; its descriptor.
-    fn image(&self, layers: &[Vec<u8>]) -> Value {
-        let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
-        let config = json!({"architecture": host_architecture(), "os": "linux",
-                            "config": {"Entrypoint": ["/init"]}, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-        let config = self.document("config.v1", &config);
-        let layers: Vec<_> =
-            layers.iter().map(|layer| json!({"digest": self.blob(layer).to_string()})).collect();
-        self.document("manifest.v1", &json!({"schemaVersion": 2, "config": config, "layers": layers}))
-    }
-
-    fn index(&self, manifests: &[Value]) {
-        let index = json!({"schemaVersion": 2, "manifests": manifests});
-        std::fs::write(self.path().join("index.json"), index.to_string()).unwrap();
-    }
-
-    fn archive(&self) -> PathBuf {
-        let file = self.path().with_extension("tar");
-        let mut archive = tar::Builder::new(std::fs::File::create(&file).unwrap());
-        archive.append_dir_all(".", self.path()).unwrap();
-        archive.finish().unwrap();
-        file
-    }
-}
 
 fn open(path: &Path) -> Result<Image, SourceError> {
     Image::open(path, &Choice::default())
@@ -285,20 +216,4 @@ fn an_empty_image_is_a_file_system_without_files() {
     // A file that is there is not overwritten.
     let again = build(&image, &file, &Options::default(), &Quiet);
     assert!(matches!(again.unwrap_err(), BuildError::Write { .. }));
-}
-
-#[test]
-fn a_name_that_cannot_be_stored_yet_is_named() {
-    use std::os::unix::ffi::OsStrExt as _;
-    let layout = Layout::new();
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(0);
-    let path = Path::new(std::ffi::OsStr::from_bytes(b"caf\xe9"));
-    archive.append_data(&mut header, path, &b""[..]).unwrap();
-    layout.index(&[layout.image(&[archive.into_inner().unwrap()])]);
-    let image = open(layout.path()).unwrap();
-    let error = build(&image, &layout.path().join("out"), &Options::default(), &Quiet).unwrap_err();
-    assert!(matches!(&error, BuildError::Plan(PlanError::Name(_))), "{error}");
-    assert!(error.to_string().starts_with("/caf\\xe9: "), "{error}");
 }

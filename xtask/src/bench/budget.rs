@@ -24,7 +24,13 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn new(what: impl Into<String>, measured: f64, unit: &'static str, at_most: bool, budget: f64) -> Self {
+    pub(super) fn new(
+        what: impl Into<String>,
+        measured: f64,
+        unit: &'static str,
+        at_most: bool,
+        budget: f64,
+    ) -> Self {
         let met = if at_most { measured <= budget } else { measured >= budget };
         Self { what: what.into(), measured, unit, budget, at_most, met }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Options;
 use crate::child::{self, Family};
 use crate::repo::Repo;
 use crate::stop::Stop;
@@ -28,10 +27,15 @@ pub(super) async fn again_in_release(repo: &Repo, stop: &Stop) -> Result<bool> {
     Ok(ended?.success())
 }
 
-/// Makes a release build and copies it to `folder`, so that another build in between does not exchange it.
-pub(super) async fn release(repo: &Repo, stop: &Stop, options: &Options, folder: &Path) -> Result<PathBuf> {
-    let built = match &options.binary {
-        Some(binary) => binary.clone(),
+/// Makes a release build, unless there is one, and copies it to `folder`, so that another build in between does not exchange it.
+pub(super) async fn release(
+    repo: &Repo,
+    stop: &Stop,
+    binary: Option<&Path>,
+    folder: &Path,
+) -> Result<PathBuf> {
+    let built = match binary {
+        Some(binary) => binary.to_owned(),
         None => {
             let mut cargo = repo.cargo();
             cargo.args(["build", "--release", "--quiet", "--package", "orchestrator"]);

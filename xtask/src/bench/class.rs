@@ -1,44 +1,35 @@
 //! One run from beginning to end.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs;
 
-use anyhow::{Context as _, Result, bail};
-use bollard::{API_DEFAULT_VERSION, Docker};
+use anyhow::{Context as _, Result};
+use bollard::Docker;
 
 use super::machine::Machine;
 use super::report::{ClassOf, Report};
 use super::start::Setup;
 use super::ways::Ground;
-use super::{Options, budget, build, print, process, resident, rounds, same, stubborn, sweep};
+use super::{Options, budget, build, ground, print, resident, rounds, same, stubborn, sweep};
 use crate::console;
 use crate::repo::Repo;
 use crate::stop::Stop;
 
 const STARTS: usize = 11;
-/// Seconds that one call to the engine may take.
-const CALL: u64 = 120;
 
 /// Measures, prints, and writes the file. Whatever happens, nothing is left on the engine.
 pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<()> {
     let folder = repo.scratch("bench");
     let work = folder.join("work");
     fs::create_dir_all(&work)?;
-    let lock = File::create(folder.join("lock"))?;
-    if lock.try_lock().is_err() {
-        bail!("another bench runs: they would measure each other");
-    }
-    let socket = socket();
-    let docker = Docker::connect_with_unix(&socket, CALL, API_DEFAULT_VERSION)?.negotiate_version().await;
-    let docker = docker.context("no Docker engine answers; scripts/ensure-docker.sh starts one")?;
-    let engine = process::engine(Path::new(&socket)).await?;
+    let _alone = ground::alone(&folder)?;
+    let (docker, engine) = ground::engine().await?;
     for image in [&options.image, &options.stubborn] {
         let found = docker.inspect_image(image).await;
         found.with_context(|| {
             format!("the image {image} is not there; images/testbed/build.sh makes the usual ones")
         })?;
     }
-    let binary = build::release(repo, stop, options, &work).await?;
+    let binary = build::release(repo, stop, options.binary.as_deref(), &work).await?;
     let setup = Setup { binary: &binary, folder: &work, flags: &options.service_flag };
     // What a run that was killed has left.
     sweep::sweep(&docker).await?;
@@ -98,10 +89,4 @@ async fn measure(
         turns,
         stubborn_turns,
     })
-}
-
-/// The engine that the docker command line talks to as well.
-fn socket() -> String {
-    let given = std::env::var("DOCKER_HOST").unwrap_or_default();
-    given.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
 }

@@ -1,5 +1,7 @@
 //! The result for people.
 
+use super::budget::Verdict;
+use super::machine::Machine;
 use super::report::{ClassOf, Ratio, Report, WayResult};
 use super::resident::Resident;
 use super::spread::Spread;
@@ -9,19 +11,8 @@ use crate::console;
 
 /// Prints the whole result.
 pub(super) fn report(report: &Report) {
+    machine(&report.machine);
     let machine = &report.machine;
-    console::title("machine");
-    console::line(&format!(
-        "{} × {}, {:.1} GiB, Linux {}, Docker {} (API {}, {}, cgroup {})",
-        machine.cores,
-        machine.processor,
-        machine.memory_mib / 1024.0,
-        machine.kernel,
-        machine.engine,
-        machine.engine_api,
-        machine.storage,
-        machine.cgroups,
-    ));
     console::line(&format!(
         "{}, code {}, image {}, load {:.2} before and {:.2} after",
         report.taken_at, machine.code, report.image, machine.load[0], machine.load[1]
@@ -39,7 +30,23 @@ pub(super) fn report(report: &Report) {
         console::title("start");
         console::line(&format!("from the start of the process to the first answer: {} ms", spread(start)));
     }
-    verdicts(report);
+    verdicts(&report.verdicts);
+}
+
+/// Where it was measured.
+pub(super) fn machine(machine: &Machine) {
+    console::title("machine");
+    console::line(&format!(
+        "{} × {}, {:.1} GiB, Linux {}, Docker {} (API {}, {}, cgroup {})",
+        machine.cores,
+        machine.processor,
+        machine.memory_mib / 1024.0,
+        machine.kernel,
+        machine.engine,
+        machine.engine_api,
+        machine.storage,
+        machine.cgroups,
+    ));
 }
 
 fn print_class(class: &ClassOf, kind: &str) {
@@ -115,10 +122,11 @@ pub(super) fn stuck(networks: &[String]) {
     }
 }
 
-fn verdicts(report: &Report) {
+/// The budgets, and whether they were met.
+pub(super) fn verdicts(verdicts: &[Verdict]) {
     console::title("budgets");
     let mut table = Table::new(["what", "measured", "budget", "verdict"]);
-    for verdict in &report.verdicts {
+    for verdict in verdicts {
         let sign = if verdict.at_most { "≤" } else { "≥" };
         table.row([
             verdict.what.clone(),
@@ -130,7 +138,8 @@ fn verdicts(report: &Report) {
     table.print();
 }
 
-fn spread(spread: &Spread) -> String {
+/// The median, and how far the others lie from it.
+pub(super) fn spread(spread: &Spread) -> String {
     if spread.samples == 1 {
         return format!("{:.1}", spread.median);
     }

@@ -9,19 +9,30 @@ use tokio::net::UnixStream;
 
 /// The time that some processes had on a processor, user and system. What their children had is theirs.
 pub(super) fn cpu_time(ids: &[i32]) -> Result<Duration> {
+    cpu_time_of(ids, 2)
+}
+
+/// The same with the children that they have waited for.
+pub(super) fn cpu_time_with_children(ids: &[i32]) -> Result<Duration> {
+    cpu_time_of(ids, 4)
+}
+
+fn cpu_time_of(ids: &[i32], fields: usize) -> Result<Duration> {
     let mut ticks = 0;
     for id in ids {
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))
             .with_context(|| format!("process {id} has ended while it was measured"))?;
-        ticks += ticks_in(&stat).with_context(|| format!("/proc/{id}/stat is not as expected: {stat}"))?;
+        ticks +=
+            ticks_in(&stat, fields).with_context(|| format!("/proc/{id}/stat is not as expected: {stat}"))?;
     }
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
-/// The sum of utime and stime (`proc_pid_stat(5)`, fields 14 and 15); the name before them may contain anything.
-fn ticks_in(stat: &str) -> Option<u64> {
+/// The sum of the first so many of utime, stime, cutime and cstime (`proc_pid_stat(5)`, from field 14); the name before
+/// them may contain anything.
+fn ticks_in(stat: &str, wanted: usize) -> Option<u64> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    (0..wanted).try_fold(0, |sum, _| Some(sum + fields.next()?.parse::<u64>().ok()?))
 }
 
 /// Resident memory now and at its highest, in MiB.
@@ -85,8 +96,10 @@ mod tests {
 
     #[test]
     fn reads_the_kernels_tables() {
-        let stat = "42 (a) b ) S 1 2 3 4 5 6 7 8 9 10 77 23 0 0 20 0 1 0 100 1 1";
-        assert_eq!(ticks_in(stat), Some(100));
+        let stat = "42 (a) b ) S 1 2 3 4 5 6 7 8 9 10 77 23 5 6 20 0 1 0 100 1 1";
+        assert_eq!(ticks_in(stat, 2), Some(100));
+        assert_eq!(ticks_in(stat, 4), Some(111));
+        assert_eq!(ticks_in("42 (a) S 1 2", 2), None);
         assert_eq!(kib_in("VmRSSx:\t1 kB\nVmRSS:\t  2048 kB\n", "VmRSS"), Some(2048));
         assert_eq!(kib_in("VmRSS:\t  2048 kB\n", "VmHWM"), None);
     }

@@ -114,6 +114,8 @@ settings! {
         "Where the service listens; any address but loopback needs a token. Port 0 takes a free one.";
     "provider" provider: ProviderChoice = "docker",
         "What runs the seats.";
+    "state_dir" state_dir: PathBuf = "/var/lib/clarateach",
+        "The folder for files that outlive the service: converted images.";
     "token_file" token_file: Option<PathBuf> = "off",
         "The file with the token that clients must send; ORCHESTRATOR_TOKEN can hold the token itself.";
     "shutdown_timeout" shutdown_timeout: Span = "30s",

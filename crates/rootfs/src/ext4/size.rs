@@ -8,6 +8,9 @@ use crate::{Extent, NodeKind, Tree};
 const LEAST_ROOM: u64 = 16 << 20;
 /// The smallest file system that has a journal.
 const LEAST: u64 = 16 << 20;
+/// From here on the library, which numbers blocks with 32 bits, has too few numbers. Bitmaps are held in memory while a
+/// file system is laid out: about 75 MiB for each TiB of it.
+const TOO_LARGE: u64 = (16 << 40) - BLOCK;
 /// Inodes beside those of the tree.
 const MORE_INODES: u32 = 1024;
 /// Bytes of a folder per name, beside the name itself, in folders that have an index.
@@ -31,6 +34,15 @@ pub(super) struct Need {
     pub(super) inodes: u32,
 }
 
+/// A size that no tree of this kind has, or that this one does not fit into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadSize {
+    #[error(transparent)]
+    Small(#[from] TooSmall),
+    #[error("the file would have 16 TiB or more")]
+    Large,
+}
+
 /// A size that the tree does not fit into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{asked} bytes are too few: the image needs {least}")]
@@ -42,14 +54,15 @@ pub struct TooSmall {
 }
 
 impl Size {
-    pub(super) fn bytes(self, need: &Need) -> Result<u64, TooSmall> {
-        match self {
-            Self::Fitting => Ok((need.bytes + (need.bytes / 16).max(LEAST_ROOM)).next_multiple_of(1 << 20)),
-            Self::Exactly(asked) => {
-                let whole = asked.checked_next_multiple_of(BLOCK).unwrap_or(asked / BLOCK * BLOCK);
-                if whole < LEAST { Err(TooSmall { asked, least: need.bytes }) } else { Ok(whole) }
+    pub(super) fn bytes(self, need: &Need) -> Result<u64, BadSize> {
+        let bytes = match self {
+            Self::Fitting => (need.bytes + (need.bytes / 16).max(LEAST_ROOM)).next_multiple_of(1 << 20),
+            Self::Exactly(asked) if asked <= LEAST - BLOCK => {
+                return Err(TooSmall { asked, least: need.bytes }.into());
             }
-        }
+            Self::Exactly(asked) => asked.min(TOO_LARGE).next_multiple_of(BLOCK),
+        };
+        if bytes < TOO_LARGE { Ok(bytes) } else { Err(BadSize::Large) }
     }
 }
 

@@ -10,9 +10,21 @@ pub(super) fn field(bytes: &[u8]) -> Option<u64> {
             let low = tail.iter().fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
             if head.is_empty() { Some(low & (u64::MAX >> 1)) } else { (!high).then_some(low) }
         }
-        // A negative one: a time before 1970, which no image needs to the second.
-        Some(0xff) => Some(0),
+        // A negative one: no size, owner or device is.
+        Some(0xff) => None,
         _ => octal(bytes),
+    }
+}
+
+/// A field of a header that holds a time in seconds: before 1970 it is negative, which only a binary number can be.
+pub(super) fn seconds(bytes: &[u8]) -> Option<i64> {
+    let (head, tail) = bytes.split_at(bytes.len().saturating_sub(8));
+    match bytes.first() {
+        Some(0xff) => {
+            let low = tail.iter().fold(-1_i64, |number, &byte| number << 8 | i64::from(byte));
+            (head.iter().all(|&byte| byte == 0xff) && low < 0).then_some(low)
+        }
+        _ => i64::try_from(field(bytes)?).ok(),
     }
 }
 
@@ -69,12 +81,23 @@ mod tests {
     #[case(b"77777777777\0", Some(8_589_934_591))]
     #[case(b"\x80\0\0\0\0\0\0\x02\0\0\0\0", Some(8_589_934_592))]
     #[case(b"\x80\0\0\0\x7f\xff\xff\xff", Some(0x7fff_ffff))]
-    #[case(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Some(0))]
+    #[case(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None)]
+    #[case(b"\xff\xff\xff\xff\xff\xff\xff\xff", None)]
     #[case(b"\x81\0\0\0\0\0\0\0\0\0\0\0", None)]
     #[case(b"0000648\0", None)]
     #[case(b"-1", None)]
     fn header_fields(#[case] bytes: &[u8], #[case] number: Option<u64>) {
         assert_eq!(field(bytes), number);
+    }
+
+    #[rstest]
+    #[case(b"00000000017\0", Some(15))]
+    #[case(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2))]
+    #[case(b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xfe", None)]
+    #[case(b"\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xfe", None)]
+    #[case(b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None)]
+    fn times_of_headers(#[case] bytes: &[u8], #[case] expected: Option<i64>) {
+        assert_eq!(seconds(bytes), expected);
     }
 
     #[rstest]

@@ -11,12 +11,15 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::number::{decimal, field};
+use super::number::{decimal, field, seconds};
 use super::pax::Pax;
 use crate::{Extent, Time};
 
 const BLOCK: usize = 512;
 type Block = [u8; BLOCK];
+/// The largest file of ext4 with blocks of 4 KiB, in bytes: 2^32 blocks (kernel documentation, filesystems/ext4, "Blocks").
+/// Only a sparse one may claim to be that large without as many bytes behind it.
+const MOST_FILE: u64 = (1 << 44) - 4096;
 
 /// What an archive cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,9 +36,12 @@ pub enum Malformed {
     /// An extended header is not what it should be.
     #[error("an extended header is malformed")]
     Pax,
-    /// An extended header or a long name is too large.
-    #[error("an extended header has more than {0} bytes")]
+    /// The extended headers and long names of one entry are too large.
+    #[error("its extended headers have more than {0} bytes")]
     Header(u64),
+    /// A file that no file system takes.
+    #[error("it is a file of more than {MOST_FILE} bytes")]
+    FileSize,
     /// A sparse file's map contradicts itself.
     #[error("the map of a sparse file is impossible")]
     Sparse,
@@ -124,35 +130,33 @@ pub(crate) struct Archive<R> {
     left: u64,
     /// What fills its last block.
     padding: u64,
-    globals: Pax,
     most: u64,
     /// Where the next byte is, counted from where it began.
     position: u64,
 }
 
 impl<R: Skip> Archive<R> {
-    /// `most`: the largest extended header, in bytes.
+    /// `most`: the bytes of all extended headers and long names of one entry together.
     pub(crate) fn new(reader: R, most: u64) -> Self {
-        Self { reader, left: 0, padding: 0, globals: Pax::default(), most, position: 0 }
+        Self { reader, left: 0, padding: 0, most, position: 0 }
     }
 
     /// The next entry; nothing at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Header>, TarError> {
-        let mut pax = self.globals.clone();
+        let mut pax = Pax::default();
         let (mut path, mut link) = (None, None);
+        // There may be any number of headers before an entry, and what they say adds up.
+        let mut room = self.most;
         loop {
             self.skip()?;
             let Some(block) = self.block()? else { return Ok(None) };
             let size = number(&block[124..136])?;
             match block[156] {
-                b'L' => path = Some(until_nul(&self.header(size)?).to_vec()),
-                b'K' => link = Some(until_nul(&self.header(size)?).to_vec()),
-                b'x' => pax.read(&self.header(size)?)?,
-                b'g' => {
-                    let records = self.header(size)?;
-                    self.globals.read(&records)?;
-                    pax.read(&records)?;
-                }
+                b'L' => path = Some(until_nul(&self.header(size, &mut room)?).to_vec()),
+                b'K' => link = Some(until_nul(&self.header(size, &mut room)?).to_vec()),
+                b'x' => pax.read(&self.header(size, &mut room)?)?,
+                // Global records are passed over, as container runtimes do: no tool means an image's files by them.
+                b'g' => self.stored(size),
                 _ => return self.entry(&block, pax, path, link).map(Some),
             }
         }
@@ -185,8 +189,7 @@ impl<R: Skip> Archive<R> {
         // Only files have content, whatever their header says (a hard link's is that of its target).
         let has_content = matches!(kind, 0 | b'0' | b'7' | b'S');
         let (mut size, mut data) = (if has_content { stored } else { 0 }, None);
-        self.left = size;
-        self.padding = (BLOCK as u64 - stored % BLOCK as u64) % BLOCK as u64 * u64::from(has_content);
+        self.stored(size);
         let sparse = pax.sparse;
         if kind == b'S' {
             size = number(&block[483..495])?;
@@ -197,6 +200,9 @@ impl<R: Skip> Archive<R> {
         } else if let Some(real_size) = sparse.real_size {
             size = real_size;
             data = Some(sparse.map);
+        }
+        if size > MOST_FILE {
+            return Err(Malformed::FileSize.into());
         }
         let data = data.map(|map| checked(map, size, self.left)).transpose()?;
         let path = sparse.name.or(pax.path).or(path).unwrap_or_else(|| path_of(block));
@@ -211,10 +217,7 @@ impl<R: Skip> Archive<R> {
             gid: pax.gid.map_or_else(|| number(&block[116..124]), Ok)?,
             mtime: match pax.mtime {
                 Some(time) => time,
-                None => {
-                    let seconds = i64::try_from(number(&block[136..148])?).map_err(|_| Malformed::Number)?;
-                    Time { seconds, nanos: 0 }
-                }
+                None => Time { seconds: seconds(&block[136..148]).ok_or(Malformed::Number)?, nanos: 0 },
             },
             // Before ustar there were other things where the numbers of devices are now.
             major: if matches!(kind, b'3' | b'4') { number(&block[329..337])? } else { 0 },
@@ -250,7 +253,7 @@ impl<R: Skip> Archive<R> {
             let mut block = [0; BLOCK];
             self.content().read_exact(&mut block).map_err(truncated)?;
             text.extend_from_slice(&block);
-            lines = text.iter().filter(|&&byte| byte == b'\n').count();
+            lines += block.iter().filter(|&&byte| byte == b'\n').count();
             if text.len() as u64 > self.most {
                 return Err(Malformed::Header(self.most).into());
             }
@@ -277,15 +280,18 @@ impl<R: Skip> Archive<R> {
     }
 
     /// The content of an extended header or a long name.
-    fn header(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
-        if size > self.most {
-            return Err(Malformed::Header(self.most).into());
-        }
-        self.left = size;
-        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+    fn header(&mut self, size: u64, room: &mut u64) -> Result<Vec<u8>, TarError> {
+        *room = room.checked_sub(size).ok_or(Malformed::Header(self.most))?;
+        self.stored(size);
         let mut bytes = Vec::new();
         self.content().read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// So many bytes come next, and what fills their last block.
+    fn stored(&mut self, size: u64) {
+        self.left = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
     }
 
     fn skip(&mut self) -> Result<(), TarError> {

@@ -12,6 +12,8 @@ use crate::{EntryPath, Limits};
 
 /// The most members of an archive: an image of the most layers has three for each.
 const MOST_MEMBERS: usize = 100_000;
+/// The most bytes of their names and of what they link to, which are held in memory.
+const MOST_NAMES: usize = 16 << 20;
 /// How many links may lead from one member to the next.
 const MOST_LINKS: usize = 8;
 
@@ -43,21 +45,40 @@ pub enum BlobError {
     #[error("it is no archive: {0}")]
     Archive(#[from] TarError),
     /// Far more members than an image has.
-    #[error("it is no image: it has more than {MOST_MEMBERS} members")]
+    #[error("it is no image: it has more than {MOST_MEMBERS} members, or {MOST_NAMES} bytes of their names")]
     TooMany,
+    /// A pipe, a device, a folder.
+    #[error("it is no file")]
+    NoFile,
+    /// A symbolic link in a folder, to something that is not in it.
+    #[error("it is a link out of its folder")]
+    Outside,
 }
 
 impl Blobs {
     pub(super) fn open(path: &Path) -> Result<Self, BlobError> {
-        let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => BlobError::Missing,
-            _ => BlobError::Io(error),
-        })?;
-        if file.metadata().map_err(BlobError::Io)?.is_dir() {
-            return Ok(Self::Folder(path.to_owned()));
+        let found = std::fs::canonicalize(path).map_err(missing)?;
+        if found.is_dir() {
+            return Ok(Self::Folder(found));
         }
+        Self::archive(regular(&found)?)
+    }
+
+    /// The members of an archive.
+    pub(super) fn archive(file: File) -> Result<Self, BlobError> {
         let members = members(&file)?;
         Ok(Self::Archive { file: Arc::new(file), members: Arc::new(members) })
+    }
+
+    /// Parts of a file that is no archive: names, with where each begins and its length.
+    #[cfg(feature = "registry")]
+    #[cfg(feature = "registry")]
+    pub(super) fn parts(file: File, parts: impl IntoIterator<Item = (String, u64, u64)>) -> Self {
+        let member = |(name, offset, len): (String, u64, u64)| {
+            (name.into_bytes().into(), Member::Bytes { offset, len })
+        };
+        let members = parts.into_iter().map(member).collect();
+        Self::Archive { file: Arc::new(file), members: Arc::new(members) }
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -75,11 +96,12 @@ impl Blobs {
             Self::Folder(folder) => {
                 use std::os::unix::ffi::OsStrExt as _;
                 let path = folder.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-                match File::open(path) {
-                    Ok(file) => Ok(Box::new(file)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BlobError::Missing),
-                    Err(error) => Err(BlobError::Io(error)),
+                let path = std::fs::canonicalize(path).map_err(missing)?;
+                // Some tools link blobs that are the same; what is elsewhere on this host is none of the image's.
+                if !path.starts_with(folder) {
+                    return Err(BlobError::Outside);
                 }
+                Ok(Box::new(regular(&path)?))
             }
             Self::Archive { file, members } => {
                 let mut wanted = &path;
@@ -97,12 +119,32 @@ impl Blobs {
     }
 }
 
+fn missing(error: io::Error) -> BlobError {
+    match error.kind() {
+        io::ErrorKind::NotFound => BlobError::Missing,
+        _ => BlobError::Io(error),
+    }
+}
+
+/// Opens a file and nothing else: a pipe would wait for a writer, and a device never ends.
+fn regular(path: &Path) -> Result<File, BlobError> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = open(path, flags, Mode::empty()).map_err(|error| missing(error.into()))?;
+    let file = File::from(file);
+    if !file.metadata().map_err(BlobError::Io)?.is_file() {
+        return Err(BlobError::NoFile);
+    }
+    Ok(file)
+}
+
 /// Where the members of an archive are; of several with one name the last counts.
 fn members(file: &File) -> Result<BTreeMap<Box<[u8]>, Member>, BlobError> {
     let mut reader = BufReader::new(file);
     reader.seek(SeekFrom::Start(0)).map_err(BlobError::Io)?;
     let mut archive = Archive::new(Seekable(reader), Limits::default().header);
     let mut members = BTreeMap::new();
+    let mut held = 0;
     while let Some(header) = archive.next()? {
         let Ok(path) = EntryPath::parse(&header.path) else { continue };
         let member = match header.kind {
@@ -119,8 +161,10 @@ fn members(file: &File) -> Result<BTreeMap<Box<[u8]>, Member>, BlobError> {
             },
             _ => continue,
         };
+        let target = if let Member::Link(target) = &member { target.as_bytes().len() } else { 0 };
+        held += path.as_bytes().len() + target;
         members.insert(path.as_bytes().into(), member);
-        if members.len() > MOST_MEMBERS {
+        if members.len() > MOST_MEMBERS || held > MOST_NAMES {
             return Err(BlobError::TooMany);
         }
     }

@@ -43,6 +43,7 @@ pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
         // It is named after its digest, in one of two ways.
         config_digest: digest_in(&item.config),
         layers: layers.map(|name| LayerBlob { name: name.clone(), digest: digest_of_blob(name) }).collect(),
+        manifests: Vec::new(),
     })
 }
 

@@ -52,7 +52,8 @@ pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
     let index: Index = parsed(INDEX, &text)?;
     let architecture = choice.architecture.as_deref().unwrap_or(host_architecture());
     let named = named(index.manifests, choice)?;
-    let descriptor = platform(blobs, &named, architecture, 0)?;
+    let mut manifests = Vec::new();
+    let descriptor = platform(blobs, &named, architecture, &mut manifests)?;
     let name = blob(&descriptor)?;
     let (text, _) = document(blobs, &name, Some(digest(&descriptor)?))?;
     let manifest: Manifest = parsed(&name, &text)?;
@@ -62,6 +63,7 @@ pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
         config: blob(&manifest.config)?,
         config_digest: Some(digest(&manifest.config)?),
         layers: layers.collect::<Result<_, Wrong>>()?,
+        manifests,
     })
 }
 
@@ -101,14 +103,14 @@ fn named(descriptors: Vec<Descriptor>, choice: &Choice) -> Result<Vec<Descriptor
     }
 }
 
-/// The manifest for a platform, through indexes within indexes.
+/// The manifest for a platform, through indexes within indexes; `way` becomes the digests of all of them.
 fn platform(
     blobs: &Blobs,
     descriptors: &[Descriptor],
     architecture: &str,
-    depth: usize,
+    way: &mut Vec<Digest>,
 ) -> Result<Descriptor, Wrong> {
-    if depth > MOST_DEPTH {
+    if way.len() > MOST_DEPTH {
         return Err(Wrong::Nested);
     }
     let fits = |one: &Descriptor| {
@@ -124,11 +126,12 @@ fn platform(
             .collect();
         return Err(Wrong::NoSuch { wanted: format!("for linux/{architecture}"), there: there.join(", ") });
     };
+    way.push(digest(one)?);
     if one.media_type.ends_with(".index.v1+json") || one.media_type.ends_with(".manifest.list.v2+json") {
         let name = blob(one)?;
         let (text, _) = document(blobs, &name, Some(digest(one)?))?;
         let index: Index = parsed(&name, &text)?;
-        return platform(blobs, &index.manifests, architecture, depth + 1);
+        return platform(blobs, &index.manifests, architecture, way);
     }
     if one.media_type.contains("manifest") {
         return Ok(one.clone());

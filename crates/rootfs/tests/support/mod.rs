@@ -1,0 +1,58 @@
+//! What the tests of sources share.
+
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rootfs::build::{Options, build};
+use rootfs::source::Image;
+use rootfs::{Digest, Quiet};
+
+/// What a `docker` command prints; it must succeed.
+pub fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The digest of the file that an image becomes.
+pub fn built(image: &Image) -> Digest {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rootfs.ext4");
+    build(image, &file, &Options::default(), &Quiet).unwrap();
+    Digest::of(&std::fs::read(file).unwrap())
+}
+
+pub fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+/// How many files of a folder this process holds open, with a name or without one (Linux).
+pub fn held_open(folder: &Path) -> usize {
+    let folder = folder.canonicalize().unwrap();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter_map(|one| std::fs::read_link(one.unwrap().path()).ok())
+        .filter(|target| target.starts_with(&folder) && *target != folder)
+        .count()
+}
+
+/// A file system of 64 KiB, gone when it is dropped.
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    pub fn mount(folder: &Path) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(folder)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.0).status());
+    }
+}

@@ -1,0 +1,149 @@
+//! What goes wrong, and what is left then: nothing.
+
+use std::path::Path;
+
+use rootfs::build::{BuildError, Options, build};
+use rootfs::ext4::Size;
+use rootfs::writer::WriterKind;
+use rootfs::{Init, InitConfig, InitError, Quiet};
+use rstest::rstest;
+
+use crate::item::{Item, Kind, expected, file, folder, image, item, layer};
+use crate::seen::{What, by_kernel, debugfs, e2fsck, tool};
+
+fn with_init(path: &Path) -> Options {
+    Options { init: Some(Init::open(path).unwrap()), ..Options::default() }
+}
+
+#[rstest]
+fn an_init_program_is_added_and_nothing_else(
+    #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
+) {
+    let place = tempfile::tempdir().unwrap();
+    let items = [folder(""), folder("etc"), file("etc/x", b"1")];
+    let image = image(place.path(), &layer(&items));
+    let program = place.path().join("program");
+    std::fs::write(&program, b"\x7fELF program").unwrap();
+    let options = Options { writer, ..with_init(&program) };
+    let path = place.path().join("rootfs.ext4");
+    let built = build(&image, &path, &options, &Quiet).unwrap();
+    e2fsck(&path);
+    assert_eq!(debugfs(&path, "cat /.clarateach/init\n"), b"debugfs: cat /.clarateach/init\n\x7fELF program");
+    let document = debugfs(&path, "cat /.clarateach/image.json\n");
+    let start = document.iter().position(|&byte| byte == b'{').unwrap();
+    let document: InitConfig = serde_json::from_slice(&document[start..]).unwrap();
+    assert_eq!((document.schema, document.image), (1, image.id));
+    assert_eq!(document.config, image.config.config);
+    if let Some(mut seen) = by_kernel(&path, &[].into()) {
+        let init = seen.remove(&b".clarateach/init"[..]).unwrap();
+        assert_eq!((init.mode, init.owner, init.mtime), (0o100_755, (0, 0), (0, 0)));
+        let json = seen.remove(&b".clarateach/image.json"[..]).unwrap();
+        assert_eq!((json.mode, json.owner, json.mtime), (0o100_644, (0, 0), (0, 0)));
+        let ours = seen.remove(&b".clarateach"[..]).unwrap();
+        assert_eq!(
+            (ours.mode, ours.owner, ours.mtime, ours.what),
+            (0o040_755, (0, 0), (0, 0), What::Nothing)
+        );
+        assert_eq!(seen, expected(&items));
+    }
+    // The program is part of what the file is.
+    std::fs::write(&program, b"\x7fELF another").unwrap();
+    let other = place.path().join("other.ext4");
+    let another = build(&image, &other, &Options { writer, ..with_init(&program) }, &Quiet).unwrap();
+    assert_ne!(built.sha256, another.sha256);
+    // One that changed since it was taken is not used.
+    let again = place.path().join("again.ext4");
+    let refused = build(&image, &again, &options, &Quiet).unwrap_err();
+    assert!(matches!(refused, BuildError::Init(InitError::Wrong { .. })), "{refused}");
+    assert!(!again.exists());
+}
+
+#[test]
+fn an_image_with_the_path_of_the_init_program_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let image = image(place.path(), &layer(&[item(".clarateach", Kind::Link(b"/etc".to_vec()))]));
+    let program = place.path().join("program");
+    std::fs::write(&program, b"x").unwrap();
+    let path = place.path().join("rootfs.ext4");
+    let refused = build(&image, &path, &with_init(&program), &Quiet).unwrap_err();
+    assert!(matches!(refused, BuildError::Init(InitError::Taken)), "{refused}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_no_program_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x");
+    assert!(matches!(Init::open(&path), Err(InitError::Read { .. })));
+    assert!(matches!(Init::open(place.path()), Err(InitError::Wrong { .. })));
+    assert!(matches!(Init::open(Path::new("/dev/zero")), Err(InitError::Wrong { .. })));
+    std::fs::write(&path, b"").unwrap();
+    assert!(matches!(Init::open(&path), Err(InitError::Wrong { .. })));
+    std::fs::File::create(&path).unwrap().set_len(rootfs::MAX_INIT + 1).unwrap();
+    assert!(matches!(Init::open(&path), Err(InitError::Wrong { .. })));
+}
+
+#[test]
+fn a_file_that_is_there_is_not_touched() {
+    let place = tempfile::tempdir().unwrap();
+    let image = image(place.path(), &layer(&[]));
+    let path = place.path().join("rootfs.ext4");
+    std::fs::write(&path, b"somebody's").unwrap();
+    assert!(build(&image, &path, &Options::default(), &Quiet).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
+}
+
+/// A small disk that ends with this.
+struct Disk(tempfile::TempDir);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        assert!(tool("umount").arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+#[rstest]
+fn a_full_disk_is_said_and_nothing_is_left(
+    #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
+    #[values(64, 3000)] kilobytes: u32,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let size = format!("size={kilobytes}k");
+    let mounted =
+        tool("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output().unwrap();
+    if !mounted.status.success() {
+        eprintln!("SKIPPED: a full disk, for it needs root to make a small one");
+        return;
+    }
+    let disk = Disk(folder);
+    let place = tempfile::tempdir().unwrap();
+    let image = image(place.path(), &layer(&[file("a", &[7; 2_000_000]), file("b", &[8; 3_000_000])]));
+    let path = disk.0.path().join("rootfs.ext4");
+    let error = build(&image, &path, &Options { writer, ..Options::default() }, &Quiet).unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    assert_eq!(std::fs::read_dir(disk.0.path()).unwrap().count(), 0);
+}
+
+#[rstest]
+#[case(1 << 30)]
+#[case((1 << 30) + 5)]
+#[case(3_000_000_001)]
+#[case(64 << 30)]
+fn any_size_costs_no_disk(#[case] bytes: u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = tempfile::tempdir().unwrap();
+    let items: Vec<Item> = vec![file("a", b"x")];
+    let image = image(place.path(), &layer(&items));
+    let tree = rootfs::build::tree(&image, &rootfs::Limits::default()).unwrap();
+    let writer = WriterKind::Mkext4.writer();
+    let plan = writer.plan(&tree, image.id, Size::Exactly(bytes)).unwrap();
+    let path = place.path().join("rootfs.ext4");
+    let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let mut filling = plan.write(&path, file).unwrap();
+    filling.fill(0, 0, &mut &b"x"[..]).unwrap();
+    assert_eq!(filling.finish().unwrap(), 1);
+    let made = std::fs::metadata(&path).unwrap();
+    assert_eq!(made.len(), bytes.next_multiple_of(4096));
+    assert!(made.blocks() * 512 < (4 << 20) + bytes / 2000, "{} blocks", made.blocks());
+    e2fsck(&path);
+}
