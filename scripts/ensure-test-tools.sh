@@ -22,6 +22,8 @@ have shellcheck || missing+=(shellcheck)
 ! is_linux || have_root e2fsck || missing+=(e2fsprogs)
 # The deployment: the compose file, the packages that its images are made of, and the unit.
 docker compose version >/dev/null 2>&1 || have docker-compose || missing+=(docker-compose)
+# A registry, for the images that come from one.
+! is_linux || have docker-registry || missing+=(docker-registry)
 have mmdebstrap || missing+=(mmdebstrap)
 ! is_linux || have_root nft || missing+=(nftables)
 ! is_linux || have systemd-analyze || missing+=(systemd)
@@ -29,6 +31,10 @@ have mmdebstrap || missing+=(mmdebstrap)
 if [ "${#missing[@]}" -gt 0 ]; then
     if have apt-get && can_be_root; then
         apt_install "${missing[@]}"
+        # The tests start registries of their own; the one that the package brings is nobody's.
+        if [[ " ${missing[*]} " == *" docker-registry "* ]] && [ -d /run/systemd/system ]; then
+            as_root systemctl disable --now docker-registry || true
+        fi
     else
         say "note: not installed, so some tests will be skipped: ${missing[*]}"
     fi

@@ -22,6 +22,12 @@ impl Digest {
         Self(bytes)
     }
 
+    /// What a hash has come to.
+    #[cfg(feature = "registry")]
+    pub(crate) fn from_hash(hash: Sha256) -> Self {
+        Self(hash.finalize().into())
+    }
+
     /// Its 64 digits alone, as in file names.
     #[must_use]
     pub fn hex(&self) -> String {

@@ -11,39 +11,43 @@ use crate::Digest;
 
 const INDEX: &str = "index.json";
 /// An index may name indexes: one for the tags, one for the platforms of each.
-const MOST_DEPTH: usize = 4;
+pub(super) const MOST_DEPTH: usize = 4;
 /// How a layout names its images.
 const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
 #[derive(Debug, Deserialize)]
-struct Index {
+pub(super) struct Index {
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    pub(super) manifests: Vec<Descriptor>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub(super) struct Descriptor {
     #[serde(default)]
-    media_type: String,
-    digest: String,
+    pub(super) media_type: String,
+    pub(super) digest: String,
+    /// Its bytes. Of use to who fetches it.
+    #[cfg(feature = "registry")]
     #[serde(default)]
-    platform: Option<Platform>,
+    pub(super) size: u64,
+    #[serde(default)]
+    pub(super) platform: Option<Platform>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Platform {
+pub(super) struct Platform {
     architecture: String,
     os: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct Manifest {
-    config: Descriptor,
+pub(super) struct Manifest {
+    pub(super) config: Descriptor,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    pub(super) layers: Vec<Descriptor>,
 }
 
 /// The image that is meant.
@@ -113,21 +117,9 @@ fn platform(
     if way.len() > MOST_DEPTH {
         return Err(Wrong::Nested);
     }
-    let fits = |one: &Descriptor| {
-        one.platform
-            .as_ref()
-            .is_none_or(|platform| platform.os == "linux" && platform.architecture == architecture)
-    };
-    let Some(one) = descriptors.iter().find(|one| fits(one)) else {
-        let there: Vec<_> = descriptors
-            .iter()
-            .filter_map(|one| one.platform.as_ref())
-            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
-            .collect();
-        return Err(Wrong::NoSuch { wanted: format!("for linux/{architecture}"), there: there.join(", ") });
-    };
+    let one = fitting(descriptors, architecture)?;
     way.push(digest(one)?);
-    if one.media_type.ends_with(".index.v1+json") || one.media_type.ends_with(".manifest.list.v2+json") {
+    if is_index(&one.media_type) {
         let name = blob(one)?;
         let (text, _) = document(blobs, &name, Some(digest(one)?))?;
         let index: Index = parsed(&name, &text)?;
@@ -139,11 +131,35 @@ fn platform(
     Err(Wrong::Kind { name: one.digest.clone(), media_type: one.media_type.clone() })
 }
 
-fn digest(descriptor: &Descriptor) -> Result<Digest, Wrong> {
+/// The first that is for a processor, or does not say.
+pub(super) fn fitting<'a>(
+    descriptors: &'a [Descriptor],
+    architecture: &str,
+) -> Result<&'a Descriptor, Wrong> {
+    let fits = |one: &&Descriptor| {
+        one.platform
+            .as_ref()
+            .is_none_or(|platform| platform.os == "linux" && platform.architecture == architecture)
+    };
+    descriptors.iter().find(fits).ok_or_else(|| {
+        let there: Vec<_> = descriptors
+            .iter()
+            .filter_map(|one| one.platform.as_ref())
+            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
+            .collect();
+        Wrong::NoSuch { wanted: format!("for linux/{architecture}"), there: there.join(", ") }
+    })
+}
+
+pub(super) fn is_index(media_type: &str) -> bool {
+    media_type.ends_with(".index.v1+json") || media_type.ends_with(".manifest.list.v2+json")
+}
+
+pub(super) fn digest(descriptor: &Descriptor) -> Result<Digest, Wrong> {
     let kind = || Wrong::Kind { name: descriptor.digest.clone(), media_type: descriptor.media_type.clone() };
     descriptor.digest.parse().map_err(|_| kind())
 }
 
-fn blob(descriptor: &Descriptor) -> Result<String, Wrong> {
+pub(super) fn blob(descriptor: &Descriptor) -> Result<String, Wrong> {
     Ok(format!("blobs/sha256/{}", digest(descriptor)?.hex()))
 }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod image;
+pub mod server;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -8,6 +8,7 @@ use bollard::Docker;
 use provider_docker::DockerHost;
 use rootfs::Digest;
 use rootfs::source::engine::{self, EngineError};
+use rootfs::source::registry::{self, RegistryError};
 use rootfs::source::{Choice, Image};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -99,7 +100,10 @@ pub(super) async fn open(
                 .map_err(|why| of_engine(name, &why))
         }
         Source::Registry(name) => {
-            Err(Failure::new(Exit::Failure, format!("{name}: registries are not supported")))
+            let options =
+                registry::Options { insecure: which.insecure_registry.clone(), ..Default::default() };
+            let fetched = registry::fetch(name, &options, spool, architecture, progress).await;
+            fetched.map_err(|why| of_registry(name, &why))
         }
     }
 }
@@ -137,4 +141,16 @@ fn of_engine(name: &str, why: &EngineError) -> Failure {
         EngineError::Reference(_) | EngineError::Architecture { .. } => Failure::new(Exit::Usage, message),
         _ => Failure::new(Exit::Failure, message),
     }
+}
+
+fn of_registry(name: &str, why: &RegistryError) -> Failure {
+    let exit = match why {
+        RegistryError::NoSuch(_) => Exit::NotFound,
+        RegistryError::Unreachable { .. } | RegistryError::Status { .. } | RegistryError::BrokeOff { .. } => {
+            Exit::Unavailable
+        }
+        RegistryError::Reference { .. } | RegistryError::Architecture { .. } => Exit::Usage,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, format!("{name}: {why}"))
 }

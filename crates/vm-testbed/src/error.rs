@@ -1,0 +1,52 @@
+//! Why no guest booted.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Console;
+
+/// Why no guest booted.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Something that it takes is not on this machine; a test that gets this is to be counted as skipped.
+    #[error("{0}")]
+    Missing(String),
+    /// The kernel has no such module.
+    #[error("the guest kernel has no module {0}")]
+    Module(String),
+    /// A file cannot be read or written.
+    #[error("{}: {why}", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        why: io::Error,
+    },
+    /// The guest did not end by itself, and was killed.
+    #[error("the guest did not end within {} s and was killed; its console ends with:\n{}", .limit.as_secs(), .console.tail())]
+    Hung {
+        /// How long it had.
+        limit: Duration,
+        /// What it said.
+        console: Console,
+    },
+    /// QEMU failed.
+    #[error("QEMU ended with {status}: {said}\nthe console ends with:\n{}", .console.tail())]
+    Failed {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What QEMU said.
+        said: String,
+        /// What the guest said.
+        console: Console,
+    },
+}
+
+impl BootError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |why| Self::Io { path, why }
+    }
+}

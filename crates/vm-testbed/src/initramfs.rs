@@ -1,0 +1,71 @@
+//! The first root of a guest.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cpio::Archive;
+use crate::{BootError, Kernel};
+
+/// The first root of a guest: a busybox, kernel modules, and files of the caller's. Its `/init` is the caller's script, run by
+/// that busybox after the modules are loaded and `/proc`, `/sys` and `/dev` are there.
+#[derive(Debug)]
+pub struct Initramfs {
+    archive: Archive,
+}
+
+impl Initramfs {
+    /// One that loads these modules with all they need, and then runs the script. When the script ends, the guest does.
+    ///
+    /// # Errors
+    /// When the kernel has no such module, or a file cannot be read.
+    pub fn new(kernel: &Kernel, modules: &[&str], script: &str) -> Result<Self, BootError> {
+        let mut archive = Archive::default();
+        for folder in ["bin", "dev", "proc", "sys", "mnt", "modules"] {
+            archive.folder(folder);
+        }
+        // Before /dev is mounted there must be something to speak to.
+        archive.device("dev/console", 5, 1);
+        let read = |path: &Path| fs::read(path).map_err(BootError::io(path));
+        archive.file("bin/busybox", 0o755, &read(kernel.busybox())?);
+        let mut init = String::from(BEGIN);
+        for (number, path) in kernel.modules(modules)?.iter().enumerate() {
+            archive.file(&format!("modules/{number}.ko"), 0o644, &read(path)?);
+            init.push_str(&format!(
+                "insmod /modules/{number}.ko || echo 'guest: cannot load {}'\n",
+                path.display()
+            ));
+        }
+        init.push_str("sh /script\n");
+        init.push_str(END);
+        archive.file("init", 0o755, init.as_bytes());
+        archive.file("script", 0o755, script.as_bytes());
+        Ok(Self { archive })
+    }
+
+    /// Adds a file; its folder must be there already.
+    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> &mut Self {
+        self.archive.file(path, mode, content);
+        self
+    }
+
+    /// The archive.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.archive.finish()
+    }
+}
+
+const BEGIN: &str = "#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+# Only what the guest itself says is wanted from here on.
+echo 1 >/proc/sys/kernel/printk
+";
+
+/// `reboot=t` on the kernel command line makes this end QEMU, which runs with `-no-reboot`.
+const END: &str = "sync
+reboot -f
+";
