@@ -58,8 +58,9 @@ class Layer:
     def symlink(self, name, to, **more):
         return self.add(name, tarfile.SYMTYPE, link=to, mode=0o777, **more)
 
-    def hardlink(self, name, to):
-        return self.add(name, tarfile.LNKTYPE, link=to)
+    def hardlink(self, name, to, mode=0o644):
+        # With the file's own mode, as all builders write it: engines give the file what its last name says.
+        return self.add(name, tarfile.LNKTYPE, link=to, mode=mode)
 
     def gone(self, name):
         folder, _, last = name.rpartition("/")
@@ -99,7 +100,7 @@ def layers(busybox):
     yield Layer().gone("work/d5/f1").folder("work/d5/f1").file("work/d5/f1/inside", "now a folder\n")
     yield Layer().gone("work/d4").symlink("work/d4", "d5").file("work/d5/f2", "replaced\n", mode=0o600)
     # Hard links within a layer, and to names that are then replaced.
-    yield Layer().file("work/one", "one\n", mode=0o640).hardlink("work/two", "work/one").hardlink("work/d6/three", "work/one")
+    yield Layer().file("work/one", "one\n", mode=0o640).hardlink("work/two", "work/one", mode=0o640).hardlink("work/d6/three", "work/one", mode=0o640)
     yield Layer().file("work/a", "shared\n").hardlink("work/b", "work/a").hardlink("work/c", "work/a")
     yield Layer().gone("work/b").file("work/c", "c alone\n")
     # Links to folders; what a later layer puts below one goes to the folder.
