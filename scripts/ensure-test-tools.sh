@@ -20,6 +20,8 @@ have shellcheck || missing+=(shellcheck)
 ! is_linux || have_root ip || missing+=(iproute2)
 # What judges the file systems that images become.
 ! is_linux || have_root e2fsck || missing+=(e2fsprogs)
+# What boots them. The kernel is fetched by scripts/ensure-guest-kernel.sh.
+! is_linux || have qemu-system-x86_64 || missing+=(qemu-system-x86)
 # The deployment: the compose file, the packages that its images are made of, and the unit.
 docker compose version >/dev/null 2>&1 || have docker-compose || missing+=(docker-compose)
 # A registry, for the images that come from one.

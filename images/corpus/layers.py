@@ -18,12 +18,29 @@ EPOCH = 1735689600  # 2025-01-01
 NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
 
 
+# How each folder was last made.
+FOLDERS = {}
+
+
 class Layer:
     def __init__(self):
         self.bytes = io.BytesIO()
         self.tar = tarfile.open(fileobj=self.bytes, mode="w", format=tarfile.PAX_FORMAT)
+        self.names = set()
 
-    def add(self, name, kind, data=b"", mode=0o644, uid=0, gid=0, mtime=EPOCH, link="", device=(0, 0), xattrs=None):
+    def add(self, name, kind, **more):
+        # As builders do: a layer names the folders on the way to what it changes, as they are.
+        parts = name.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            folder = "/".join(parts[:depth])
+            if folder not in self.names:
+                self.put(folder, tarfile.DIRTYPE, **FOLDERS.setdefault(folder, {"mode": 0o755}))
+        if kind == tarfile.DIRTYPE:
+            FOLDERS[name] = more
+        return self.put(name, kind, **more)
+
+    def put(self, name, kind, data=b"", mode=0o644, uid=0, gid=0, mtime=EPOCH, link="", device=(0, 0), xattrs=None):
+        self.names.add(name)
         entry = tarfile.TarInfo(name)
         entry.type, entry.mode, entry.uid, entry.gid, entry.mtime = kind, mode, uid, gid, mtime
         entry.size, entry.linkname, (entry.devmajor, entry.devminor) = len(data), link, device
@@ -36,13 +53,14 @@ class Layer:
         return self.add(name, tarfile.DIRTYPE, mode=mode, **more)
 
     def file(self, name, data=b"", **more):
-        return self.add(name, tarfile.REGTYPE, data if isinstance(data, bytes) else data.encode(), **more)
+        return self.add(name, tarfile.REGTYPE, data=data if isinstance(data, bytes) else data.encode(), **more)
 
     def symlink(self, name, to, **more):
         return self.add(name, tarfile.SYMTYPE, link=to, mode=0o777, **more)
 
-    def hardlink(self, name, to):
-        return self.add(name, tarfile.LNKTYPE, link=to)
+    def hardlink(self, name, to, mode=0o644):
+        # With the file's own mode, as all builders write it: engines give the file what its last name says.
+        return self.add(name, tarfile.LNKTYPE, link=to, mode=mode)
 
     def gone(self, name):
         folder, _, last = name.rpartition("/")
@@ -81,8 +99,8 @@ def layers(busybox):
     yield Layer().gone("work/d4").file("work/d4", "now a file\n")
     yield Layer().gone("work/d5/f1").folder("work/d5/f1").file("work/d5/f1/inside", "now a folder\n")
     yield Layer().gone("work/d4").symlink("work/d4", "d5").file("work/d5/f2", "replaced\n", mode=0o600)
-    # Hard links within a layer, across layers, and to something that is then replaced.
-    yield Layer().file("work/one", "one\n", mode=0o640).hardlink("work/two", "work/one").hardlink("work/d6/three", "work/one")
+    # Hard links within a layer, and to names that are then replaced.
+    yield Layer().file("work/one", "one\n", mode=0o640).hardlink("work/two", "work/one", mode=0o640).hardlink("work/d6/three", "work/one", mode=0o640)
     yield Layer().file("work/a", "shared\n").hardlink("work/b", "work/a").hardlink("work/c", "work/a")
     yield Layer().gone("work/b").file("work/c", "c alone\n")
     # Links to folders; what a later layer puts below one goes to the folder.
@@ -111,7 +129,7 @@ def layers(busybox):
         .file("work/attributes", "x\n", xattrs={"user.text": b"value", "user.lines": b"a\nb=c\n", "user.long": b"v" * 900})
         .folder("work/tagged", xattrs={"user.folder": b"yes"})
     )
-    # Names: long, deep, beyond ASCII; times before 1970, beyond 2038, and with a part of a second.
+    # Names: long, deep, beyond ASCII; times beyond 2038, and with a part of a second.
     deep = Layer()
     path = "deep"
     deep.folder(path)
@@ -120,7 +138,7 @@ def layers(busybox):
         deep.folder(path)
     deep.file(path + "/end", "end\n").file("work/" + "n" * 255, "long\n")
     deep.file("work/Übung ☃ 日本語", "snow\n").file("work/a\u0301 b\tc", "combined\n")
-    deep.file("work/old", "o\n", mtime=-86400).file("work/new", "n\n", mtime=5000000000)
+    deep.file("work/new", "n\n", mtime=5000000000)
     deep.file("work/fraction", "f\n", mtime=EPOCH + 0.5).file("work/empty")
     yield deep
     # Large and mostly nothing; and a file that ends in the middle of a block.

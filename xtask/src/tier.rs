@@ -4,6 +4,7 @@
 //! |-----------|------------------------------------------------------------------------------|--------------------|
 //! | `unit`    | each test of `cargo test --workspace`: unit, property, doc, simulated seats  | –                  |
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
+//! | `corpus`  | each ignored test of `docker_corpus` and `corpus`: all real images; only when it is named | without an engine |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
 //! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
 //! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |
@@ -45,6 +46,9 @@ pub(crate) struct Choice {
     /// Only these tiers.
     #[arg(value_enum)]
     tiers: Vec<Tier>,
+    /// The same, as an option.
+    #[arg(long = "tier", value_enum, value_name = "TIER")]
+    more: Vec<Tier>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,6 +57,8 @@ enum Tier {
     Unit,
     /// Tests on a real Docker engine.
     Docker,
+    /// Every image of the corpus compared and booted; minutes, and not part of a run without names.
+    Corpus,
     /// Tests of the images.
     Images,
     /// The portal, its client, and their linters.
@@ -94,7 +100,8 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, choice: &Choice) -> Result<boo
     let before = if no_engine.is_none() { engine::objects(None).await? } else { BTreeSet::new() };
     let bench = Bench { repo, stop, output, no_engine, before };
 
-    let wanted = |tier: &&Tier| choice.tiers.is_empty() || choice.tiers.contains(tier);
+    let named: Vec<_> = choice.tiers.iter().chain(&choice.more).collect();
+    let wanted = |tier: &&Tier| named.contains(tier) || named.is_empty() && **tier != Tier::Corpus;
     let tiers: Vec<_> = Tier::value_variants().iter().filter(wanted).copied().collect();
     let mut reports = Vec::new();
     if !tiers.iter().all(|tier| matches!(tier, Tier::Images | Tier::Deny | Tier::Leaks | Tier::Secrets)) {
@@ -129,6 +136,7 @@ impl Tier {
         match self {
             Self::Unit => "unit",
             Self::Docker => "docker",
+            Self::Corpus => "corpus",
             Self::Images => "images",
             Self::Portal => "portal",
             Self::Wrappers => "wrappers",
@@ -145,6 +153,7 @@ impl Tier {
         match self {
             Self::Unit => cargo::unit(bench).await,
             Self::Docker => cargo::docker(bench).await,
+            Self::Corpus => cargo::corpus(bench).await,
             Self::Images => python::run(bench, Suite::IMAGES).await,
             Self::Portal => portal::run(bench).await,
             Self::Wrappers => python::run(bench, Suite::WRAPPERS).await,

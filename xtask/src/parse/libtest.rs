@@ -24,9 +24,9 @@ pub(crate) struct Binary {
 }
 
 impl Binary {
-    /// Whether its ignored tests belong to the docker tier.
+    /// Whether its ignored tests belong to the docker tier, or to that of the corpus.
     pub(crate) fn is_docker(&self) -> bool {
-        self.name.starts_with("tests/docker_")
+        self.name.starts_with("tests/docker_") || self.name == "tests/corpus.rs"
     }
 }
 

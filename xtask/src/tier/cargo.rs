@@ -36,25 +36,43 @@ pub(super) async fn unit(bench: &Bench<'_>) -> Result<Report> {
 
 /// The docker tier's.
 pub(super) async fn docker(bench: &Bench<'_>) -> Result<Report> {
-    let mut cargo = docker_tests(bench);
+    ignored(bench, "docker", &["docker_*"], &["scratch", "twenty"]).await
+}
+
+/// All real images.
+pub(super) async fn corpus(bench: &Bench<'_>) -> Result<Report> {
+    ignored(bench, "corpus", &["docker_corpus", "corpus"], &[]).await
+}
+
+/// The ignored tests of these targets, with these images of the corpus.
+async fn ignored(bench: &Bench<'_>, tier: &str, targets: &[&str], images: &[&str]) -> Result<Report> {
+    let mut cargo = ignored_tests(bench, targets);
     let list = child::output(cargo.args(["--list"])).await?;
     let number = libtest::listed(&list);
     if let Some(why) = &bench.no_engine {
         return Ok(Report::skipped(number, format!("{number} tests: {why}")));
     }
-    let built = show(&mut bench.repo.command("images/testbed/build.sh"), bench.stop).await?;
-    anyhow::ensure!(built.success(), "the test images could not be built (see above)");
+    for (script, names) in [
+        ("images/testbed/build.sh", &[][..]),
+        ("images/workspace/build.sh", &[]),
+        ("images/corpus/build.sh", images),
+    ] {
+        let built = show(bench.repo.command(script).args(names), bench.stop).await?;
+        anyhow::ensure!(built.success(), "the test images could not be built (see above)");
+    }
+    // Without it the tests that boot say that they cannot run.
+    show(&mut bench.repo.command("scripts/ensure-guest-kernel.sh"), bench.stop).await?;
 
-    let mut cargo = docker_tests(bench);
+    let mut cargo = ignored_tests(bench, targets);
     cargo.args(["--test-threads=2", "--show-output"]);
-    let record = run(bench, &mut cargo, "docker", DOCKER_LIMIT).await?;
+    let record = run(bench, &mut cargo, tier, DOCKER_LIMIT).await?;
     let mut report = judge(&record, true);
     let silent = number.saturating_sub(report.counts.all());
     if silent > 0 {
         report.counts.failed += silent;
         report.failures.push(format!("{silent} more tests did not get to their end"));
     }
-    unskip(bench, &mut report, "docker");
+    unskip(bench, &mut report, tier);
     Ok(report)
 }
 
@@ -66,9 +84,13 @@ fn test(bench: &Bench<'_>) -> Command {
     cargo
 }
 
-fn docker_tests(bench: &Bench<'_>) -> Command {
+fn ignored_tests(bench: &Bench<'_>, targets: &[&str]) -> Command {
     let mut cargo = test(bench);
-    cargo.args(["--no-fail-fast", "--test", "docker_*", "--", "--ignored"]);
+    cargo.arg("--no-fail-fast");
+    for target in targets {
+        cargo.args(["--test", target]);
+    }
+    cargo.args(["--", "--ignored"]);
     cargo
 }
 
