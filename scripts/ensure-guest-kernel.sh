@@ -20,7 +20,9 @@ main() {
         printf '%s\n' "$folder"
         return
     fi
-    is_linux && [ "$(uname -m)" = x86_64 ] || die "a guest kernel is only fetched on Linux on x86-64"
+    if ! is_linux || [ "$(uname -m)" != x86_64 ]; then
+        die "a guest kernel is only fetched on Linux on x86-64"
+    fi
     have apt-get || die "apt-get not found: a guest kernel is only fetched on Debian"
     mkdir -p "$cache"
     work=$(mktemp -d "$cache/guest.XXXXXX")

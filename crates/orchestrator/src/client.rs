@@ -51,6 +51,9 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
+        // The client for registries brings TLS, and with it no client is made without a provider of cryptography, not even this
+        // one, which speaks plain HTTP. That there is one already is no error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("orchestrator/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)

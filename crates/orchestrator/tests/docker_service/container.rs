@@ -4,10 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use docker_testbed::{Host, IMAGE};
-use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::workshop;
+use crate::{client, workshop};
 
 /// A container that runs the service, removed when dropped.
 struct Contained(String);
@@ -63,7 +62,7 @@ fn contained(host: &Host, name: &str, network: &[&str], flags: &[&str]) -> Conta
 /// Makes two seats, reaches them where the service says they are, and destroys them.
 async fn make_and_reach(host: &Host, url: &str, token: Option<&str>) {
     let workshop = workshop();
-    let client = Client::new();
+    let client = client();
     let with = |request: reqwest::RequestBuilder| match token {
         Some(token) => request.bearer_auth(token),
         None => request,

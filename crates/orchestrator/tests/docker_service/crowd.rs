@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use docker_testbed::Host;
 use futures_util::future::join_all;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{serve, workshop};
+use crate::{client, serve, workshop};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "docker tier: needs a Docker engine; cargo xtask test runs it"]
@@ -15,7 +15,7 @@ async fn fifty_creates_of_one_seat_are_one_201_and_forty_nine_200() {
     let host = Host::of_this_machine().await.unwrap();
     let (service, workshop) = (serve(&host, &[]), workshop());
     let seats = format!("{}/workshops/{workshop}/seats", service.url);
-    let client = Client::new();
+    let client = client();
     let body = json!({"seat": 1, "api_key": "sk-canary-fifty"});
     let answers = join_all((0..50).map(|_| client.post(format!("{seats}?wait=5m")).json(&body).send())).await;
     let mut counts = BTreeMap::new();
@@ -41,7 +41,7 @@ async fn two_hundred_creates_and_destroys_end_as_the_last_word_asked() {
     let host = Host::of_this_machine().await.unwrap();
     let (service, workshop) = (serve(&host, &[]), workshop());
     let seats = format!("{}/workshops/{workshop}/seats", service.url);
-    let client = Client::new();
+    let client = client();
     let ask = |seat: u32, make: bool| {
         let (client, seats) = (client.clone(), seats.clone());
         async move {
@@ -83,7 +83,7 @@ async fn a_client_that_goes_away_gets_a_whole_seat_or_none() {
     let host = Host::of_this_machine().await.unwrap();
     let (service, workshop) = (serve(&host, &[]), workshop());
     let seats = format!("{}/workshops/{workshop}/seats", service.url);
-    let client = Client::new();
+    let client = client();
     for seat in 1..=8u32 {
         let request = client.post(&seats).json(&json!({"seat": seat})).send();
         // Gone after a little longer for every seat: in the queue, in the middle, at the end.

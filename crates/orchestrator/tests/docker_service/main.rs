@@ -32,6 +32,12 @@ const FLAGS: [&str; 13] = [
     "--docker-stop-grace=2s",
 ];
 
+/// An HTTP client; see the one of the command line for the provider.
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A workshop id that no other test of this run uses.
 fn workshop() -> TestWorkshop {
     TestWorkshop::new('s')

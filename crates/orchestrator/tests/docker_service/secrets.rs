@@ -3,10 +3,9 @@
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
 use docker_testbed::Host;
 use futures_util::StreamExt;
-use reqwest::Client;
 use serde_json::json;
 
-use crate::{serve, workshop};
+use crate::{client, serve, workshop};
 
 const KEY: &str = "sk-canary-\"quoted\" $HOME 'key'";
 
@@ -16,7 +15,7 @@ async fn an_api_key_is_in_no_response_log_label_event_or_error() {
     let host = Host::of_this_machine().await.unwrap();
     // As talkative as it gets.
     let (service, workshop) = (serve(&host, &["--log-level=trace"]), workshop());
-    let client = Client::new();
+    let client = client();
     let seats = format!("{}/workshops/{workshop}/seats", service.url);
     let class = format!("{}/workshops/{workshop}", service.url);
     let mut said = String::new();
