@@ -135,7 +135,10 @@ fn what_the_engine_cannot_start_will_not_boot() {
         ),
     ];
     for (name, finding, lines) in cases {
-        let made = Made::new(name, &format!("FROM clarateach-testbed\nUSER root\n{lines}\nCMD [\"true\"]\n"));
+        let made = Made::new(
+            &format!("fails-{name}"),
+            &format!("FROM clarateach-testbed\nUSER root\n{lines}\nCMD [\"true\"]\n"),
+        );
         let report = report(&made.0);
         assert!(!made.starts(), "{name}: the engine starts it: {:#?}", report.findings);
         assert_eq!(report.verdict, Verdict::WillNotBoot, "{name}: {:#?}", report.findings);
@@ -158,7 +161,10 @@ fn what_the_engine_starts_boots() {
         ("workdir", "WORKDIR /made/for/it\nENTRYPOINT [\"/bin/busybox\"]"),
     ];
     for (name, lines) in cases {
-        let made = Made::new(name, &format!("FROM clarateach-testbed\nUSER root\n{lines}\nCMD [\"true\"]\n"));
+        let made = Made::new(
+            &format!("starts-{name}"),
+            &format!("FROM clarateach-testbed\nUSER root\n{lines}\nCMD [\"true\"]\n"),
+        );
         let report = report(&made.0);
         assert!(made.starts(), "{name}: the engine does not start it");
         assert_ne!(report.verdict, Verdict::WillNotBoot, "{name}: {:#?}", report.findings);
