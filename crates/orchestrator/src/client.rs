@@ -4,6 +4,7 @@ mod problem;
 pub(crate) mod sse;
 pub(crate) mod types;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -31,6 +32,16 @@ pub(crate) struct Client {
     token: Option<Token>,
 }
 
+/// TLS that trusts nobody. The client for registries brings TLS, and with it every client wants the certificates of the host, of
+/// which a container may have none; this one speaks plain HTTP.
+fn no_tls() -> Result<rustls::ClientConfig, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        config.map_err(|error| Failure::new(Exit::Failure, format!("cannot set TLS up: {error}")))?;
+    Ok(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
 impl Client {
     /// A client of the service at `url`.
     ///
@@ -51,10 +62,8 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        // The client for registries brings TLS, and with it no client is made without a provider of cryptography, not even this
-        // one, which speaks plain HTTP. That there is one already is no error.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(no_tls()?)
             .user_agent(concat!("orchestrator/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             // The service is internal: a proxy that is meant for the internet must not see keys.

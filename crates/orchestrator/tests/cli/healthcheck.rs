@@ -44,3 +44,11 @@ fn no_service_and_a_wrong_configuration_are_not_healthy() {
     ask("ORCHESTRATOR_URL", "nonsense").code(2);
     ask("ORCHESTRATOR_URI", "http://127.0.0.1:1").code(2);
 }
+
+#[test]
+fn no_certificates_are_needed_as_in_an_image_from_scratch() {
+    let service = Service::start(&[]);
+    let mut command = service.command(&["healthcheck"]);
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+    crate::process::run(&mut command).code(0);
+}
