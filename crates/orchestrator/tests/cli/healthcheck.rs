@@ -50,5 +50,5 @@ fn no_certificates_are_needed_as_in_an_image_from_scratch() {
     let service = Service::start(&[]);
     let mut command = service.command(&["healthcheck"]);
     command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
-    crate::process::run(&mut command).code(0);
+    run(&mut command).code(0);
 }
