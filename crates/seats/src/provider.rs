@@ -142,6 +142,8 @@ impl Scope {
 pub enum ProviderKind {
     /// Containers on a Docker engine.
     Docker,
+    /// MicroVMs, each with a kernel of its own.
+    Microvm,
     /// Simulated seats in the service's own memory.
     Sim,
 }
@@ -152,6 +154,7 @@ impl ProviderKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::Microvm => "microvm",
             Self::Sim => "sim",
         }
     }

@@ -39,6 +39,8 @@ impl From<Status> for StatusName {
 pub(crate) enum ProviderName {
     /// Containers on a Docker engine.
     Docker,
+    /// MicroVMs, each with a kernel of its own.
+    Microvm,
     /// Simulated seats in the service's own memory.
     Sim,
 }
@@ -47,6 +49,7 @@ impl From<ProviderKind> for ProviderName {
     fn from(kind: ProviderKind) -> Self {
         match kind {
             ProviderKind::Docker => Self::Docker,
+            ProviderKind::Microvm => Self::Microvm,
             ProviderKind::Sim => Self::Sim,
         }
     }

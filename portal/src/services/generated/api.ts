@@ -464,7 +464,7 @@ export interface components {
          * @description What runs seats.
          * @enum {string}
          */
-        Provider: "docker" | "sim";
+        Provider: "docker" | "microvm" | "sim";
         /** @description Whether the service can serve. */
         Ready: {
             /** @description What was asked. */

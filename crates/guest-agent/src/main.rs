@@ -1,0 +1,3 @@
+//! The first process of a microVM.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bridges, TAP devices, addresses and the packet filter of microVM seats.

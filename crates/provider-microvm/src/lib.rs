@@ -1,0 +1,3 @@
+//! Seats as microVMs.
+
+pub mod vmm;

@@ -1,0 +1,1 @@
+//! Virtual machine monitors: what runs one microVM.
