@@ -1,0 +1,70 @@
+//! The host's side.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::scan::Window;
+use super::{HELLO, MORE_THAN_A_FRAME, Nonce, OK};
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// How often the agent was asked.
+    pub asked: u32,
+}
+
+/// Asks until the agent answers; afterwards HTTP/2 can begin. `again` is how long one answer may take before the next question. It
+/// has no limit of its own: whoever calls sets one.
+///
+/// # Errors
+/// When the stream ends or breaks.
+pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, again: Duration) -> io::Result<Opened> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    for asked in 1.. {
+        let nonce = Nonce::fresh();
+        let mut line = Vec::new();
+        if asked > 1 {
+            // The first may have gone into the rest of a frame.
+            line.resize(MORE_THAN_A_FRAME, b'\n');
+        }
+        line.extend_from_slice(HELLO);
+        line.extend_from_slice(nonce.digits());
+        line.push(b'\n');
+        // An agent that does not read yet, or that waits until its own bytes are read, must not hold this up for ever.
+        let write = async {
+            to.write_all(&line).await?;
+            to.flush().await
+        };
+        let read = answer(&mut from, nonce);
+        tokio::pin!(read);
+        tokio::pin!(write);
+        tokio::select! {
+            // Its digits are in it, so all of the question was read.
+            done = &mut read => { done?; return Ok(Opened { asked }) }
+            done = &mut write => done?,
+        }
+        if let Ok(done) = timeout(again, read).await {
+            done?;
+            return Ok(Opened { asked });
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Reads everything up to the answer to this question.
+async fn answer(from: &mut (impl AsyncRead + Unpin), nonce: Nonce) -> io::Result<()> {
+    let mut window = Window::new(OK.len() + Nonce::DIGITS + 1);
+    loop {
+        let byte = from.read_u8().await?;
+        window.push(byte);
+        if byte == b'\n'
+            && let Some(text) = window.ends_with(OK, Nonce::DIGITS + 1)
+            && &text[..Nonce::DIGITS] == nonce.digits()
+        {
+            return Ok(());
+        }
+    }
+}
