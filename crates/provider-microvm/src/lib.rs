@@ -1,3 +1,4 @@
 //! Seats as microVMs.
 
+#[cfg(target_os = "linux")]
 pub mod vmm;

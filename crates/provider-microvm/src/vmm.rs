@@ -1,1 +1,46 @@
 //! Virtual machine monitors: what runs one microVM.
+//!
+//! ```text
+//!   service                         keeper (one per VM, own session)            QEMU (uid of the seat, own cgroup)
+//!     │  Monitor::start(VmSpec)       │                                           │
+//!     ├─ spawns, Launch on stdin ────►│ locks, opens files, sockets and the TAP,  │
+//!     │                               │ makes the cgroup, starts ────────────────►│
+//!     │◄───────── answer on stdout ───┤ (pids and start times)                    │
+//!     ├─ QMP: greeting, throttles, cont, RESUME ─────────────────────────────────►│
+//!     ├─ confirms ───────────────────►│ writes vmm.json: from here on it can be adopted
+//!     │                               │ copies console and stderr to a bounded file
+//!     │  (killed, restarted)          │ waits                                     │
+//!     ├─ Monitor::adopt(folder)       │                                           ✗ ends
+//!     │◄── pidfd ─────────────────────│ writes exit.json, removes the cgroup, ends
+//! ```
+//!
+//! Until the service has confirmed, the keeper holds the other end of a pipe: when that closes, it kills QEMU and leaves nothing. So a
+//! service that is killed at any moment, or a start that is given up, leaves either a VM that can be adopted or none at all.
+//!
+//! What is in a VM's folder is told in [`folder`], how a process is told from another with the same number in [`identity`], what a
+//! keeper does in [`keeper`].
+
+pub mod cgroup;
+mod error;
+mod exit;
+pub mod folder;
+pub mod identity;
+pub mod keeper;
+mod limits;
+mod monitor;
+pub mod qemu;
+mod spec;
+mod vm;
+
+pub use error::{BinaryTrouble, VmmError};
+pub use exit::Exit;
+pub use folder::RunFolder;
+pub use identity::{Identity, ProcessId};
+pub use keeper::KeeperCommand;
+pub use monitor::{Monitor, MonitorKind};
+pub use qemu::{Qemu, QemuOptions};
+pub use spec::{
+    Accelerator, CgroupSpec, Drive, InterfaceName, LogFile, MacAddress, Nic, Serial, SpecError, Throttle,
+    UserIds, VmSpec,
+};
+pub use vm::Vm;

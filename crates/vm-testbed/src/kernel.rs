@@ -45,7 +45,9 @@ impl Kernel {
         Ok(Self { image, modules, busybox, needs: parse(&text) })
     }
 
-    pub(crate) fn image(&self) -> &Path {
+    /// The kernel itself, a bzImage.
+    #[must_use]
+    pub fn image(&self) -> &Path {
         &self.image
     }
 

@@ -1,0 +1,119 @@
+//! Why there is no VM.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::qemu::QmpError;
+use super::{Exit, SpecError};
+
+/// Why there is no VM, or it did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VmmError {
+    /// The monitor's program cannot be used.
+    #[error("{}: {trouble}", .program.display())]
+    Binary {
+        /// Which.
+        program: PathBuf,
+        /// Why.
+        trouble: BinaryTrouble,
+    },
+    /// What was asked for is out of bounds; nothing was changed.
+    #[error("seat {seat}: {why}")]
+    Spec {
+        /// Whose.
+        seat: String,
+        /// What is wrong.
+        #[source]
+        why: SpecError,
+    },
+    /// A VM runs in this folder already, or is being started.
+    #[error("seat {seat}: a VM runs in {} already", .folder.display())]
+    Busy {
+        /// Whose.
+        seat: String,
+        /// Where.
+        folder: PathBuf,
+    },
+    /// The keeper could not be started or could not start the VM.
+    #[error("seat {seat}: {why}")]
+    Launch {
+        /// Whose.
+        seat: String,
+        /// What failed, in the keeper's words.
+        why: String,
+    },
+    /// The VM ended before it ran.
+    #[error("seat {seat}: the VM ended while it started: {exit}")]
+    Ended {
+        /// Whose.
+        seat: String,
+        /// How.
+        exit: Box<Exit>,
+    },
+    /// The monitor did not understand, refused, or was not there.
+    #[error("seat {seat}: {why}")]
+    Monitor {
+        /// Whose.
+        seat: String,
+        /// What failed.
+        #[source]
+        why: QmpError,
+    },
+    /// Something did not happen in time.
+    #[error("seat {seat}: {what} did not happen within {} s", .limit.as_secs())]
+    Timeout {
+        /// Whose.
+        seat: String,
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// No accelerator as asked for.
+    #[error("KVM cannot be used: {0}; set the accelerator to auto or tcg, or make KVM work on this host")]
+    NoKvm(String),
+    /// The host does not let a cgroup be made.
+    #[error("seat {seat}: {what}: {why}")]
+    Io {
+        /// Whose.
+        seat: String,
+        /// What was tried, with the path.
+        what: String,
+        /// Why it failed.
+        #[source]
+        why: io::Error,
+    },
+}
+
+/// Why a program cannot be used as a monitor.
+#[derive(Debug, thiserror::Error)]
+pub enum BinaryTrouble {
+    /// It is not there.
+    #[error("not found: install QEMU (on Debian and Ubuntu the package qemu-system-x86) or set its path")]
+    Missing,
+    /// It cannot be run.
+    #[error("cannot be run: {0}")]
+    NotExecutable(#[source] io::Error),
+    /// It does not say what it is.
+    #[error("does not look like QEMU: `--version` said {0:?}")]
+    Unknown(String),
+    /// It is older than what is needed.
+    #[error("is QEMU {found}, and at least {least} is needed")]
+    TooOld {
+        /// Its version.
+        found: super::qemu::Version,
+        /// What is needed.
+        least: super::qemu::Version,
+    },
+    /// It lacks something.
+    #[error("lacks {0}")]
+    Lacks(String),
+}
+
+impl VmmError {
+    pub(super) fn io(seat: &str, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let (seat, what) = (seat.to_owned(), what.into());
+        move |why| Self::Io { seat, what, why }
+    }
+}

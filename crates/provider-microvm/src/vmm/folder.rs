@@ -1,0 +1,159 @@
+//! What is in the folder of a VM.
+//!
+//! ```text
+//!   {folder}/            of root alone, mode 0700
+//!     keeper.lock        held by the keeper as long as it lives: one VM a folder; holds the Owner
+//!     launch.lock        held by the keeper until the VM is confirmed or given up; who holds it shared knows how a start ended
+//!     qmp.sock           the monitor's control socket      ─┐ made by the keeper, which hands them over listening;
+//!     agent.sock         the guest agent's byte stream     ─┘ the monitor's user cannot reach this folder
+//!     vmm.json           the Identity, from the confirmation to the end of the VM
+//!     exit.json          the Exit, from the end of the VM to the next start
+//! ```
+//!
+//! Files are written beside their place and renamed, so that a kill leaves the old one or the new one; they are not synced, because all of them
+//! speak of this run of the host. Sockets are made and found through `/proc/self/fd/N/name`, so that the folder's path may
+//! be longer than the 107 bytes that an address has room for (unix(7)).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Exit, Identity, ProcessId};
+
+pub(super) const QMP: &str = "qmp.sock";
+pub(super) const AGENT: &str = "agent.sock";
+const IDENTITY: &str = "vmm.json";
+const EXIT: &str = "exit.json";
+const KEEPER_LOCK: &str = "keeper.lock";
+const LAUNCH_LOCK: &str = "launch.lock";
+
+/// The folder of one VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder(PathBuf);
+
+/// Who has the lock of a folder, and what has to be removed after him: known before there is anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    pub(super) boot_id: String,
+    pub(super) keeper: ProcessId,
+    /// Parent and name.
+    pub(super) cgroup: Option<(String, String)>,
+}
+
+impl RunFolder {
+    /// Names a folder; it is made when a VM is started in it.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The identity of the VM in it; nothing when there is no complete VM.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn identity(&self) -> io::Result<Option<Identity>> {
+        self.read(IDENTITY)
+    }
+
+    /// How the last VM in it ended; nothing when that is not known, or one runs.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn exit(&self) -> io::Result<Option<Exit>> {
+        self.read(EXIT)
+    }
+
+    /// Makes the folder when it is not there.
+    pub(super) fn make(&self) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists && self.0.is_dir() => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) fn write_identity(&self, identity: &Identity) -> io::Result<()> {
+        self.write(IDENTITY, identity)
+    }
+
+    pub(super) fn write_exit(&self, exit: &Exit) -> io::Result<()> {
+        self.write(EXIT, exit)
+    }
+
+    /// Removes what only a running VM has.
+    pub(super) fn remove_live(&self) -> io::Result<()> {
+        [IDENTITY, QMP, AGENT].iter().try_for_each(|name| self.remove(name))
+    }
+
+    pub(super) fn remove_exit(&self) -> io::Result<()> {
+        self.remove(EXIT)
+    }
+
+    /// The lock that a keeper holds as long as it lives.
+    pub(super) fn keeper_lock(&self) -> io::Result<File> {
+        self.lock_file(KEEPER_LOCK)
+    }
+
+    /// Who has that lock, or had it last.
+    pub(super) fn owner(&self) -> io::Result<Option<Owner>> {
+        self.read(KEEPER_LOCK)
+    }
+
+    /// Writes into the lock, by him who holds it, who he is. Not beside it and renamed: the lock is the file's.
+    pub(super) fn write_owner(lock: &mut File, owner: &Owner) -> io::Result<()> {
+        lock.set_len(0)?;
+        lock.write_all(&serde_json::to_vec(owner)?)
+    }
+
+    /// The lock that a keeper holds while it is not decided whether there will be a VM.
+    pub(super) fn launch_lock(&self) -> io::Result<File> {
+        self.lock_file(LAUNCH_LOCK)
+    }
+
+    /// Runs something with a short path to what is in the folder.
+    pub(super) fn with_short<T>(
+        &self,
+        name: &str,
+        run: impl FnOnce(&Path) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let flags = i32::try_from((OFlags::PATH | OFlags::DIRECTORY).bits()).map_err(io::Error::other)?;
+        let folder = OpenOptions::new().read(true).custom_flags(flags).open(&self.0)?;
+        run(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+    }
+
+    fn lock_file(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.0.join(name))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.0.join(name)) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        match fs::read(self.0.join(name)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::from),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        let new = self.0.join(format!("{name}.new"));
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        fs::rename(&new, self.0.join(name))
+    }
+}

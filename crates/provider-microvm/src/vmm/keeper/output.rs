@@ -1,0 +1,108 @@
+//! What a monitor and its guest say.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::log::Log;
+
+/// The longest last line that is remembered, in bytes.
+const LONGEST: usize = 400;
+
+/// The reading end of a pipe that the monitor writes to.
+#[derive(Debug)]
+pub(super) struct Output {
+    pipe: File,
+    open: bool,
+    last: Option<LastLine>,
+}
+
+impl Output {
+    /// One whose last line is remembered, or not.
+    pub(super) fn new(pipe: impl Into<OwnedFd>, remember: bool) -> io::Result<Self> {
+        let pipe = pipe.into();
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        Ok(Self { pipe: pipe.into(), open: true, last: remember.then(LastLine::default) })
+    }
+
+    /// What to wait for, while it is open.
+    pub(super) fn to_poll(&self) -> Option<BorrowedFd<'_>> {
+        self.open.then(|| self.pipe.as_fd())
+    }
+
+    /// Copies what is there now, at most this many bytes.
+    pub(super) fn copy(&mut self, log: &mut Log, most: usize) {
+        let mut buffer = [0; 16 * 1024];
+        let mut copied = 0;
+        while self.open && copied < most {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => self.open = false,
+                Ok(count) => {
+                    let bytes = &buffer[..count];
+                    copied += count;
+                    log.write(bytes);
+                    if let Some(last) = &mut self.last {
+                        last.add(bytes);
+                    }
+                }
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.open = false,
+            }
+        }
+    }
+
+    /// The last line that is not empty.
+    pub(super) fn last_line(&self) -> Option<String> {
+        self.last.as_ref()?.text()
+    }
+}
+
+/// The last line of a stream.
+#[derive(Debug, Default)]
+struct LastLine {
+    whole: Vec<u8>,
+    begun: Vec<u8>,
+}
+
+impl LastLine {
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == b'\n' {
+                if !self.begun.trim_ascii().is_empty() {
+                    std::mem::swap(&mut self.whole, &mut self.begun);
+                }
+                self.begun.clear();
+            } else if self.begun.len() < LONGEST {
+                self.begun.push(byte);
+            }
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        let begun = self.begun.trim_ascii();
+        let line = if begun.is_empty() { self.whole.trim_ascii() } else { begun };
+        let text: String = String::from_utf8_lossy(line).chars().filter(|char| !char.is_control()).collect();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(parts: &[&str]) -> Option<String> {
+        let mut line = LastLine::default();
+        parts.iter().for_each(|part| line.add(part.as_bytes()));
+        line.text()
+    }
+
+    #[test]
+    fn the_last_line_that_says_something_is_kept() {
+        assert_eq!(last(&[]), None);
+        assert_eq!(last(&["one\ntw", "o\n\n  \n"]).as_deref(), Some("two"));
+        assert_eq!(last(&["one\nhalf"]).as_deref(), Some("half"));
+        assert_eq!(last(&["a\x1b[1mb\r\n"]).as_deref(), Some("a[1mb"));
+        assert_eq!(last(&[&"x".repeat(5000)]).map(|line| line.len()), Some(LONGEST));
+    }
+}

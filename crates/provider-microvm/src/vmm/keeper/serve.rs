@@ -1,0 +1,255 @@
+//! A keeper's life.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Mode;
+use rustix::process::{getpid, setsid, umask};
+
+use super::launch::{Answer, CONFIRM, Launch};
+use super::log::Log;
+use super::output::Output;
+use super::{open, spawn};
+use crate::vmm::cgroup::Cgroup;
+use crate::vmm::folder::Owner;
+use crate::vmm::identity::{self, Identity, ProcessId};
+use crate::vmm::{Exit, RunFolder};
+
+/// As much as is copied of one stream before the others are looked at.
+const TURN: usize = 256 * 1024;
+/// As much as is still copied after the monitor's end: more than a pipe holds (pipe(7)).
+const REST: usize = 4 << 20;
+
+/// Why a launch was undone.
+struct Failure {
+    why: String,
+    busy: bool,
+}
+
+impl From<io::Error> for Failure {
+    fn from(why: io::Error) -> Self {
+        Self { why: why.to_string(), busy: false }
+    }
+}
+
+/// A VM and what has to be undone.
+struct Kept {
+    launch: Launch,
+    folder: RunFolder,
+    cgroup: Option<Cgroup>,
+    log: Log,
+    child: Child,
+    vmm: ProcessId,
+    keeper: ProcessId,
+    /// Until it is decided whether there is a VM.
+    launching: Option<File>,
+    /// As long as this process lives.
+    _lock: File,
+}
+
+pub(super) fn run() -> Result<(), ()> {
+    // A keeper that leads a process group already, started by hand, stays in it.
+    let _ = setsid();
+    for signal in [1, 2, 15] {
+        // A handler that only notes the signal: unlike an ignored signal it is not inherited by the monitor.
+        drop(signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false))));
+    }
+    umask(Mode::from_raw_mode(0o077));
+    drop(std::env::set_current_dir("/"));
+    // Of the processes of a host without memory, the keeper is the wrong one to kill. Only root may say so.
+    drop(std::fs::write("/proc/self/oom_score_adj", "-999"));
+    let kept = Launch::read().map_err(Failure::from).and_then(launch);
+    match kept {
+        Ok(kept) => kept.keep(),
+        Err(Failure { why, busy }) => {
+            answer(&Answer::Failed { why, busy });
+            Err(())
+        }
+    }
+}
+
+/// Says something to the service, if it is still there.
+fn answer(answer: &Answer) {
+    let mut line = serde_json::to_vec(answer).unwrap_or_default();
+    line.push(b'\n');
+    let mut output = io::stdout().lock();
+    drop(output.write_all(&line).and_then(|()| output.flush()));
+}
+
+fn launch(launch: Launch) -> Result<Kept, Failure> {
+    let folder = RunFolder::new(&launch.folder);
+    let in_folder =
+        |why: io::Error| Failure { why: format!("{}: {why}", launch.folder.display()), busy: false };
+    folder.make().map_err(in_folder)?;
+    let mut lock = folder.keeper_lock().map_err(in_folder)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Failure { why: "another keeper is there".into(), busy: true });
+        }
+        Err(TryLockError::Error(why)) => return Err(in_folder(why)),
+    }
+    let launching = folder.launch_lock().map_err(in_folder)?;
+    launching.lock().map_err(in_folder)?;
+    // Whoever had the lock before is gone, and so is his VM.
+    folder.remove_live().and_then(|()| folder.remove_exit()).map_err(in_folder)?;
+    let keeper = ProcessId::of(getpid().as_raw_nonzero().get())?;
+    let owner = Owner {
+        boot_id: identity::boot_id()?,
+        keeper,
+        cgroup: launch.cgroup.as_ref().map(|spec| (spec.parent.clone(), spec.name.clone())),
+    };
+    RunFolder::write_owner(&mut lock, &owner).map_err(in_folder)?;
+    let log = Log::open(launch.console.clone())?;
+    let cgroup = launch.cgroup.as_ref().map(|spec| Cgroup::find(&spec.parent, &spec.name)).transpose()?;
+    let undone = |failure: Failure| {
+        undo(&folder, cgroup.as_ref());
+        failure
+    };
+    let (child, vmm) = start(&launch, &folder, cgroup.as_ref()).map_err(undone)?;
+    Ok(Kept { launch, folder, cgroup, log, child, vmm, keeper, launching: Some(launching), _lock: lock })
+}
+
+fn start(
+    launch: &Launch,
+    folder: &RunFolder,
+    cgroup: Option<&Cgroup>,
+) -> Result<(Child, ProcessId), Failure> {
+    let descriptors: Vec<_> =
+        launch.descriptors.iter().map(|what| open::open(what, folder)).collect::<io::Result<_>>()?;
+    let mut doors = Vec::new();
+    if let (Some(cgroup), Some(spec)) = (cgroup, &launch.cgroup) {
+        cgroup.enter_keepers()?;
+        cgroup.create(spec)?;
+        doors = cgroup.doors()?;
+    }
+    let mut child = spawn::spawn(launch, descriptors, doors)?;
+    let vmm = i32::try_from(child.id()).map_err(io::Error::other).and_then(ProcessId::of);
+    let vmm = vmm.inspect_err(|_| {
+        drop(child.kill());
+        drop(child.wait());
+    })?;
+    Ok((child, vmm))
+}
+
+/// Removes what a VM has that runs no longer. What cannot be removed is left to [`crate::vmm::Monitor::clear`].
+fn undo(folder: &RunFolder, cgroup: Option<&Cgroup>) {
+    if let Some(cgroup) = cgroup {
+        drop(cgroup.remove());
+        cgroup.leave_keepers();
+    }
+    drop(folder.remove_live());
+}
+
+impl Kept {
+    fn keep(mut self) -> Result<(), ()> {
+        answer(&Answer::Started { keeper: self.keeper, vmm: self.vmm });
+        let watched = self.watch();
+        let (mut console, mut messages) = match watched {
+            Ok(outputs) => outputs,
+            Err(why) => {
+                drop(self.child.kill());
+                drop(self.child.wait());
+                undo(&self.folder, self.cgroup.as_ref());
+                answer(&Answer::Failed { why: why.to_string(), busy: false });
+                return Err(());
+            }
+        };
+        console.copy(&mut self.log, REST);
+        messages.copy(&mut self.log, REST);
+        let memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
+        let exit = self
+            .child
+            .wait()
+            .map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, messages.last_line()));
+        if self.launching.is_none() {
+            drop(self.folder.write_exit(&exit));
+        }
+        undo(&self.folder, self.cgroup.as_ref());
+        if self.launching.is_some() {
+            answer(&Answer::Ended { exit });
+        }
+        Ok(())
+    }
+
+    /// Copies until the monitor has ended; the child is not waited for yet.
+    fn watch(&mut self) -> io::Result<(Output, Output)> {
+        let missing = || io::Error::other("no pipe");
+        let mut console = Output::new(self.child.stdout.take().ok_or_else(missing)?, false)?;
+        let mut messages = Output::new(self.child.stderr.take().ok_or_else(missing)?, true)?;
+        let pidfd = self.vmm.open()?;
+        let Some(pidfd) = pidfd else { return Ok((console, messages)) };
+        let mut said = Vec::new();
+        let mut listening = true;
+        loop {
+            let stdin = io::stdin();
+            let mut set = vec![PollFd::new(&pidfd, PollFlags::IN)];
+            if listening {
+                set.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            let outputs = [console.to_poll(), messages.to_poll()];
+            set.extend(outputs.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+            match poll(&mut set, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(why) => return Err(why.into()),
+            }
+            let ended = !set[0].revents().is_empty();
+            let spoken = listening && !set[1].revents().is_empty();
+            drop(set);
+            console.copy(&mut self.log, TURN);
+            messages.copy(&mut self.log, TURN);
+            if ended {
+                return Ok((console, messages));
+            }
+            if spoken {
+                listening = self.hear(&mut said, &pidfd)?;
+            }
+        }
+    }
+
+    /// Reads what the service says; false when there is nothing more to hear.
+    fn hear(&mut self, said: &mut Vec<u8>, pidfd: &std::os::fd::OwnedFd) -> io::Result<bool> {
+        let mut bytes = [0; 64];
+        let count = match io::stdin().lock().read(&mut bytes) {
+            Ok(count) => count,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(_) => 0,
+        };
+        said.extend_from_slice(&bytes[..count]);
+        if said.starts_with(CONFIRM) {
+            self.confirmed()?;
+            return Ok(false);
+        }
+        if count == 0 || !CONFIRM.starts_with(said) {
+            // The service is gone or has given up: there will be no VM.
+            identity::kill(pidfd)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn confirmed(&mut self) -> io::Result<()> {
+        self.folder.write_identity(&Identity {
+            schema: identity::SCHEMA,
+            seat: self.launch.seat.clone(),
+            monitor: self.launch.monitor,
+            boot_id: identity::boot_id()?,
+            vmm: self.vmm,
+            keeper: self.keeper,
+            user: self.launch.user,
+            cgroup: self.launch.cgroup.as_ref().map(|spec| (spec.parent.clone(), spec.name.clone())),
+        })?;
+        self.launching = None;
+        answer(&Answer::Confirmed {});
+        // From here on nobody listens: what is still said goes nowhere instead of into a broken pipe.
+        let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&nowhere)?;
+        rustix::stdio::dup2_stdout(&nowhere)?;
+        rustix::stdio::dup2_stderr(&nowhere)?;
+        Ok(())
+    }
+}

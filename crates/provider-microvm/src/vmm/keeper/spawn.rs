@@ -1,0 +1,75 @@
+//! Starts the monitor.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::Mode;
+use rustix::io::FdFlags;
+use rustix::process::{
+    Resource, Rlimit, Signal, getpid, getppid, set_parent_process_death_signal, setrlimit, umask,
+};
+use rustix::thread::{Gid, Uid, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
+
+use super::{Argument, Launch};
+
+/// Open files that a monitor may have: those it is given, its own, and clients of its sockets.
+const OPEN_FILES: u64 = 1024;
+
+/// Starts the monitor with these descriptors open, in the cgroup that the doors lead to.
+pub(super) fn spawn(launch: &Launch, open: Vec<OwnedFd>, doors: Vec<OwnedFd>) -> io::Result<Child> {
+    let mut command = Command::new(&launch.program);
+    for argument in &launch.arguments {
+        match argument {
+            Argument::Plain(text) => command.arg(text),
+            Argument::Descriptor(before, number, behind) => {
+                let descriptor = open.get(*number).ok_or_else(|| io::Error::other("no such descriptor"))?;
+                command.arg(format!("{before}{}{behind}", descriptor.as_raw_fd()))
+            }
+        };
+    }
+    command.env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let keeper = getpid();
+    let ids = launch.user.map(|user| (Uid::from_raw(user.uid), Gid::from_raw(user.gid)));
+    let groups: Vec<_> = launch.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+    let prepare = move || {
+        for door in &doors {
+            rustix::io::write(door, b"0")?;
+        }
+        // The keeper may be protected from the kernel's choice of whom to kill for memory; the monitor is not.
+        if let Ok(score) =
+            rustix::fs::open("/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, Mode::empty())
+        {
+            rustix::io::write(&score, b"0")?;
+        }
+        let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+        setrlimit(Resource::Core, limit(0))?;
+        setrlimit(Resource::Nofile, limit(OPEN_FILES))?;
+        umask(Mode::from_raw_mode(0o077));
+        if let Some((uid, gid)) = ids {
+            // This process has one thread, so what holds for the thread holds for all of it.
+            set_thread_groups(&groups)?;
+            set_thread_gid(gid)?;
+            set_thread_uid(uid)?;
+        }
+        set_no_new_privs(true)?;
+        // After the change of user, which takes it away.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid() != Some(keeper) {
+            return Err(io::Error::other("the keeper is gone"));
+        }
+        for descriptor in &open {
+            rustix::io::fcntl_setfd(descriptor, FdFlags::empty())?;
+        }
+        Ok(())
+    };
+    #[expect(unsafe_code, reason = "there is no other way to run something between fork and exec")]
+    // SAFETY: the closure calls nothing but system calls, allocates only for an error, and the process that forks has one thread.
+    unsafe {
+        command.pre_exec(prepare)
+    };
+    let name = launch.program.display();
+    command.spawn().map_err(|why| io::Error::new(why.kind(), format!("{name}: {why}")))
+}

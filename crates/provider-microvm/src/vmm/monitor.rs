@@ -1,0 +1,56 @@
+//! What every virtual machine monitor can do.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{RunFolder, Vm, VmSpec, VmmError};
+
+/// A way to run VMs.
+#[async_trait]
+pub trait Monitor: Send + Sync {
+    /// Which.
+    fn kind(&self) -> MonitorKind;
+
+    /// Starts a VM and returns when its processors run. What the guest does is not waited for.
+    ///
+    /// When the future is dropped, or the process is killed, before it returns, nothing of the VM is left, but for this: a process that is killed
+    /// in the last moment leaves a complete VM that [`Monitor::adopt`] finds.
+    ///
+    /// # Errors
+    /// When there is no VM afterwards, and why; [`VmmError::Busy`] when there is one already.
+    async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError>;
+
+    /// The VM that runs in a folder, whoever started it; nothing when none does, and [`RunFolder::exit`] may tell how the last one ended. A start
+    /// that is under way is waited for. What a dead VM left is not removed: [`Monitor::clear`] does.
+    ///
+    /// # Errors
+    /// When it cannot be told whether one runs.
+    async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError>;
+
+    /// Ends what runs in a folder and removes its sockets and cgroup, also what a killed keeper left. Nothing to do is success. The folder itself,
+    /// with `exit.json`, stays.
+    ///
+    /// # Errors
+    /// When something is left; it can be tried again.
+    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError>;
+}
+
+/// The monitors there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MonitorKind {
+    /// QEMU's `microvm` machine.
+    Qemu,
+}
+
+impl MonitorKind {
+    /// Whether the monitor limits the bandwidth of network interfaces itself. QEMU has nothing for that. Whoever owns the TAP does it there, with
+    /// the kernel's traffic control (tc(8)): what the guest receives is what the TAP sends, so a token bucket as its root qdisc (`tbf`) limits that;
+    /// what the guest sends arrives at the TAP, so an `ingress` qdisc with a `police` action limits that.
+    #[must_use]
+    pub fn shapes_network(self) -> bool {
+        match self {
+            Self::Qemu => false,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A VM that runs.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::identity::{self, Identity};
+use super::keeper::client::Launching;
+use super::qemu::{Control, connect};
+use super::{Exit, MonitorKind, RunFolder, Throttle, VmSpec, VmmError, folder, limits};
+
+mod ending;
+mod pending;
+
+pub(super) use ending::clear;
+pub(super) use pending::{Pending, adopt};
+
+/// A VM that runs, or ran when this was made. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Vm {
+    folder: RunFolder,
+    identity: Identity,
+    vmm: AsyncFd<OwnedFd>,
+    /// Nothing when the keeper had ended already.
+    keeper: Option<AsyncFd<OwnedFd>>,
+    control: Arc<Control>,
+}
+
+impl Vm {
+    /// Which processes it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn is_alive(&self) -> Result<bool, VmmError> {
+        let ended = identity::ended(self.vmm.get_ref());
+        ended.map(|ended| !ended).map_err(VmmError::io(self.seat(), "asking for the VM's process"))
+    }
+
+    /// Waits for its end, and tells how that was. The end is seen at once; how it was as soon as the keeper has written it down.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub async fn exited(&self) -> Result<Exit, VmmError> {
+        let io = VmmError::io(self.seat(), "waiting for the VM's process");
+        self.vmm.readable().await.map_err(io)?.retain_ready();
+        if let Some(keeper) = &self.keeper
+            && timeout(limits::END, keeper.readable()).await.is_err()
+        {
+            tracing::warn!(seat = self.seat(), "the keeper of a VM that has ended does not end");
+        }
+        // A file that is not understood tells as little as none.
+        Ok(self.folder.exit().ok().flatten().unwrap_or_else(Exit::unknown))
+    }
+
+    /// Opens the byte stream to the guest's agent. There is one at a time: another one waits, unseen, until this one is closed. That somebody listens in
+    /// the guest is not said by that.
+    ///
+    /// # Errors
+    /// When the VM has no socket any more.
+    pub async fn connect_agent(&self) -> Result<UnixStream, VmmError> {
+        connect(&self.folder, folder::AGENT)
+            .map_err(VmmError::io(self.seat(), "connecting to the agent's port"))
+    }
+
+    /// Stops the processors; the memory stays.
+    ///
+    /// # Errors
+    /// When the monitor does not answer or refuses.
+    pub async fn pause(&self) -> Result<(), VmmError> {
+        self.qmp().await?.stop().await.map_err(|why| self.monitor(why))
+    }
+
+    /// Lets the processors run.
+    ///
+    /// # Errors
+    /// When the monitor does not answer or refuses.
+    pub async fn resume(&self) -> Result<(), VmmError> {
+        self.qmp().await?.cont().await.map_err(|why| self.monitor(why))
+    }
+
+    /// Presses the power button, which a guest without a program for it does not notice. An orderly end is the agent's.
+    ///
+    /// # Errors
+    /// When the monitor does not answer or refuses.
+    pub async fn press_power(&self) -> Result<(), VmmError> {
+        self.qmp().await?.system_powerdown().await.map_err(|why| self.monitor(why))
+    }
+
+    /// Sets how fast a drive may be used, from now on.
+    ///
+    /// # Errors
+    /// When there is no such drive, or the monitor does not answer.
+    pub async fn set_throttle(&self, serial: &super::Serial, throttle: Throttle) -> Result<(), VmmError> {
+        let device = super::qemu::drive_id(serial.as_str());
+        self.qmp().await?.set_throttle(&device, throttle).await.map_err(|why| self.monitor(why))
+    }
+
+    /// The connection to QEMU's control socket, for what is not here.
+    ///
+    /// # Errors
+    /// When the monitor does not answer.
+    pub async fn qmp(&self) -> Result<Arc<super::qemu::Qmp>, VmmError> {
+        self.control.qmp().await.map_err(|why| self.monitor(why))
+    }
+
+    fn seat(&self) -> &str {
+        &self.identity.seat
+    }
+
+    fn monitor(&self, why: super::qemu::QmpError) -> VmmError {
+        VmmError::Monitor { seat: self.identity.seat.clone(), why }
+    }
+}
+
+fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(
+        unsafe_code,
+        reason = "the safe function of that name is deprecated, for descriptors that may change or be closed"
+    )]
+    // SAFETY: an `OwnedFd` is open as long as it is there, and always has the same number.
+    Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
+}

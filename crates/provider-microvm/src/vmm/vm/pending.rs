@@ -1,0 +1,132 @@
+//! From a started process to a VM: the part of a start that may fail, be given up or be killed.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError};
+use super::{identity, limits, timeout, watched};
+
+/// A VM whose keeper is not told yet that it shall live.
+#[derive(Debug)]
+pub(in crate::vmm) struct Pending {
+    launching: Launching,
+    spec_folder: RunFolder,
+    identity: Identity,
+    vmm: Option<OwnedFd>,
+    keeper: Option<OwnedFd>,
+}
+
+/// Kills on the way out, unless it is told not to.
+struct Armed(Option<AsyncFd<OwnedFd>>);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        if let Some(vmm) = &self.0 {
+            // The keeper sees it and tidies up.
+            drop(identity::kill(vmm.get_ref()));
+        }
+    }
+}
+
+impl Pending {
+    pub(in crate::vmm) fn new(
+        launching: Launching,
+        spec: &VmSpec,
+        monitor: MonitorKind,
+    ) -> Result<Self, VmmError> {
+        let io = |what: &'static str| VmmError::io(&spec.seat, what);
+        let identity = Identity {
+            schema: identity::SCHEMA,
+            seat: spec.seat.clone(),
+            monitor,
+            boot_id: identity::boot_id().map_err(io("reading the host's boot id"))?,
+            vmm: launching.vmm,
+            keeper: launching.keeper,
+            user: spec.user,
+            cgroup: spec.cgroup.as_ref().map(|cgroup| (cgroup.parent.clone(), cgroup.name.clone())),
+        };
+        let vmm = identity.vmm.open().map_err(io("opening the VM's process"))?;
+        let keeper = identity.keeper.open().map_err(io("opening the keeper's process"))?;
+        Ok(Self { launching, spec_folder: spec.folder.clone(), identity, vmm, keeper })
+    }
+
+    /// Waits until the VM is as it should be, and lets it live then. Whatever else happens, nothing is left of it.
+    pub(in crate::vmm) async fn finish<F>(self, ready: impl FnOnce(Arc<Control>) -> F) -> Result<Vm, VmmError>
+    where
+        F: Future<Output = Result<(), VmmError>>,
+    {
+        let Self { mut launching, spec_folder, identity, vmm, keeper } = self;
+        let io = |what: &'static str| VmmError::io(&identity.seat, what);
+        let (Some(vmm), Some(keeper)) = (vmm, keeper) else {
+            let why = launching.ended().await;
+            launching.give_up().await;
+            return Err(why);
+        };
+        let mut vmm = Armed(Some(watched(vmm).map_err(io("watching the VM's process"))?));
+        let keeper = watched(keeper).map_err(io("watching the keeper's process"))?;
+        let control = Arc::new(Control::new(spec_folder.clone()));
+        let done = {
+            let Some(process) = &vmm.0 else { return Err(launching.ended().await) };
+            let steps = async {
+                timeout(limits::START, ready(Arc::clone(&control))).await.map_err(|_| VmmError::Timeout {
+                    seat: identity.seat.clone(),
+                    what: "the VM's start",
+                    limit: limits::START,
+                })?
+            };
+            tokio::select! {
+                biased;
+                _ = process.readable() => Err(launching.ended().await),
+                done = steps => done,
+            }
+        };
+        let done = match done {
+            Ok(()) => launching.confirm().await,
+            Err(why) => Err(why),
+        };
+        match (done, vmm.0.take()) {
+            (Ok(()), Some(vmm)) => {
+                Ok(Vm { folder: spec_folder, identity, vmm, keeper: Some(keeper), control })
+            }
+            (Ok(()), None) => Err(launching.ended().await),
+            (Err(why), process) => {
+                let dead =
+                    process.as_ref().is_none_or(|process| identity::ended(process.get_ref()).unwrap_or(true));
+                drop(Armed(process));
+                // An error of the control socket is not the reason when QEMU has just ended.
+                let why = match why {
+                    VmmError::Monitor { .. } if dead => launching.ended().await,
+                    other => other,
+                };
+                launching.give_up().await;
+                Err(why)
+            }
+        }
+    }
+}
+
+/// The VM that runs in a folder.
+pub(in crate::vmm) async fn adopt(
+    monitor: MonitorKind,
+    seat: &str,
+    folder: &RunFolder,
+) -> Result<Option<Vm>, VmmError> {
+    let path = folder.path().display().to_string();
+    let io = |what: &str| VmmError::io(seat, format!("{what} in {path}"));
+    if !folder.path().is_dir() || !super::ending::decided(seat, folder).await? {
+        return Ok(None);
+    }
+    let Some(identity) = folder.identity().map_err(io("reading vmm.json"))? else { return Ok(None) };
+    let boot_id = identity::boot_id().map_err(io("reading the host's boot id for the VM"))?;
+    if identity.boot_id != boot_id || identity.monitor != monitor {
+        return Ok(None);
+    }
+    let Some(vmm) = identity.vmm.open().map_err(io("opening the process of the VM"))? else {
+        return Ok(None);
+    };
+    let keeper = identity.keeper.open().map_err(io("opening the keeper of the VM"))?;
+    let vmm = watched(vmm).map_err(io("watching the process of the VM"))?;
+    let keeper = keeper.map(watched).transpose().map_err(io("watching the keeper of the VM"))?;
+    let control = Arc::new(Control::new(folder.clone()));
+    Ok(Some(Vm { folder: folder.clone(), identity, vmm, keeper, control }))
+}

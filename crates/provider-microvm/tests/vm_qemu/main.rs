@@ -1,0 +1,5 @@
+//! Real guests that QEMU runs under keepers.
+#![cfg(target_os = "linux")]
+
+mod guest;
+mod life;
