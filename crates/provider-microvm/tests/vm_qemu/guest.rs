@@ -12,10 +12,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use vm_testbed::{Initramfs, Kernel};
 
 /// How long anything may take on a machine with much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers each line on the agent's port, and says on the console that it is there.
 const ECHO: &str = r#"
+until grep -q clarateach.agent /sys/class/virtio-ports/*/name 2>/dev/null; do sleep 0.1; done
 port=$(grep -l clarateach.agent /sys/class/virtio-ports/*/name)
 port=/dev/$(basename $(dirname $port))
 exec 3<>$port

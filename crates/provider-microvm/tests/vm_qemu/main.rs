@@ -1,5 +1,6 @@
 //! Real guests that QEMU runs under keepers.
 #![cfg(target_os = "linux")]
 
+mod bounds;
 mod guest;
 mod life;
