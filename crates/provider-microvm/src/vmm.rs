@@ -20,6 +20,7 @@
 //! What is in a VM's folder is told in [`folder`], how a process is told from another with the same number in [`identity`], what a
 //! keeper does in [`keeper`].
 
+pub mod accelerator;
 pub mod cgroup;
 mod error;
 mod exit;
@@ -32,6 +33,7 @@ pub mod qemu;
 mod spec;
 mod vm;
 
+pub use accelerator::Accel;
 pub use error::{BinaryTrouble, VmmError};
 pub use exit::Exit;
 pub use folder::RunFolder;

@@ -234,3 +234,6 @@ fn named(path: &Path, why: &io::Error) -> io::Error {
     }
     io::Error::new(why.kind(), format!("{}: {why}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ pub enum VmmError {
     /// No accelerator as asked for.
     #[error("KVM cannot be used: {0}; set the accelerator to auto or tcg, or make KVM work on this host")]
     NoKvm(String),
-    /// The host does not let a cgroup be made.
+    /// The kernel does not let something be done.
     #[error("seat {seat}: {what}: {why}")]
     Io {
         /// Whose.

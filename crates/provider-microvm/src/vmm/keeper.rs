@@ -34,7 +34,7 @@ mod serve;
 mod spawn;
 mod tap;
 
-pub(super) use launch::{Argument, GENERATION, Launch, Open};
+pub(super) use launch::{Answer, Argument, GENERATION, LONGEST, Launch, Open, Request};
 
 /// How the service starts a keeper: a program that calls [`run`], and its arguments.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use vm_testbed::{Initramfs, Kernel};
 
 /// How long anything may take on a machine with much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Answers each line on the agent's port, and says on the console that it is there.
 const ECHO: &str = r#"

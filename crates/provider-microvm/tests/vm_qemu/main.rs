@@ -4,3 +4,4 @@
 mod bounds;
 mod guest;
 mod life;
+mod nested;

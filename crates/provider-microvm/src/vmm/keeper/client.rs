@@ -8,7 +8,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::KeeperCommand;
-use super::launch::{Answer, CONFIRM, LONGEST, Launch};
+use super::launch::{Answer, CONFIRM, LONGEST, Launch, Request};
 use crate::vmm::{Exit, ProcessId, VmmError, limits};
 
 /// As much of a keeper's complaint as is told.
@@ -19,6 +19,7 @@ const COMPLAINT: u64 = 2000;
 pub(in crate::vmm) struct Launching {
     seat: String,
     folder: std::path::PathBuf,
+    pub(in crate::vmm) limit: Duration,
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -28,10 +29,16 @@ pub(in crate::vmm) struct Launching {
 
 impl Launching {
     /// Starts a keeper and has it start a VM.
-    pub(in crate::vmm) async fn start(command: &KeeperCommand, launch: &Launch) -> Result<Self, VmmError> {
+    pub(in crate::vmm) async fn start(
+        command: &KeeperCommand,
+        launch: Launch,
+        limit: Duration,
+    ) -> Result<Self, VmmError> {
         let seat = launch.seat.clone();
         let failed = |why: String| VmmError::Launch { seat: seat.clone(), why };
-        let mut line = serde_json::to_vec(launch).map_err(|why| failed(why.to_string()))?;
+        let folder = launch.folder.clone();
+        let mut line =
+            serde_json::to_vec(&Request::Launch(Box::new(launch))).map_err(|why| failed(why.to_string()))?;
         line.push(b'\n');
         let mut keeper = Command::new(&command.program);
         // Nothing of the service's environment is for it: there may be secrets in it.
@@ -44,10 +51,10 @@ impl Launching {
             return Err(failed("its keeper has no pipes".into()));
         };
         let none = ProcessId { pid: 0, start_time: 0 };
-        let folder = launch.folder.clone();
         let mut this = Self {
             seat: seat.clone(),
             folder,
+            limit,
             child,
             input,
             output: BufReader::new(output),
@@ -55,7 +62,7 @@ impl Launching {
             keeper: none,
         };
         // A keeper that does not read, because it is none, has an answer all the same, or an end.
-        drop(within(&seat, "the keeper's reading", this.input.write_all(&line)).await?);
+        drop(within(&seat, limit, "the keeper's reading", this.input.write_all(&line)).await?);
         match this.answer("the start of the VM's process").await? {
             Answer::Started { keeper, vmm } => Ok(Self { vmm, keeper, ..this }),
             other => Err(this.unexpected(other)),
@@ -65,7 +72,7 @@ impl Launching {
     /// Lets the VM live on, whatever becomes of this process.
     pub(in crate::vmm) async fn confirm(&mut self) -> Result<(), VmmError> {
         // A broken pipe is told by the answer.
-        drop(within(&self.seat, "the keeper's reading", self.input.write_all(CONFIRM)).await?);
+        drop(within(&self.seat, self.limit, "the keeper's reading", self.input.write_all(CONFIRM)).await?);
         match self.answer("the keeper's confirmation").await? {
             Answer::Confirmed {} => Ok(()),
             other => Err(self.unexpected(other)),
@@ -93,7 +100,7 @@ impl Launching {
     async fn answer(&mut self, what: &'static str) -> Result<Answer, VmmError> {
         let mut line = String::new();
         let mut limited = (&mut self.output).take(LONGEST);
-        let read = within(&self.seat, what, limited.read_line(&mut line)).await?;
+        let read = within(&self.seat, self.limit, what, limited.read_line(&mut line)).await?;
         let seat = self.seat.clone();
         match (read, serde_json::from_str(&line)) {
             (Ok(_), Ok(answer)) => Ok(answer),
@@ -129,7 +136,7 @@ impl Launching {
             Answer::Failed { busy: true, .. } => VmmError::Busy { seat, folder: self.folder.clone() },
             Answer::Failed { why, .. } => VmmError::Launch { seat, why },
             Answer::Ended { exit } => VmmError::Ended { seat, exit: Box::new(exit) },
-            Answer::Started { .. } | Answer::Confirmed {} => {
+            Answer::Started { .. } | Answer::Confirmed {} | Answer::Probed { .. } => {
                 let exit = Box::new(Exit::unknown());
                 VmmError::Ended { seat, exit }
             }
@@ -137,10 +144,11 @@ impl Launching {
     }
 }
 
-async fn within<T>(seat: &str, what: &'static str, future: impl Future<Output = T>) -> Result<T, VmmError> {
-    timeout(limits::START, future).await.map_err(|_| VmmError::Timeout {
-        seat: seat.to_owned(),
-        what,
-        limit: limits::START,
-    })
+async fn within<T>(
+    seat: &str,
+    limit: Duration,
+    what: &'static str,
+    future: impl Future<Output = T>,
+) -> Result<T, VmmError> {
+    timeout(limit, future).await.map_err(|_| VmmError::Timeout { seat: seat.to_owned(), what, limit })
 }

@@ -14,6 +14,16 @@ pub(in crate::vmm) const LONGEST: u64 = 1 << 20;
 /// What the service says when the VM is as it should be.
 pub(in crate::vmm) const CONFIRM: &[u8] = b"confirm\n";
 
+/// What a keeper is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::vmm) enum Request {
+    /// To keep a VM.
+    Launch(Box<Launch>),
+    /// To try whether KVM runs a guest, and to end.
+    Probe { generation: u32 },
+}
+
 /// What to start.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::vmm) struct Launch {
@@ -65,9 +75,11 @@ pub(in crate::vmm) enum Answer {
     Failed { why: String, busy: bool },
     /// The monitor ended before it was confirmed.
     Ended { exit: Exit },
+    /// KVM runs a guest, or what is the trouble with it.
+    Probed { trouble: Option<String> },
 }
 
-impl Launch {
+impl Request {
     /// Reads one from standard input, up to the end of its line and no further.
     pub(super) fn read() -> io::Result<Self> {
         let mut line = Vec::new();
@@ -80,14 +92,17 @@ impl Launch {
             }
             line.push(byte[0]);
         }
-        let launch: Self = serde_json::from_slice(&line)?;
-        if launch.generation != GENERATION {
-            let other = launch.generation;
+        let request: Self = serde_json::from_slice(&line)?;
+        let other = match &request {
+            Self::Probe { generation } => *generation,
+            Self::Launch(launch) => launch.generation,
+        };
+        if other != GENERATION {
             let why = format!(
                 "the keeper speaks generation {GENERATION} and the service {other}: the program was replaced; restart the service"
             );
             return Err(io::Error::other(why));
         }
-        Ok(launch)
+        Ok(request)
     }
 }

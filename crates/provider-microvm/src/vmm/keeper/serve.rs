@@ -10,10 +10,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{getpid, setsid, umask};
 
-use super::launch::{Answer, CONFIRM, Launch};
+use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
 use super::output::Output;
 use super::{open, spawn};
+use crate::vmm::accelerator;
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::folder::Owner;
 use crate::vmm::identity::{self, Identity, ProcessId};
@@ -62,7 +63,14 @@ pub(super) fn run() -> Result<(), ()> {
     drop(std::env::set_current_dir("/"));
     // Of the processes of a host without memory, the keeper is the wrong one to kill. Only root may say so.
     drop(std::fs::write("/proc/self/oom_score_adj", "-999"));
-    let kept = Launch::read().map_err(Failure::from).and_then(launch);
+    let kept = match Request::read() {
+        Ok(Request::Launch(request)) => launch(*request),
+        Ok(Request::Probe { .. }) => {
+            answer(&Answer::Probed { trouble: accelerator::run().err() });
+            return Ok(());
+        }
+        Err(why) => Err(Failure::from(why)),
+    };
     match kept {
         Ok(kept) => kept.keep(),
         Err(Failure { why, busy }) => {

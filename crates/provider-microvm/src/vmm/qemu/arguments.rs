@@ -155,3 +155,6 @@ fn file(path: &Path, write: bool) -> Open {
 fn value(text: &str) -> String {
     text.replace(',', ",,")
 }
+
+#[cfg(test)]
+mod tests;

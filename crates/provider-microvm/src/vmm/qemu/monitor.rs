@@ -3,16 +3,18 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::arguments::{Acceleration, CommandLine, drive_id};
 use super::{Version, binary};
+use crate::vmm::accelerator::{self, Accel};
 use crate::vmm::keeper::client::Launching;
 use crate::vmm::keeper::{GENERATION, Launch};
 use crate::vmm::vm::{Pending, adopt, clear};
-use crate::vmm::{Accelerator, KeeperCommand, Monitor, MonitorKind, RunFolder, Vm, VmSpec, VmmError};
+use crate::vmm::{Accelerator, KeeperCommand, Monitor, MonitorKind, RunFolder, Vm, VmSpec, VmmError, limits};
 
 /// How QEMU is used.
 #[derive(Clone, Debug)]
@@ -23,13 +25,20 @@ pub struct QemuOptions {
     pub keeper: KeeperCommand,
     /// How many MiB TCG may use for translated code. It counts against the VM's cgroup.
     pub translation_buffer_mib: u32,
+    /// How long the keeper's answer, and then QEMU's way to running processors, may take, each.
+    pub start_timeout: Duration,
 }
 
 impl QemuOptions {
-    /// `qemu-system-x86_64` with a buffer of 128 MiB.
+    /// `qemu-system-x86_64` with a buffer of 128 MiB, and a minute to start.
     #[must_use]
     pub fn new(keeper: KeeperCommand) -> Self {
-        Self { program: "qemu-system-x86_64".into(), keeper, translation_buffer_mib: 128 }
+        Self {
+            program: "qemu-system-x86_64".into(),
+            keeper,
+            translation_buffer_mib: 128,
+            start_timeout: limits::START,
+        }
     }
 }
 
@@ -39,6 +48,7 @@ pub struct Qemu {
     options: QemuOptions,
     /// The program that was checked last, as it was then.
     checked: Mutex<Option<(FileIdentity, Version)>>,
+    accelerator: Mutex<Option<Accel>>,
 }
 
 /// A file as it was: device, inode, size, time of change in nanoseconds.
@@ -48,7 +58,7 @@ impl Qemu {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
-        Self { options, checked: Mutex::new(None) }
+        Self { options, checked: Mutex::new(None), accelerator: Mutex::new(None) }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -69,16 +79,42 @@ impl Qemu {
         }
     }
 
-    fn acceleration(&self, spec: &VmSpec) -> Result<Acceleration, VmmError> {
-        match spec.accelerator {
-            Accelerator::Kvm => Ok(Acceleration::Kvm),
-            Accelerator::Auto | Accelerator::Tcg => {
-                Ok(Acceleration::Tcg { buffer_mib: self.options.translation_buffer_mib })
-            }
+    /// What runs guests on this host when the specification says [`Accelerator::Auto`]: found out once by [`accelerator::probe`], and
+    /// corrected when QEMU cannot start with KVM all the same.
+    pub async fn accelerator(&self) -> Accel {
+        let mut known = self.accelerator.lock().await;
+        match &*known {
+            Some(known) => known.clone(),
+            None => known.insert(accelerator::probe(&self.options.keeper).await).clone(),
         }
     }
 
-    fn launch(&self, spec: &VmSpec, program: PathBuf, line: CommandLine) -> Launch {
+    /// What to start a VM with, and with which supplementary groups.
+    async fn acceleration(&self, spec: &VmSpec) -> Result<(Acceleration, Vec<u32>), VmmError> {
+        let tcg = Acceleration::Tcg { buffer_mib: self.options.translation_buffer_mib };
+        let groups = || accelerator::groups(spec.user).map_err(VmmError::NoKvm);
+        match spec.accelerator {
+            Accelerator::Tcg => Ok((tcg, Vec::new())),
+            Accelerator::Kvm => match self.accelerator().await {
+                Accel::Kvm => Ok((Acceleration::Kvm, groups()?)),
+                Accel::Tcg { why } => Err(VmmError::NoKvm(why)),
+            },
+            Accelerator::Auto => match (self.accelerator().await, groups()) {
+                (Accel::Kvm, Ok(groups)) => Ok((Acceleration::Kvm, groups)),
+                _ => Ok((tcg, Vec::new())),
+            },
+        }
+    }
+
+    async fn start_with(&self, spec: &VmSpec, with: Acceleration, groups: Vec<u32>) -> Result<Vm, VmmError> {
+        let (program, _) = self.check().await?;
+        let launch = Self::launch(spec, program, CommandLine::of(spec, with), groups);
+        let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
+        let pending = Pending::new(launching, spec, MonitorKind::Qemu)?;
+        pending.finish(|control| ready(control, spec)).await
+    }
+
+    fn launch(spec: &VmSpec, program: PathBuf, line: CommandLine, groups: Vec<u32>) -> Launch {
         Launch {
             generation: GENERATION,
             seat: spec.seat.clone(),
@@ -88,7 +124,7 @@ impl Qemu {
             arguments: line.arguments,
             descriptors: line.descriptors,
             user: spec.user,
-            groups: Vec::new(),
+            groups,
             cgroup: spec.cgroup.clone(),
             console: spec.console.clone(),
         }
@@ -104,12 +140,22 @@ impl Monitor for Qemu {
     async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
         let seat = &spec.seat;
         spec.check().map_err(|why| VmmError::Spec { seat: seat.clone(), why })?;
-        let acceleration = self.acceleration(spec)?;
-        let (program, _) = self.check().await?;
-        let launch = self.launch(spec, program, CommandLine::of(spec, acceleration));
-        let launching = Launching::start(&self.options.keeper, &launch).await?;
-        let pending = Pending::new(launching, spec, MonitorKind::Qemu)?;
-        pending.finish(|control| ready(control, spec)).await
+        let (with, groups) = self.acceleration(spec).await?;
+        let started = self.start_with(spec, with, groups).await;
+        match started {
+            Err(VmmError::Ended { exit, .. })
+                if with == Acceleration::Kvm && spec.accelerator == Accelerator::Auto =>
+            {
+                // The same without KVM tells whether that was the reason.
+                let tcg = Acceleration::Tcg { buffer_mib: self.options.translation_buffer_mib };
+                let vm = self.start_with(spec, tcg, Vec::new()).await?;
+                tracing::warn!(seat, %exit, "QEMU does not start with KVM; VMs run without it from now on");
+                let why = format!("QEMU does not start with KVM: {exit}");
+                *self.accelerator.lock().await = Some(Accel::Tcg { why });
+                Ok(vm)
+            }
+            other => other,
+        }
     }
 
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {

@@ -356,3 +356,6 @@ fn garbage(line: &[u8], why: &serde_json::Error) -> QmpError {
         String::from_utf8_lossy(line).chars().filter(|char| !char.is_control()).take(100).collect();
     QmpError::Garbage(format!("{said:?}: {why}"))
 }
+
+#[cfg(test)]
+mod tests;

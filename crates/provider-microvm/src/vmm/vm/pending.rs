@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError};
-use super::{identity, limits, timeout, watched};
+use super::{identity, timeout, watched};
 
 /// A VM whose keeper is not told yet that it shall live.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ impl Pending {
         F: Future<Output = Result<(), VmmError>>,
     {
         let Self { mut launching, spec_folder, identity, vmm, keeper } = self;
+        let limit = launching.limit;
         let io = |what: &'static str| VmmError::io(&identity.seat, what);
         let (Some(vmm), Some(keeper)) = (vmm, keeper) else {
             let why = launching.ended().await;
@@ -68,10 +69,10 @@ impl Pending {
         let done = {
             let Some(process) = &vmm.0 else { return Err(launching.ended().await) };
             let steps = async {
-                timeout(limits::START, ready(Arc::clone(&control))).await.map_err(|_| VmmError::Timeout {
+                timeout(limit, ready(Arc::clone(&control))).await.map_err(|_| VmmError::Timeout {
                     seat: identity.seat.clone(),
                     what: "the VM's start",
-                    limit: limits::START,
+                    limit,
                 })?
             };
             tokio::select! {
