@@ -13,13 +13,13 @@ mod restore;
 mod sink;
 mod size;
 mod standin;
+mod wanted;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Options};
+use mkext4::{FsBuilder, InodeCount, Layout, Options};
 
 use self::content::{Aligned, Reader};
 use self::declare::Declaring;
@@ -27,9 +27,10 @@ use self::restore::Restore;
 use self::sink::Sparse;
 use self::size::{BadSize, Need};
 pub use self::size::{Size, TooSmall};
+use self::wanted::Wanteds;
 use crate::path::shown;
 use crate::writer::{Filling, Planned};
-use crate::{Content, Digest, EntryPath, Time, Tree};
+use crate::{Digest, EntryPath, Time, Tree};
 
 /// Blocks of the file system, in bytes.
 pub(crate) const BLOCK: u64 = 4096;
@@ -43,14 +44,9 @@ pub struct Plan {
     layout: Layout,
     size: u64,
     /// The content that is wanted, in the order in which it is stored.
-    wanted: BTreeMap<(u32, u32), Wanted>,
+    wanted: Wanteds,
     /// What is not UTF-8.
     restore: Restore,
-}
-
-struct Wanted {
-    handle: InodeHandle,
-    content: Content,
 }
 
 impl std::fmt::Debug for Plan {
@@ -134,7 +130,7 @@ impl Planned for Plan {
     }
 
     fn content(&self) -> u64 {
-        self.wanted.values().map(|wanted| wanted.content.size).sum()
+        self.wanted.bytes()
     }
 
     fn write(&self, _: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {
@@ -154,15 +150,15 @@ struct Writing<'a> {
 
 impl Filling for Writing<'_> {
     fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64> {
-        let Some(wanted) = self.plan.wanted.get(&(layer, entry)) else { return Ok(0) };
-        let result = match &wanted.content.data {
+        let Some(wanted) = self.plan.wanted.get((layer, entry)) else { return Ok(0) };
+        let result = match &wanted.data {
             None => self.writer.fill(wanted.handle, &mut Reader(reader)),
             Some(map) => {
-                let aligned = size::aligned(map, wanted.content.size);
+                let aligned = size::aligned(map, wanted.size);
                 self.writer.fill(wanted.handle, &mut Aligned::new(reader, map, &aligned))
             }
         };
-        result.map(|_| wanted.content.size).map_err(io_error)
+        result.map(|_| wanted.size).map_err(io_error)
     }
 
     fn finish(self: Box<Self>) -> io::Result<u64> {
@@ -220,6 +216,11 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// What is not UTF-8 at a path of the tree.
+    fn name(path: &[u8]) -> Self {
+        EntryPath::parse(path).map_or_else(|why| Self::other(path, &why), Self::Name)
+    }
+
     fn other(path: &[u8], why: &impl std::fmt::Display) -> Self {
         Self::Other { path: shown(path), why: why.to_string() }
     }

@@ -11,6 +11,13 @@ use crate::entry::{Content, Device, Meta};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
+/// A name in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place<'t> {
+    pub(crate) folder: NodeId,
+    pub(crate) name: &'t [u8],
+}
+
 /// An inode.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -43,6 +50,13 @@ pub struct Tree {
     nodes: Vec<Node>,
     /// Bytes of all paths that were ever given, as they are without symbolic links.
     paths: u64,
+}
+
+impl NodeId {
+    /// Its place in a list of all nodes.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 impl Tree {
@@ -136,11 +150,19 @@ impl Tree {
     /// Every path with its node, folders before what is in them, names in order. A node with several names comes with
     /// each of them.
     pub fn walk(&self, mut visit: impl FnMut(&[u8], NodeId, &Node)) {
+        self.walk_places(|path, _, id, node| visit(path, id, node));
+    }
+
+    /// The same, with the place of each name; the root has none.
+    pub(crate) fn walk_places<'t>(
+        &'t self,
+        mut visit: impl FnMut(&[u8], Option<Place<'t>>, NodeId, &'t Node),
+    ) {
         // A stack of our own: how deep a tree is, is for its image to say.
         let mut path = Vec::new();
-        visit(&path, Self::ROOT, self.node(Self::ROOT));
-        let mut stack = vec![(0, self.children(Self::ROOT).into_iter().flatten())];
-        while let Some((len, children)) = stack.last_mut() {
+        visit(&path, None, Self::ROOT, self.node(Self::ROOT));
+        let mut stack = vec![(Self::ROOT, 0, self.children(Self::ROOT).into_iter().flatten())];
+        while let Some((folder, len, children)) = stack.last_mut() {
             path.truncate(*len);
             let Some((name, &id)) = children.next() else {
                 stack.pop();
@@ -151,11 +173,22 @@ impl Tree {
             }
             path.extend_from_slice(name);
             let node = self.node(id);
-            visit(&path, id, node);
+            visit(&path, Some(Place { folder: *folder, name }), id, node);
             if let NodeKind::Directory(_) = node.kind {
-                stack.push((path.len(), self.children(id).into_iter().flatten()));
+                stack.push((id, path.len(), self.children(id).into_iter().flatten()));
             }
         }
+    }
+
+    /// The path of a place, for words about it.
+    pub(crate) fn path_of(&self, wanted: Place<'_>) -> Vec<u8> {
+        let mut found = Vec::new();
+        self.walk_places(|path, place, _, _| {
+            if place == Some(wanted) {
+                found = path.to_vec();
+            }
+        });
+        found
     }
 }
 

@@ -1,5 +1,9 @@
 //! The tree on its way into the library: names, links and attributes, then files in the order of their content.
+//!
+//! What is remembered here is remembered once for each name of the image, so it is kept small: places in the tree instead of
+//! paths, and lists instead of maps.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mkext4::{FsBuilder, InodeHandle, Meta as Ext4Meta, ROOT, SpecialKind};
@@ -7,7 +11,9 @@ use mkext4::{FsBuilder, InodeHandle, Meta as Ext4Meta, ROOT, SpecialKind};
 use super::content::segments;
 use super::restore::Restore;
 use super::standin::StandIns;
-use super::{LOST_AND_FOUND, PlanError, Wanted, acl, seconds, size};
+use super::wanted::{Wanted, Wanteds};
+use super::{LOST_AND_FOUND, PlanError, acl, seconds, size};
+use crate::tree::Place;
 use crate::{EntryPath, Meta, NodeId, NodeKind, Tree};
 
 /// The inode of the root, and the first of those that are numbered as they are declared.
@@ -25,11 +31,26 @@ pub(super) struct Declaring<'a> {
     restore: Restore,
     /// The inodes of folders that have stand-ins.
     numbers: BTreeMap<NodeId, u32>,
-    handles: BTreeMap<NodeId, InodeHandle>,
-    /// Files by where their content is, with their first name.
-    files: BTreeMap<(u32, u32), (NodeId, EntryPath)>,
+    /// What each node has become.
+    declared_as: Vec<State>,
+    /// Files with their first name.
+    files: Vec<(Stored, NodeId, Place<'a>)>,
     /// Further names.
-    links: Vec<(EntryPath, NodeId)>,
+    links: Vec<(Place<'a>, NodeId)>,
+}
+
+/// Where the content of a file comes from: layer and entry.
+type Stored = (u32, u32);
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It has not been met.
+    New,
+    /// It is a file that has its first name and waits for its turn.
+    Named,
+    /// The library knows it.
+    Declared(InodeHandle),
 }
 
 impl<'a> Declaring<'a> {
@@ -41,8 +62,8 @@ impl<'a> Declaring<'a> {
             declared: 0,
             restore: Restore::default(),
             numbers: BTreeMap::from([(Tree::ROOT, ROOT_INODE)]),
-            handles: BTreeMap::new(),
-            files: BTreeMap::new(),
+            declared_as: vec![State::New; tree.len()],
+            files: Vec::new(),
             links: Vec::new(),
         }
     }
@@ -51,25 +72,25 @@ impl<'a> Declaring<'a> {
     pub(super) fn names(&mut self) -> Result<(), PlanError> {
         let tree = self.tree;
         let mut outcome = Ok(());
-        tree.walk(|raw, id, _| {
+        tree.walk_places(|raw, place, id, _| {
             if outcome.is_ok() {
                 let path = EntryPath::parse(raw).map_err(|why| PlanError::other(raw, &why));
-                outcome = path.and_then(|path| self.name(&path, id));
+                outcome = path.and_then(|path| self.name(&path, place, id));
             }
         });
         outcome
     }
 
-    fn name(&mut self, path: &EntryPath, id: NodeId) -> Result<(), PlanError> {
+    fn name(&mut self, path: &EntryPath, place: Option<Place<'a>>, id: NodeId) -> Result<(), PlanError> {
         let fail = |error: mkext4::Error| PlanError::other(path.as_bytes(), &error);
         let node = self.tree.node(id);
         let meta = meta(&node.meta);
-        let Some((folder, name)) = path.split() else {
+        let Some(place) = place else {
             self.builder.set_meta(ROOT, meta).map_err(fail)?;
-            self.handles.insert(id, ROOT);
-            return self.attributes(path, ROOT, &node.meta);
+            self.declared_as[id.index()] = State::Declared(ROOT);
+            return self.attributes(path.as_bytes(), ROOT, &node.meta);
         };
-        if folder.is_empty() && name == LOST_AND_FOUND {
+        if place.folder == Tree::ROOT && place.name == LOST_AND_FOUND {
             // The file system's own takes its place, which nobody notices of an empty folder.
             return match &node.kind {
                 NodeKind::Directory(names) if names.is_empty() => Ok(()),
@@ -79,12 +100,18 @@ impl<'a> Declaring<'a> {
                 )),
             };
         }
-        let (parent, text) = self.place(path)?;
-        let text = text.as_str();
-        if self.handles.contains_key(&id) || self.is_file_named(id) {
-            self.links.push((path.clone(), id));
+        if self.declared_as[id.index()] != State::New {
+            self.links.push((place, id));
             return Ok(());
         }
+        if let NodeKind::File(content) = &node.kind {
+            // Later, in the order of their content.
+            self.declared_as[id.index()] = State::Named;
+            self.files.push(((content.layer, content.entry), id, place));
+            return Ok(());
+        }
+        let (parent, text) = self.parent_and_name(place)?;
+        let text = text.as_ref();
         let handle = match &node.kind {
             NodeKind::Directory(_) => self.builder.mkdir(parent, text, meta),
             NodeKind::Symlink(target) => {
@@ -108,42 +135,34 @@ impl<'a> Declaring<'a> {
                 self.builder.mknod(parent, text, meta, kind)
             }
             NodeKind::Fifo => self.builder.mknod(parent, text, meta, SpecialKind::Fifo),
-            NodeKind::File(content) => {
-                // Later, in the order of their content.
-                self.files.insert((content.layer, content.entry), (id, path.clone()));
-                return Ok(());
-            }
+            NodeKind::File(_) => return Ok(()),
         };
         let handle = handle.map_err(fail)?;
         if self.standins.contains_key(&id) {
             self.numbers.insert(id, FIRST_INODE + self.declared);
         }
         self.declared += 1;
-        self.handles.insert(id, handle);
-        self.attributes(path, handle, &node.meta)
+        self.declared_as[id.index()] = State::Declared(handle);
+        self.attributes(path.as_bytes(), handle, &node.meta)
     }
 
-    fn is_file_named(&self, id: NodeId) -> bool {
-        match &self.tree.node(id).kind {
-            NodeKind::File(content) => self.files.contains_key(&(content.layer, content.entry)),
-            _ => false,
+    fn handle(&self, id: NodeId) -> Option<InodeHandle> {
+        match self.declared_as[id.index()] {
+            State::Declared(handle) => Some(handle),
+            State::New | State::Named => None,
         }
     }
 
-    /// The folder of a path, and the name in it, or what stands in for that.
-    fn place(&self, path: &EntryPath) -> Result<(InodeHandle, String), PlanError> {
-        let gone = || PlanError::other(path.as_bytes(), &"its folder is gone");
-        let (folder, name) = path.split().ok_or_else(gone)?;
-        let mut id = Tree::ROOT;
-        for name in folder.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            id = self.tree.child(id, name).ok_or_else(gone)?;
-        }
-        let handle = self.handles.get(&id).copied().ok_or_else(gone)?;
-        let text = match std::str::from_utf8(name) {
-            Ok(text) => text.to_owned(),
+    /// The folder of a place, and the name in it, or what stands in for that.
+    fn parent_and_name(&self, place: Place<'a>) -> Result<(InodeHandle, Cow<'a, str>), PlanError> {
+        let gone = || PlanError::other(&self.tree.path_of(place), &"its folder is gone");
+        let handle = self.handle(place.folder).ok_or_else(gone)?;
+        let text = match std::str::from_utf8(place.name) {
+            Ok(text) => Cow::Borrowed(text),
             Err(_) => {
-                let standin = self.standins.get(&id).and_then(|standins| standins.get(name));
-                standin.cloned().ok_or_else(|| PlanError::Name(path.clone()))?
+                let standins = self.standins.get(&place.folder);
+                let standin = standins.and_then(|standins| standins.get(place.name));
+                Cow::Owned(standin.cloned().ok_or_else(|| PlanError::name(&self.tree.path_of(place)))?)
             }
         };
         Ok((handle, text))
@@ -160,53 +179,56 @@ impl<'a> Declaring<'a> {
     }
 
     /// The files, in the order in which their content is stored, and then every further name.
-    pub(super) fn files(&mut self) -> Result<BTreeMap<(u32, u32), Wanted>, PlanError> {
-        let mut wanted = BTreeMap::new();
-        for (at, (id, path)) in std::mem::take(&mut self.files) {
-            let node = self.tree.node(id);
+    pub(super) fn files(&mut self) -> Result<Wanteds, PlanError> {
+        let tree = self.tree;
+        let mut wanted = Wanteds::default();
+        let mut files = std::mem::take(&mut self.files);
+        files.sort_unstable_by_key(|(at, ..)| *at);
+        for (at, id, place) in files {
+            let fail = |error: mkext4::Error| PlanError::other(&tree.path_of(place), &error);
+            let node = tree.node(id);
             let NodeKind::File(content) = &node.kind else { continue };
-            let (parent, name) = self.place(&path)?;
-            let name = name.as_str();
+            let (parent, name) = self.parent_and_name(place)?;
             let meta = meta(&node.meta);
             let segments =
                 content.data.as_ref().map(|map| segments(&size::aligned(map, content.size), content.size));
             let handle = match segments.as_deref() {
-                Some(segments @ [_, ..]) => self.builder.file_sparse(parent, name, meta, segments),
-                _ => self.builder.file(parent, name, meta, content.size),
+                Some(segments @ [_, ..]) => self.builder.file_sparse(parent, &name, meta, segments),
+                _ => self.builder.file(parent, &name, meta, content.size),
             };
-            let handle = handle.map_err(|error| PlanError::other(path.as_bytes(), &error))?;
-            self.handles.insert(id, handle);
-            self.attributes(&path, handle, &node.meta)?;
+            let handle = handle.map_err(fail)?;
+            self.declared_as[id.index()] = State::Declared(handle);
+            if node.meta.xattrs.is_some() {
+                self.attributes(&tree.path_of(place), handle, &node.meta)?;
+            }
             if content.has_data() {
-                wanted.insert(at, Wanted { handle, content: content.clone() });
+                wanted.push(at, Wanted { handle, size: content.size, data: content.data.clone() });
             }
         }
-        for (path, id) in std::mem::take(&mut self.links) {
-            let (parent, name) = self.place(&path)?;
-            let target = self.handles.get(&id).copied();
+        for (place, id) in std::mem::take(&mut self.links) {
+            let (parent, name) = self.parent_and_name(place)?;
+            let target = self.handle(id);
             let target =
-                target.ok_or_else(|| PlanError::other(path.as_bytes(), &"what it links to is gone"))?;
+                target.ok_or_else(|| PlanError::other(&tree.path_of(place), &"what it links to is gone"))?;
             self.builder
                 .hardlink(parent, &name, target)
-                .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
+                .map_err(|error| PlanError::other(&tree.path_of(place), &error))?;
         }
         Ok(wanted)
     }
 
-    fn attributes(&mut self, path: &EntryPath, handle: InodeHandle, meta: &Meta) -> Result<(), PlanError> {
+    fn attributes(&mut self, path: &[u8], handle: InodeHandle, meta: &Meta) -> Result<(), PlanError> {
         for (name, value) in meta.xattrs.iter().flat_map(|xattrs| xattrs.iter()) {
-            let text = std::str::from_utf8(name).map_err(|_| PlanError::Name(path.clone()))?;
+            let text = std::str::from_utf8(name).map_err(|_| PlanError::name(path))?;
             let converted = if text.starts_with("system.posix_acl_") {
                 let acl = acl::to_disk(value);
-                Some(acl.ok_or_else(|| {
-                    PlanError::other(path.as_bytes(), &"its access control list is malformed")
-                })?)
+                Some(acl.ok_or_else(|| PlanError::other(path, &"its access control list is malformed"))?)
             } else {
                 None
             };
             self.builder
                 .set_xattr(handle, text, converted.as_deref().unwrap_or(value))
-                .map_err(|error| PlanError::other(path.as_bytes(), &error))?;
+                .map_err(|error| PlanError::other(path, &error))?;
         }
         Ok(())
     }
