@@ -3,7 +3,9 @@
     layers.py BUSYBOX ARCHITECTURE NAME:TAG LABEL=VALUE > image.tar
 
 The same bytes from the same arguments. Archives are written by Python's own tarfile, which shares nothing with the
-converter's reader.
+converter's reader. Two things are left out, since Docker 20.10 does not take them: a hard link to a file of a layer below (it
+unpacks each layer by itself), and a file that the archive itself says is sparse (it unpacks it, and cannot save the image
+any more: "could not verify layer data").
 """
 
 import hashlib
@@ -137,6 +139,10 @@ def layers(busybox):
         path += "/" + f"{level:02}" * 10
         deep.folder(path)
     deep.file(path + "/end", "end\n").file("work/" + "n" * 255, "long\n")
+    # Latin-1, which is not UTF-8.
+    latin = b"gr\xfcn".decode("utf-8", "surrogateescape")
+    deep.file(f"work/{latin}", "green\n").symlink(f"work/{latin}-link", latin).folder(f"work/{latin}-folder")
+    deep.file(f"work/{latin}-folder/inside", "in\n")
     deep.file("work/Übung ☃ 日本語", "snow\n").file("work/a\u0301 b\tc", "combined\n")
     deep.file("work/new", "n\n", mtime=5000000000)
     deep.file("work/fraction", "f\n", mtime=EPOCH + 0.5).file("work/empty")

@@ -4,7 +4,7 @@
 //! |-----------|------------------------------------------------------------------------------|--------------------|
 //! | `unit`    | each test of `cargo test --workspace`: unit, property, doc, simulated seats  | –                  |
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
-//! | `corpus`  | each ignored test of `docker_corpus` and `corpus`: all real images; only when it is named | without an engine |
+//! | `corpus`  | each ignored test of `docker_corpus`, `corpus` and `hostile`: all real images, and the largest made ones; only when it is named | without an engine |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
 //! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
 //! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |

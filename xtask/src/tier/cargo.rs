@@ -41,7 +41,7 @@ pub(super) async fn docker(bench: &Bench<'_>) -> Result<Report> {
 
 /// All real images.
 pub(super) async fn corpus(bench: &Bench<'_>) -> Result<Report> {
-    ignored(bench, "corpus", &["docker_corpus", "corpus"], &[]).await
+    ignored(bench, "corpus", &["docker_corpus", "corpus", "hostile"], &[]).await
 }
 
 /// The ignored tests of these targets, with these images of the corpus.

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use super::listing::{self, Row, hex};
 use super::{Rows, docker, tool};
 
+/// The inode of the root (`EXT4_ROOT_INO`, fs/ext4/ext4.h of the kernel).
+const ROOT: u32 = 2;
+
 /// An image and its file system, in a folder that goes away with it.
 pub(super) struct Converted {
     name: String,
@@ -71,7 +74,10 @@ impl Converted {
         tree.walk(|path, id, _| names.entry(id).or_default().push(path.to_vec()));
         let mut rows = BTreeMap::new();
         tree.walk(|path, id, node| {
-            let inode = || fs.resolve(&format!("/{}", std::str::from_utf8(path).unwrap())).unwrap();
+            let inode = || {
+                let names = path.split(|&byte| byte == b'/');
+                names.fold(ROOT, |folder, name| fs.lookup(folder, name).unwrap().unwrap())
+            };
             let (kind, what) = match &node.kind {
                 NodeKind::Directory(_) => ("folder", String::new()),
                 NodeKind::File(_) => {

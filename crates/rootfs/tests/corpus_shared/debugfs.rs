@@ -25,7 +25,9 @@ pub(super) fn agrees(file: &Path, rows: &Rows) {
         .map(|(_, found)| found)
         .collect();
     let commands = tempfile::NamedTempFile::new().unwrap();
-    let text: String = looked.iter().map(|(path, _)| format!("stat \"/{}\"\n", shown(path))).collect();
+    // It takes any bytes as they are.
+    let lines = looked.iter().map(|(path, _)| [b"stat \"/", path.as_slice(), b"\"\n"].concat());
+    let text = lines.collect::<Vec<_>>().concat();
     std::fs::write(commands.path(), text).unwrap();
     let output = tool("debugfs").arg("-f").arg(commands.path()).arg(file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
