@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::models::ContainerInspectResponse;
-use seats::{ImageRef, SeatSpec, SpecDifference};
+use seats::{ImageRef, SeatSpec, SpecDifference, workspace};
 
 use crate::{names, payload};
 
@@ -33,7 +33,7 @@ pub(crate) fn differences(spec: &SeatSpec, inspected: &ContainerInspectResponse)
     if is_ours && labels.get(names::LIMITS) != Some(&payload::limits_text(spec.limits)) {
         found.push(SpecDifference::Limits);
     }
-    let key = env.get(payload::API_KEY).copied().filter(|key| !key.is_empty());
+    let key = env.get(workspace::API_KEY).copied().filter(|key| !key.is_empty());
     if key != spec.api_key.as_ref().map(seats::ApiKey::expose) {
         found.push(SpecDifference::ApiKey);
     }

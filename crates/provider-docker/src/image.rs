@@ -8,11 +8,10 @@ use bollard::Docker;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
-use seats::{ImageRef, ProviderError, ProviderKind, SeatRef, Stage, Timeline};
+use seats::{ImageRef, ProviderError, ProviderKind, SeatRef, Stage, Timeline, workspace};
 use tokio::sync::watch;
 
 use crate::engine::{Engine, Whom, is_connection, is_status, status};
-use crate::payload;
 
 /// How long an image that was seen is believed to be there. A create that believed wrongly is told by the engine,
 /// forgets it and starts over once.
@@ -100,7 +99,7 @@ impl Images {
             }
             Ok(inspected) => {
                 let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
-                let facts = ImageFacts { ports: payload::workspace_ports(&exposed) };
+                let facts = ImageFacts { ports: workspace::exposed_ports(&exposed) };
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.retain(|_, (_, at)| at.elapsed() < SEEN_FOR);
                 seen.insert(image.canonical().to_owned(), (facts.clone(), Instant::now()));

@@ -4,9 +4,10 @@ use bollard::Docker;
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{InspectContainerOptions, LogsOptionsBuilder};
 use futures_util::StreamExt;
+use seats::workspace;
 
+use crate::names;
 use crate::watch::Watch;
-use crate::{names, payload};
 
 /// The longest line worth showing, in characters.
 const LONGEST: usize = 300;
@@ -42,7 +43,7 @@ fn secrets(config: &ContainerConfig) -> Vec<String> {
     let given = labels.and_then(|labels| labels.get(names::ENV)).map_or("", String::as_str);
     let is_given = |name: &str| {
         let is_open = seats::EnvVars::DEFAULTED.contains(&name);
-        name == payload::API_KEY || (!is_open && given.split(',').any(|known| known == name))
+        name == workspace::API_KEY || (!is_open && given.split(',').any(|known| known == name))
     };
     let variables = config.env.iter().flatten().filter_map(|variable| variable.split_once('='));
     let values = variables.filter(|(name, _)| is_given(name)).map(|(_, value)| value);

@@ -8,17 +8,11 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, PortBinding,
     PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
+use seats::workspace::{self, FOLDER};
 use seats::{Limits, SeatSpec};
 
 use crate::DockerConfig;
 use crate::names::{self, Labels};
-
-/// Where a seat's data is.
-const WORKSPACE: &str = "/workspace";
-/// The ports of the workspace contract: terminal and files.
-pub(crate) const CONTRACT_PORTS: [u16; 2] = [3001, 3002];
-/// The variable that carries the seat's api key.
-pub(crate) const API_KEY: &str = "ANTHROPIC_API_KEY";
 
 const MIB: i64 = 1024 * 1024;
 const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -66,7 +60,7 @@ fn host_config(config: &DockerConfig, spec: &SeatSpec, attempt: &Attempt<'_>) ->
     let data = Mount {
         typ: Some(MountType::VOLUME),
         source: Some(names::volume(&spec.seat)),
-        target: Some(WORKSPACE.to_owned()),
+        target: Some(FOLDER.to_owned()),
         volume_options: Some(MountVolumeOptions {
             labels: Some(names::made_labels(names::TYPE_VOLUME, &spec.seat, attempt.create_id)),
             ..MountVolumeOptions::default()
@@ -103,23 +97,10 @@ fn host_config(config: &DockerConfig, spec: &SeatSpec, attempt: &Attempt<'_>) ->
 
 /// Every variable of the seat, in `NAME=value` form.
 fn environment(config: &DockerConfig, spec: &SeatSpec) -> Vec<String> {
-    let [terminal, files] = CONTRACT_PORTS;
-    let mut env = vec![
-        format!("WORKSPACE_DIR={WORKSPACE}"),
-        "TERM=xterm-256color".to_owned(),
-        format!("TERMINAL_PORT={terminal}"),
-        format!("FILES_PORT={files}"),
-        format!("AUTH_DISABLED={}", config.auth_disabled),
-        format!("SEAT={}", spec.seat.seat),
-        format!("CONTAINER_ID=c-{:02}", spec.seat.seat.get()),
-    ];
-    env.extend(config.jwks_url.as_ref().map(|url| format!("JWKS_URL={url}")));
-    // What the caller gives replaces what is configured: of a name that is there twice, some programs see the first
-    // value and some the last.
-    env.retain(|pair| pair.split_once('=').is_none_or(|(name, _)| spec.env.get(name).is_none()));
-    env.extend(spec.env.iter().map(|(name, value)| format!("{name}={value}")));
-    env.extend(spec.api_key.as_ref().map(|key| format!("{API_KEY}={}", key.expose())));
-    env
+    let defaults =
+        workspace::Defaults { auth_disabled: config.auth_disabled, jwks_url: config.jwks_url.as_deref() };
+    let variables = workspace::environment(defaults, spec).into_iter();
+    variables.map(|variable| format!("{}={}", variable.name, variable.value)).collect()
 }
 
 /// The limits as their label has them. What the engine shows of a container is no record of what was asked for: an
@@ -147,25 +128,6 @@ pub(crate) fn env_names(spec: &SeatSpec) -> String {
     spec.env.iter().map(|(name, _)| name).collect::<Vec<_>>().join(",")
 }
 
-/// The TCP ports among `80/tcp`, `53/udp`, …, the terminal's first; those of the contract when there is none.
-pub(crate) fn workspace_ports<'a>(exposed: impl IntoIterator<Item = &'a String>) -> Vec<u16> {
-    let tcp = exposed.into_iter().filter_map(|port| {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        number.parse().ok().filter(|_| protocol == "tcp")
-    });
-    order_ports(tcp.collect())
-}
-
-/// The ports in the order that the API shows them: the terminal's first, then by number.
-pub(crate) fn order_ports(mut ports: Vec<u16>) -> Vec<u16> {
-    if ports.is_empty() {
-        return CONTRACT_PORTS.to_vec();
-    }
-    ports.sort_by_key(|port| (*port != CONTRACT_PORTS[0], *port));
-    ports.dedup();
-    ports
-}
-
 /// The spec that this crate's unit tests start from.
 #[cfg(test)]
 pub(crate) fn example() -> SeatSpec {
@@ -183,8 +145,6 @@ pub(crate) fn example() -> SeatSpec {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::example as spec;
     use super::*;
 
@@ -221,20 +181,6 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_gives_replaces_what_is_configured() {
-        let config = DockerConfig { jwks_url: Some("http://x/jwks".into()), ..DockerConfig::default() };
-        let mut spec = spec();
-        for (name, value) in [("AUTH_DISABLED", "true"), ("JWKS_URL", "http://y/jwks")] {
-            spec.env.insert(name, value.into()).unwrap();
-        }
-        let env = container(&config, &spec, &ATTEMPT).env.unwrap();
-        for name in seats::EnvVars::DEFAULTED {
-            let of_name: Vec<_> = env.iter().filter(|pair| pair.split_once('=').unwrap().0 == name).collect();
-            assert_eq!(of_name, [&format!("{name}={}", spec.env.get(name).unwrap())]);
-        }
-    }
-
-    #[test]
     fn limits_and_hardening_are_on() {
         let host = container(&DockerConfig::default(), &spec(), &ATTEMPT).host_config.unwrap();
         assert_eq!((host.nano_cpus, host.memory), (Some(1_500_000_000), Some(512 * MIB)));
@@ -251,16 +197,5 @@ mod tests {
         let bindings = host.port_bindings.unwrap();
         assert_eq!(bindings["3001/tcp"].as_ref().unwrap()[0].host_ip.as_deref(), Some("127.0.0.1"));
         assert_eq!(bindings.len(), 2);
-    }
-
-    #[rstest]
-    #[case(&["3002/tcp", "3001/tcp"], &[3001, 3002])]
-    #[case(&["80/tcp", "3001/tcp", "53/udp"], &[3001, 80])]
-    #[case(&["8888"], &[8888])]
-    #[case(&["53/udp"], &[3001, 3002])]
-    #[case(&[], &[3001, 3002])]
-    fn the_ports_of_a_workspace(#[case] exposed: &[&str], #[case] ports: &[u16]) {
-        let exposed: Vec<String> = exposed.iter().map(ToString::to_string).collect();
-        assert_eq!(workspace_ports(&exposed), ports);
     }
 }

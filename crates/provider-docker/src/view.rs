@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, HealthStatusEnum, PortSummaryTypeEnum};
 use jiff::Timestamp;
+use seats::workspace::{self, dying};
 use seats::{Instance, ProviderKind, SeatRef, Status};
 
 use crate::DockerConfig;
 use crate::names::{self, Labels};
-use crate::payload;
 use crate::probe::Target;
 use crate::watch::Seen;
 
@@ -114,7 +114,7 @@ impl View {
             let port = key.strip_suffix("/tcp")?.parse().ok()?;
             Some((port, SocketAddr::new(ip, host.host_port.as_deref()?.parse().ok()?)))
         });
-        let exposed = payload::workspace_ports(config.exposed_ports.iter().flatten());
+        let exposed = workspace::exposed_ports(config.exposed_ports.iter().flatten());
         let created: Option<Timestamp> = inspected.created.as_ref().and_then(|text| text.parse().ok());
         Some(Self {
             id: inspected.id.clone()?,
@@ -255,16 +255,10 @@ fn reached(config: &DockerConfig, published: SocketAddr) -> String {
     }
 }
 
-/// Why a workspace that ends is no workspace.
-fn dying(code: &str, last_words: Option<&str>) -> String {
-    let said = last_words.filter(|line| !line.is_empty()).map(|line| format!(": {line}")).unwrap_or_default();
-    format!("the workspace exits with code {code}{said}")
-}
-
 fn ports(labels: &Labels, exposed: Vec<u16>) -> Vec<u16> {
     let recorded: Option<Vec<u16>> =
         labels.get(names::PORTS).and_then(|text| text.split(',').map(|port| port.parse().ok()).collect());
-    payload::order_ports(recorded.unwrap_or(exposed))
+    workspace::order_ports(recorded.unwrap_or(exposed))
 }
 
 /// The engine's word for a state; the client library has an enumeration of its own per kind of answer.

@@ -9,6 +9,7 @@
 mod acl;
 mod content;
 mod declare;
+mod empty;
 mod restore;
 mod sink;
 mod size;
@@ -23,6 +24,7 @@ use mkext4::{FsBuilder, InodeCount, Layout, Options};
 
 use self::content::{Aligned, Reader};
 use self::declare::Declaring;
+pub use self::empty::{LEAST as LEAST_EMPTY, empty};
 use self::restore::Restore;
 use self::sink::Sparse;
 use self::size::{BadSize, Need};

@@ -16,6 +16,7 @@ mod limits;
 mod provider;
 mod spec;
 mod timeline;
+pub mod workspace;
 
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use env::{EnvName, EnvVars, InvalidEnv};

@@ -10,7 +10,7 @@ const LEAST_ROOM: u64 = 16 << 20;
 const LEAST: u64 = 16 << 20;
 /// From here on the library, which numbers blocks with 32 bits, has too few numbers. Bitmaps are held in memory while a
 /// file system is laid out: about 75 MiB for each TiB of it.
-const TOO_LARGE: u64 = (16 << 40) - BLOCK;
+pub(super) const TOO_LARGE: u64 = (16 << 40) - BLOCK;
 /// Inodes beside those of the tree.
 const MORE_INODES: u32 = 1024;
 /// Bytes of a folder per name, beside the name itself, in folders that have an index.
