@@ -7,6 +7,7 @@
 //!   .ci/run   ──► make lint test        "N passed, N failed, N skipped"
 //! ```
 
+mod agent;
 mod bench;
 mod child;
 mod console;
@@ -65,6 +66,8 @@ enum Task {
     /// Measure the service against the engine it drives and the scripts it replaces.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Build the guest agent as guests have it: small and static. Prints where it is.
+    Agent,
     /// List what the service left on the Docker engine; fails when there is anything.
     Leaks {
         /// Only what belongs to this workshop.
@@ -103,6 +106,7 @@ async fn run(task: Task) -> Result<bool> {
         Task::Openapi { check } => openapi::run(&repo, &stop, check).await,
         Task::Demo(options) => demo::run(&repo, &stop, &options).await,
         Task::Bench(what) => bench::run(&repo, &stop, &what).await,
+        Task::Agent => agent::run(&repo, &stop).await,
         Task::Leaks { workshop } => leaks::run(workshop.as_deref()).await,
     }
 }

@@ -42,6 +42,25 @@ impl Initramfs {
         Ok(Self { archive })
     }
 
+    /// One whose `/init` is the guest agent, which loads these modules with all they need by itself.
+    ///
+    /// # Errors
+    /// When the kernel has no such module, or a file cannot be read.
+    pub fn of_agent(kernel: &Kernel, modules: &[&str], agent: &Path) -> Result<Self, BootError> {
+        let mut archive = Archive::default();
+        for folder in ["dev", "modules"] {
+            archive.folder(folder);
+        }
+        archive.device("dev/console", 5, 1);
+        let read = |path: &Path| fs::read(path).map_err(BootError::io(path));
+        archive.file("init", 0o755, &read(agent)?);
+        for (number, path) in kernel.modules(modules)?.iter().enumerate() {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("modules/{number:03}-{name}.ko"), 0o644, &read(path)?);
+        }
+        Ok(Self { archive })
+    }
+
     /// Adds a file; its folder must be there already.
     pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> &mut Self {
         self.archive.file(path, mode, content);

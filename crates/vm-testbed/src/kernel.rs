@@ -51,7 +51,9 @@ impl Kernel {
         &self.image
     }
 
-    pub(crate) fn busybox(&self) -> &Path {
+    /// A static busybox of the kernel's processor.
+    #[must_use]
+    pub fn busybox(&self) -> &Path {
         &self.busybox
     }
 

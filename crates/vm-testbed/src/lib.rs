@@ -7,6 +7,7 @@
 //!   Console     what the guest said
 //! ```
 
+mod agent;
 mod console;
 mod cpio;
 mod error;
@@ -14,8 +15,9 @@ mod initramfs;
 mod kernel;
 mod machine;
 
+pub use agent::agent;
 pub use console::Console;
 pub use error::BootError;
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
-pub use machine::{Disk, Machine};
+pub use machine::{Disk, Machine, Started};

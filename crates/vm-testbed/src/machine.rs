@@ -28,7 +28,8 @@ pub struct Disk {
 pub struct Machine {
     kernel: Kernel,
     memory: u32,
-    disks: Vec<Disk>,
+    disks: Vec<(Disk, Option<String>)>,
+    ports: Vec<(String, PathBuf)>,
     arguments: String,
 }
 
@@ -36,7 +37,7 @@ impl Machine {
     /// A machine with this kernel and 512 MiB.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel, memory: 512, disks: Vec::new(), arguments: ARGUMENTS.into() }
+        Self { kernel, memory: 512, disks: Vec::new(), ports: Vec::new(), arguments: ARGUMENTS.into() }
     }
 
     /// Its memory in MiB.
@@ -49,7 +50,21 @@ impl Machine {
     /// One more disk.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
-        self.disks.push(disk);
+        self.disks.push((disk, None));
+        self
+    }
+
+    /// One more disk, with a serial number of at most 20 characters by which the guest finds it.
+    #[must_use]
+    pub fn named_disk(mut self, serial: &str, disk: Disk) -> Self {
+        self.disks.push((disk, Some(serial.into())));
+        self
+    }
+
+    /// A virtio-serial port of this name, on a unix socket that QEMU makes and listens on.
+    #[must_use]
+    pub fn port(mut self, name: &str, socket: &Path) -> Self {
+        self.ports.push((name.into(), socket.into()));
         self
     }
 
@@ -66,6 +81,14 @@ impl Machine {
     /// # Errors
     /// When there is no QEMU, QEMU fails, or the guest is still there after `limit`; it is killed then.
     pub fn run(&self, initramfs: Initramfs, limit: Duration) -> Result<Console, BootError> {
+        self.start(initramfs)?.wait(limit)
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there is no QEMU, or its files cannot be written.
+    pub fn start(&self, initramfs: Initramfs) -> Result<Started, BootError> {
         let folder = tempfile::tempdir().map_err(BootError::io(std::env::temp_dir()))?;
         let (first_root, console, said) =
             (folder.path().join("initramfs"), folder.path().join("console"), folder.path().join("said"));
@@ -77,16 +100,7 @@ impl Machine {
             std::io::ErrorKind::NotFound => BootError::Missing(format!("no {QEMU}: install qemu-system-x86")),
             _ => BootError::Io { path: QEMU.into(), why },
         })?;
-        let status = Running(child).wait(limit);
-        let text = Console::new(&beginning(&console));
-        match status.map_err(BootError::io(QEMU))? {
-            None => Err(BootError::Hung { limit, console: text }),
-            Some(status) if !status.success() => {
-                let said = String::from_utf8_lossy(&beginning(&said)).into_owned();
-                Err(BootError::Failed { status, said, console: text })
-            }
-            Some(_) => Ok(text),
-        }
+        Ok(Started { running: Running(child), folder })
     }
 
     fn command(&self, first_root: &Path, console: &Path) -> Command {
@@ -101,14 +115,23 @@ impl Machine {
             "-serial",
             "chardev:console",
         ]);
-        for (number, disk) in self.disks.iter().enumerate() {
+        for (number, (disk, serial)) in self.disks.iter().enumerate() {
             let read_only = if disk.writable { "off" } else { "on" };
             let file = option(&disk.file);
             qemu.args([
                 "-drive",
                 &format!("if=none,id=disk{number},format=raw,readonly={read_only},file={file}"),
             ]);
-            qemu.args(["-device", &format!("virtio-blk-device,drive=disk{number}")]);
+            let serial = serial.as_ref().map(|serial| format!(",serial={serial}")).unwrap_or_default();
+            qemu.args(["-device", &format!("virtio-blk-device,drive=disk{number}{serial}")]);
+        }
+        if !self.ports.is_empty() {
+            qemu.args(["-device", "virtio-serial-device"]);
+        }
+        for (number, (name, socket)) in self.ports.iter().enumerate() {
+            let path = option(socket);
+            qemu.args(["-chardev", &format!("socket,id=port{number},path={path},server=on,wait=off")]);
+            qemu.args(["-device", &format!("virtserialport,chardev=port{number},name={name}")]);
         }
         qemu
     }
@@ -128,7 +151,48 @@ fn beginning(path: &Path) -> Vec<u8> {
     bytes
 }
 
+/// A machine that was started; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Started {
+    running: Running,
+    folder: tempfile::TempDir,
+}
+
+impl Started {
+    /// What the guest has said so far.
+    #[must_use]
+    pub fn console(&self) -> Console {
+        Console::new(&beginning(&self.folder.path().join("console")))
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Errors
+    /// When QEMU fails, or the guest is still there after `limit`; it is killed then.
+    pub fn wait(mut self, limit: Duration) -> Result<Console, BootError> {
+        let status = self.running.wait(limit);
+        let console = self.console();
+        match status.map_err(BootError::io(QEMU))? {
+            None => Err(BootError::Hung { limit, console }),
+            Some(status) if !status.success() => {
+                let said = String::from_utf8_lossy(&beginning(&self.folder.path().join("said"))).into_owned();
+                Err(BootError::Failed { status, said, console })
+            }
+            Some(_) => Ok(console),
+        }
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> Result<bool, BootError> {
+        Ok(self.running.0.try_wait().map_err(BootError::io(QEMU))?.is_some())
+    }
+}
+
 /// A process that does not outlive its owner.
+#[derive(Debug)]
 struct Running(Child);
 
 impl Running {
@@ -137,7 +201,7 @@ impl Running {
         clippy::disallowed_methods,
         reason = "there is no runtime here, and std has no wait with a limit"
     )]
-    fn wait(mut self, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    fn wait(&mut self, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait()? {
