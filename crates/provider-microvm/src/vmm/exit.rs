@@ -14,7 +14,7 @@ pub struct Exit {
     pub how: How,
     /// Whether the kernel killed something in its cgroup for want of memory.
     pub out_of_memory: bool,
-    /// The last line that the monitor itself wrote to its standard error.
+    /// The last lines, two at most, that the monitor itself wrote to its standard error.
     pub last_words: Option<String>,
     /// When.
     pub at: Timestamp,

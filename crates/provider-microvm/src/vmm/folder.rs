@@ -17,7 +17,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -41,6 +41,8 @@ pub struct RunFolder(PathBuf);
 pub(super) struct Owner {
     pub(super) boot_id: String,
     pub(super) keeper: ProcessId,
+    /// Nothing before it is started.
+    pub(super) vmm: Option<ProcessId>,
     /// Parent and name.
     pub(super) cgroup: Option<(String, String)>,
 }
@@ -110,9 +112,9 @@ impl RunFolder {
     }
 
     /// Writes into the lock, by him who holds it, who he is. Not beside it and renamed: the lock is the file's.
-    pub(super) fn write_owner(lock: &mut File, owner: &Owner) -> io::Result<()> {
+    pub(super) fn write_owner(lock: &File, owner: &Owner) -> io::Result<()> {
         lock.set_len(0)?;
-        lock.write_all(&serde_json::to_vec(owner)?)
+        lock.write_all_at(&serde_json::to_vec(owner)?, 0)
     }
 
     /// The lock that a keeper holds while it is not decided whether there will be a VM.

@@ -8,3 +8,5 @@ pub(super) const START: Duration = Duration::from_secs(60);
 pub(super) const COMMAND: Duration = Duration::from_secs(30);
 /// How long a killed process may take to be gone, and a keeper to tidy up after it.
 pub(super) const END: Duration = Duration::from_secs(30);
+/// How long a process that closed its sockets may take to end.
+pub(super) const ENDING: Duration = Duration::from_secs(5);

@@ -5,3 +5,4 @@ mod bounds;
 mod guest;
 mod life;
 mod nested;
+mod trouble;

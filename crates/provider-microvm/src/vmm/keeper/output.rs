@@ -18,7 +18,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// One whose last line is remembered, or not.
+    /// One whose last lines are remembered, or not.
     pub(super) fn new(pipe: impl Into<OwnedFd>, remember: bool) -> io::Result<Self> {
         let pipe = pipe.into();
         rustix::io::ioctl_fionbio(&pipe, true)?;
@@ -52,15 +52,16 @@ impl Output {
         }
     }
 
-    /// The last line that is not empty.
-    pub(super) fn last_line(&self) -> Option<String> {
+    /// The last two lines that are not empty.
+    pub(super) fn last_lines(&self) -> Option<String> {
         self.last.as_ref()?.text()
     }
 }
 
-/// The last line of a stream.
+/// The last two lines of a stream: what a program gives up with is often followed by a hint.
 #[derive(Debug, Default)]
 struct LastLine {
+    before: Vec<u8>,
     whole: Vec<u8>,
     begun: Vec<u8>,
 }
@@ -70,7 +71,7 @@ impl LastLine {
         for &byte in bytes {
             if byte == b'\n' {
                 if !self.begun.trim_ascii().is_empty() {
-                    std::mem::swap(&mut self.whole, &mut self.begun);
+                    self.before = std::mem::replace(&mut self.whole, std::mem::take(&mut self.begun));
                 }
                 self.begun.clear();
             } else if self.begun.len() < LONGEST {
@@ -80,9 +81,10 @@ impl LastLine {
     }
 
     fn text(&self) -> Option<String> {
-        let begun = self.begun.trim_ascii();
-        let line = if begun.is_empty() { self.whole.trim_ascii() } else { begun };
-        let text: String = String::from_utf8_lossy(line).chars().filter(|char| !char.is_control()).collect();
+        let lines = [&self.before, &self.whole, &self.begun].map(|line| line.trim_ascii());
+        let said: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+        let last = said[said.len().saturating_sub(2)..].join(&b"; "[..]);
+        let text: String = String::from_utf8_lossy(&last).chars().filter(|char| !char.is_control()).collect();
         (!text.is_empty()).then_some(text)
     }
 }
@@ -98,10 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_says_something_is_kept() {
+    fn the_last_lines_that_say_something_are_kept() {
         assert_eq!(last(&[]), None);
-        assert_eq!(last(&["one\ntw", "o\n\n  \n"]).as_deref(), Some("two"));
-        assert_eq!(last(&["one\nhalf"]).as_deref(), Some("half"));
+        assert_eq!(last(&["one\ntw", "o\n\n  \n"]).as_deref(), Some("one; two"));
+        assert_eq!(last(&["zero\none\nhalf"]).as_deref(), Some("one; half"));
         assert_eq!(last(&["a\x1b[1mb\r\n"]).as_deref(), Some("a[1mb"));
         assert_eq!(last(&[&"x".repeat(5000)]).map(|line| line.len()), Some(LONGEST));
     }

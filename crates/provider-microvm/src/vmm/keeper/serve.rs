@@ -93,7 +93,7 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
     let in_folder =
         |why: io::Error| Failure { why: format!("{}: {why}", launch.folder.display()), busy: false };
     folder.make().map_err(in_folder)?;
-    let mut lock = folder.keeper_lock().map_err(in_folder)?;
+    let lock = folder.keeper_lock().map_err(in_folder)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -106,12 +106,13 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
     // Whoever had the lock before is gone, and so is his VM.
     folder.remove_live().and_then(|()| folder.remove_exit()).map_err(in_folder)?;
     let keeper = ProcessId::of(getpid().as_raw_nonzero().get())?;
-    let owner = Owner {
+    let mut owner = Owner {
         boot_id: identity::boot_id()?,
         keeper,
+        vmm: None,
         cgroup: launch.cgroup.as_ref().map(|spec| (spec.parent.clone(), spec.name.clone())),
     };
-    RunFolder::write_owner(&mut lock, &owner).map_err(in_folder)?;
+    RunFolder::write_owner(&lock, &owner).map_err(in_folder)?;
     let log = Log::open(launch.console.clone())?;
     let cgroup = launch.cgroup.as_ref().map(|spec| Cgroup::find(&spec.parent, &spec.name)).transpose()?;
     let undone = |failure: Failure| {
@@ -119,6 +120,9 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
         failure
     };
     let (child, vmm) = start(&launch, &folder, cgroup.as_ref()).map_err(undone)?;
+    owner.vmm = Some(vmm);
+    // What is in it already names the keeper, with whom the VM ends.
+    drop(RunFolder::write_owner(&lock, &owner));
     Ok(Kept { launch, folder, cgroup, log, child, vmm, keeper, launching: Some(launching), _lock: lock })
 }
 
@@ -173,7 +177,7 @@ impl Kept {
         let exit = self
             .child
             .wait()
-            .map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, messages.last_line()));
+            .map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, messages.last_lines()));
         if self.launching.is_none() {
             drop(self.folder.write_exit(&exit));
         }

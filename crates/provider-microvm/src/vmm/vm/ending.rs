@@ -35,9 +35,11 @@ pub(in crate::vmm) async fn clear(seat: &str, folder: &RunFolder) -> Result<(), 
         let pidfd = process.map(identity::ProcessId::open).transpose()?.flatten();
         pidfd.map(watched).transpose()
     };
-    let vmm =
-        open(identity.as_ref().map(|identity: &Identity| identity.vmm)).map_err(io("opening the VM"))?;
-    let keeper = open(owner.map(|owner: Owner| owner.keeper)).map_err(io("opening the VM's keeper"))?;
+    let vmm = identity.as_ref().map(|identity: &Identity| identity.vmm);
+    let vmm = vmm.or_else(|| owner.as_ref().and_then(|owner: &Owner| owner.vmm));
+    let keeper = owner.map(|owner| owner.keeper).or_else(|| identity.map(|identity| identity.keeper));
+    let vmm = open(vmm).map_err(io("opening the VM"))?;
+    let keeper = open(keeper).map_err(io("opening the VM's keeper"))?;
     match (&vmm, &keeper) {
         (Some(vmm), keeper) => end(seat, vmm, keeper.as_ref()).await?,
         // The kernel kills the VM when its keeper dies.

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError};
-use super::{identity, timeout, watched};
+use super::{identity, limits, timeout, watched};
+use crate::vmm::qemu::QmpError;
 
 /// A VM whose keeper is not told yet that it shall live.
 #[derive(Debug)]
@@ -85,6 +86,10 @@ impl Pending {
             Ok(()) => launching.confirm().await,
             Err(why) => Err(why),
         };
+        if let (Err(VmmError::Monitor { why: QmpError::Closed, .. }), Some(process)) = (&done, &vmm.0) {
+            // Its socket is closed a little before it has ended; when it does not end, that is not the reason.
+            drop(timeout(limits::ENDING, process.readable()).await);
+        }
         match (done, vmm.0.take()) {
             (Ok(()), Some(vmm)) => {
                 Ok(Vm { folder: spec_folder, identity, vmm, keeper: Some(keeper), control })
