@@ -20,8 +20,8 @@ use super::{KeeperCommand, UserIds};
 mod guest;
 
 const DEVICE: &str = "/dev/kvm";
-/// What takes a processor some 20 ms takes minutes where it is emulated; a busy host is somewhere in between.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What takes a processor some 10 ms takes most of a minute where it is emulated; a busy host is somewhere in between.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What runs the guests' instructions on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Accel {
     },
 }
 
-/// Finds out by running a guest. Takes some tens of milliseconds where KVM works or is not there, and ten seconds at most.
+/// Finds out by running a guest. Takes some tens of milliseconds where KVM works or is not there, and four seconds at most.
 pub async fn probe(keeper: &KeeperCommand) -> Accel {
     // Spares the process on a host without KVM, and says better what to do.
     let open = fs::OpenOptions::new().read(true).write(true).open(DEVICE);

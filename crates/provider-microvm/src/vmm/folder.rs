@@ -48,7 +48,7 @@ pub(super) struct Owner {
 }
 
 impl RunFolder {
-    /// Names a folder; it is made when a VM is started in it.
+    /// Names a folder; it is made when a VM is started in it, but not the one it is in.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())

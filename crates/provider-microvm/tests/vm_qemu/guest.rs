@@ -36,7 +36,6 @@ done
 pub(crate) struct Guest {
     pub(crate) folder: tempfile::TempDir,
     kernel: PathBuf,
-    initramfs: PathBuf,
 }
 
 impl Guest {
@@ -49,9 +48,8 @@ impl Guest {
         let modules = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng"];
         let archive = Initramfs::new(&kernel, &modules, script)?.finish();
         let folder = tempfile::Builder::new().prefix("vmm").tempdir()?;
-        let initramfs = folder.path().join("initramfs");
-        std::fs::write(&initramfs, archive)?;
-        Ok(Self { kernel: kernel.image().to_owned(), initramfs, folder })
+        std::fs::write(folder.path().join("initramfs"), archive)?;
+        Ok(Self { kernel: kernel.image().to_owned(), folder })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -67,21 +65,7 @@ impl Guest {
     }
 
     pub(crate) fn spec(&self) -> VmSpec {
-        VmSpec {
-            seat: "demo/1".into(),
-            folder: self.run_folder(),
-            kernel: self.kernel.clone(),
-            initramfs: self.initramfs.clone(),
-            command_line: "quiet".into(),
-            vcpus: 1,
-            memory_mib: 192,
-            drives: Vec::new(),
-            nics: Vec::new(),
-            user: None,
-            cgroup: None,
-            console: LogFile { path: self.log(), max_bytes: 1 << 20, files: 2 },
-            accelerator: Accelerator::Tcg,
-        }
+        spec(self.path(), &self.kernel)
     }
 
     /// A drive of 16 MiB of zeros.
@@ -93,6 +77,25 @@ impl Guest {
 
     pub(crate) fn console(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
+    }
+}
+
+/// A VM in a folder that a [`Guest`] has prepared.
+pub(crate) fn spec(folder: &Path, kernel: &Path) -> VmSpec {
+    VmSpec {
+        seat: "demo/1".into(),
+        folder: RunFolder::new(folder.join("run")),
+        kernel: kernel.to_owned(),
+        initramfs: folder.join("initramfs"),
+        command_line: "quiet".into(),
+        vcpus: 1,
+        memory_mib: 192,
+        drives: Vec::new(),
+        nics: Vec::new(),
+        user: None,
+        cgroup: None,
+        console: LogFile { path: folder.join("console.log"), max_bytes: 1 << 20, files: 2 },
+        accelerator: Accelerator::Tcg,
     }
 }
 

@@ -5,4 +5,6 @@ mod bounds;
 mod guest;
 mod life;
 mod nested;
+mod network;
+mod starter;
 mod trouble;

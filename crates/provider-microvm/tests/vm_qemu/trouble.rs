@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
-    InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions, Throttle, VmmError,
+    Accel, Accelerator, InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions,
+    Throttle, VmmError,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -294,6 +295,55 @@ async fn a_monitor_that_is_none_is_told() -> Result<()> {
         ensure!(said.ends_with("ended without an answer (exit status: 2): what is this"), "{said}");
         let said = failing(no_keeper("/bin/echo", &["hello"])).await?;
         ensure!(said.contains("its keeper's answer is not understood"), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+/// With KVM that the probe takes for good, and a QEMU that cannot use it.
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn a_vm_that_may_use_kvm_runs_without_it_when_qemu_cannot() -> Result<()> {
+    let guest = Guest::new()?;
+    ended(&guest, async {
+        let program = guest.path().join("qemu");
+        let script = "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) echo no MSR 0x10a >&2; kill -ABRT $$;; esac\n\
+                      exec /usr/bin/qemu-system-x86_64 \"$@\"\n";
+        fs::write(&program, script)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let accelerator = Some(Accel::Kvm);
+        let qemu = Qemu::new(QemuOptions { program, accelerator, ..QemuOptions::new(keeper()) });
+        let mut spec = guest.spec();
+        spec.accelerator = Accelerator::Kvm;
+        let why = qemu.start(&spec).await.err().context("it started")?.to_string();
+        ensure!(why.ends_with("the VM was killed by SIGABRT: no MSR 0x10a"), "{why}");
+        spec.accelerator = Accelerator::Auto;
+        let vm = qemu.start(&spec).await?;
+        say(&vm, "hello", "hello").await?;
+        let wanted = "QEMU does not start with KVM: the VM was killed by SIGABRT: no MSR 0x10a";
+        ensure!(qemu.accelerator().await == Accel::Tcg { why: wanted.into() });
+        Ok(())
+    })
+    .await
+}
+
+/// Whatever this host has: a stock kernel runs with what the probe chose.
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn the_probe_chooses_what_a_guest_runs_with() -> Result<()> {
+    let guest = Guest::new()?;
+    ended(&guest, async {
+        let qemu = monitor();
+        let mut spec = guest.spec();
+        spec.accelerator = Accelerator::Auto;
+        let vm = qemu.start(&spec).await?;
+        say(&vm, "hello", "hello").await?;
+        vm.kill().await?;
+        if let Accel::Tcg { why } = qemu.accelerator().await {
+            spec.accelerator = Accelerator::Kvm;
+            let said = qemu.start(&spec).await.err().context("it started")?.to_string();
+            ensure!(said.starts_with(&format!("KVM cannot be used: {why}; set the accelerator")), "{said}");
+        }
         Ok(())
     })
     .await

@@ -24,8 +24,8 @@ const SIZE: usize = 0x1_0000;
 const PORT: u16 = 0x0abc;
 const WORD: u8 = b'K';
 
-/// Two instructions a turn: some 20 ms on a processor.
-const TURNS: u32 = 50_000_000;
+/// Two instructions a turn: some 10 ms on a processor.
+const TURNS: u32 = 20_000_000;
 
 #[repr(C, align(4096))]
 struct Memory([u8; SIZE]);

@@ -92,7 +92,6 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
     let folder = RunFolder::new(&launch.folder);
     let in_folder =
         |why: io::Error| Failure { why: format!("{}: {why}", launch.folder.display()), busy: false };
-    folder.make().map_err(in_folder)?;
     let lock = folder.keeper_lock().map_err(in_folder)?;
     match lock.try_lock() {
         Ok(()) => {}

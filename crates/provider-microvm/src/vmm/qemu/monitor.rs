@@ -25,6 +25,8 @@ pub struct QemuOptions {
     pub keeper: KeeperCommand,
     /// How many MiB TCG may use for translated code. It counts against the VM's cgroup.
     pub translation_buffer_mib: u32,
+    /// What runs guests on this host, when it is known; else it is found out when it matters.
+    pub accelerator: Option<Accel>,
     /// How long the keeper's answer, and then QEMU's way to running processors, may take, each.
     pub start_timeout: Duration,
 }
@@ -37,6 +39,7 @@ impl QemuOptions {
             program: "qemu-system-x86_64".into(),
             keeper,
             translation_buffer_mib: 128,
+            accelerator: None,
             start_timeout: limits::START,
         }
     }
@@ -58,7 +61,8 @@ impl Qemu {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
-        Self { options, checked: Mutex::new(None), accelerator: Mutex::new(None) }
+        let accelerator = Mutex::new(options.accelerator.clone());
+        Self { options, checked: Mutex::new(None), accelerator }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -108,6 +112,9 @@ impl Qemu {
 
     async fn start_with(&self, spec: &VmSpec, with: Acceleration, groups: Vec<u32>) -> Result<Vm, VmmError> {
         let (program, _) = self.check().await?;
+        // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
+        let made = spec.folder.make();
+        made.map_err(VmmError::io(&spec.seat, format!("making {}", spec.folder.path().display())))?;
         let launch = Self::launch(spec, program, CommandLine::of(spec, with), groups);
         let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
         let pending = Pending::new(launching, spec, MonitorKind::Qemu)?;

@@ -1,0 +1,82 @@
+//! A VM's network interface, on a TAP in a network namespace of the test's own.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use provider_microvm::vmm::{
+    InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions, UserIds,
+};
+
+use crate::guest::{Guest, ended, keeper, shell};
+
+/// A network namespace that goes with this.
+struct Namespace(String);
+
+impl Namespace {
+    fn new() -> Result<Self> {
+        let this = Self(format!("ctvmm{}", std::process::id()));
+        ip(&["netns", "add", &this.0])?;
+        Ok(this)
+    }
+
+    fn ip(&self, args: &[&str]) -> Result<String> {
+        ip(&[&["-n", &self.0], args].concat())
+    }
+
+    /// The keeper, in this namespace.
+    fn keeper(&self) -> Result<KeeperCommand> {
+        let keeper = keeper();
+        let ip =
+            ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"].into_iter().find(|path| Path::new(path).exists());
+        let args =
+            ["netns", "exec", &self.0].into_iter().map(Into::into).chain([keeper.program.into_os_string()]);
+        Ok(KeeperCommand { program: ip.context("no ip: install iproute2")?.into(), args: args.collect() })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(ip(&["netns", "del", &self.0]));
+    }
+}
+
+fn ip(args: &[&str]) -> Result<String> {
+    let output = Command::new("ip").args(args).output()?;
+    ensure!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn a_guest_speaks_over_the_tap_it_is_given() -> Result<()> {
+    let guest = Guest::new()?;
+    let namespace = Namespace::new()?;
+    ended(&guest, async {
+        namespace.ip(&["tuntap", "add", "dev", "ctt0", "mode", "tap"])?;
+        namespace.ip(&["addr", "add", "10.213.9.1/24", "dev", "ctt0"])?;
+        namespace.ip(&["link", "set", "ctt0", "up"])?;
+        let mut spec = guest.spec();
+        spec.user = Some(UserIds { uid: 64_331, gid: 64_331 });
+        spec.nics = vec![Nic { tap: InterfaceName::new("ctt0")?, mac: MacAddress([2, 0xc7, 10, 213, 9, 2]) }];
+        let qemu = Qemu::new(QemuOptions::new(namespace.keeper()?));
+        let vm = qemu.start(&spec).await?;
+        ensure!(shell(&vm, "cat /sys/class/net/eth0/address").await? == "02:c7:0a:d5:09:02");
+        let ping = "ip addr add 10.213.9.2/24 dev eth0; ip link set eth0 up; ping -c 3 -W 10 10.213.9.1";
+        let said = shell(&vm, ping).await?;
+        ensure!(said.contains(" 0% packet loss"), "{said}");
+        ensure!(namespace.ip(&["-br", "link", "show", "ctt0"])?.contains("UP"));
+
+        // Nobody else gets it meanwhile.
+        let mut second = spec.clone();
+        second.folder = provider_microvm::vmm::RunFolder::new(guest.path().join("second"));
+        let why = qemu.start(&second).await.err().context("two VMs on one TAP")?.to_string();
+        ensure!(why.contains("TAP device ctt0: Device or resource busy"), "{why}");
+
+        vm.kill().await?;
+        // It is another's: it stays.
+        ensure!(namespace.ip(&["-br", "link", "show", "ctt0"])?.contains("DOWN"));
+        Ok(())
+    })
+    .await
+}
