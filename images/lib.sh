@@ -57,6 +57,8 @@ drop_replaced_image() {
 
 # One build at a time per cache, where flock exists. Held until the script ends.
 lock_cache() {
+    # Once for the whole script: a second open file would wait for the first.
+    [ -z "${cache_lock:-}" ] || return 0
     mkdir -p "$image_cache"
     if have flock; then
         exec {cache_lock}>"$image_cache/.lock"
