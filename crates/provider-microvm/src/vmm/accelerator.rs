@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::keeper::{Answer, GENERATION, LONGEST, Request};
 use super::{KeeperCommand, UserIds};
 
+#[cfg(target_arch = "x86_64")]
 mod guest;
 
 const DEVICE: &str = "/dev/kvm";
@@ -65,7 +66,10 @@ pub(super) fn groups(user: Option<UserIds>) -> Result<Vec<u32>, String> {
 
 /// Is the process that runs the guest.
 pub(super) fn run() -> Result<(), String> {
-    guest::run()
+    #[cfg(target_arch = "x86_64")]
+    return guest::run();
+    #[cfg(not(target_arch = "x86_64"))]
+    return Err("guests are x86-64 machines, and this host is none".into());
 }
 
 async fn ask(keeper: &KeeperCommand) -> Result<(), String> {

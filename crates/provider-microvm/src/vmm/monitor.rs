@@ -11,6 +11,9 @@ pub trait Monitor: Send + Sync {
     /// Which.
     fn kind(&self) -> MonitorKind;
 
+    /// How many MiB a VM's monitor needs at most beyond its guest's memory: what the limit of the cgroup has to leave room for.
+    fn memory_overhead_mib(&self) -> u32;
+
     /// Starts a VM and returns when its processors run. What the guest does is not waited for.
     ///
     /// When the future is dropped, or the process is killed, before it returns, nothing of the VM is left, but for this: a process that is killed
