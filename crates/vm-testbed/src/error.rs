@@ -12,9 +12,12 @@ pub enum BootError {
     /// Something that it takes is not on this machine; a test that gets this is to be counted as skipped.
     #[error("{0}")]
     Missing(String),
-    /// The kernel has no such module.
-    #[error("the guest kernel has no module {0}")]
-    Module(String),
+    /// The kernel's modules.
+    #[error(transparent)]
+    Module(#[from] guest_boot::modules::ModuleError),
+    /// The first root cannot be written down.
+    #[error(transparent)]
+    Archive(#[from] guest_boot::cpio::CpioError),
     /// A file cannot be read or written.
     #[error("{}: {why}", .path.display())]
     Io {

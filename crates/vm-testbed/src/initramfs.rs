@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cpio::Archive;
+use guest_boot::cpio::Archive;
+
 use crate::{BootError, Kernel};
 
 /// The first root of a guest: a busybox, kernel modules, and files of the caller's. Its `/init` is the caller's script, run by
@@ -21,24 +22,24 @@ impl Initramfs {
     pub fn new(kernel: &Kernel, modules: &[&str], script: &str) -> Result<Self, BootError> {
         let mut archive = Archive::default();
         for folder in ["bin", "dev", "proc", "sys", "mnt", "modules"] {
-            archive.folder(folder);
+            archive.folder(folder)?;
         }
         // Before /dev is mounted there must be something to speak to.
-        archive.device("dev/console", 5, 1);
+        archive.device("dev/console", 5, 1)?;
         let read = |path: &Path| fs::read(path).map_err(BootError::io(path));
-        archive.file("bin/busybox", 0o755, &read(kernel.busybox())?);
+        archive.file("bin/busybox", 0o755, &read(kernel.busybox())?)?;
         let mut init = String::from(BEGIN);
-        for (number, path) in kernel.modules(modules)?.iter().enumerate() {
-            archive.file(&format!("modules/{number}.ko"), 0o644, &read(path)?);
+        for (number, module) in kernel.modules(modules)?.iter().enumerate() {
+            archive.file(&format!("modules/{number}.ko"), 0o644, &module.content)?;
             init.push_str(&format!(
                 "insmod /modules/{number}.ko || echo 'guest: cannot load {}'\n",
-                path.display()
+                module.name
             ));
         }
         init.push_str("sh /script\n");
         init.push_str(END);
-        archive.file("init", 0o755, init.as_bytes());
-        archive.file("script", 0o755, script.as_bytes());
+        archive.file("init", 0o755, init.as_bytes())?;
+        archive.file("script", 0o755, script.as_bytes())?;
         Ok(Self { archive })
     }
 
@@ -49,22 +50,24 @@ impl Initramfs {
     pub fn of_agent(kernel: &Kernel, modules: &[&str], agent: &Path) -> Result<Self, BootError> {
         let mut archive = Archive::default();
         for folder in ["dev", "modules"] {
-            archive.folder(folder);
+            archive.folder(folder)?;
         }
-        archive.device("dev/console", 5, 1);
+        archive.device("dev/console", 5, 1)?;
         let read = |path: &Path| fs::read(path).map_err(BootError::io(path));
-        archive.file("init", 0o755, &read(agent)?);
-        for (number, path) in kernel.modules(modules)?.iter().enumerate() {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            archive.file(&format!("modules/{number:03}-{name}.ko"), 0o644, &read(path)?);
+        archive.file("init", 0o755, &read(agent)?)?;
+        for (number, module) in kernel.modules(modules)?.iter().enumerate() {
+            archive.file(&format!("modules/{number:03}-{}.ko", module.name), 0o644, &module.content)?;
         }
         Ok(Self { archive })
     }
 
     /// Adds a file; its folder must be there already.
-    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> &mut Self {
-        self.archive.file(path, mode, content);
-        self
+    ///
+    /// # Errors
+    /// When the path is none.
+    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<&mut Self, BootError> {
+        self.archive.file(path, mode, content)?;
+        Ok(self)
     }
 
     /// The archive.

@@ -1,8 +1,9 @@
 //! The kernel that guests boot, and its modules.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use guest_boot::modules::{Module, ModuleTree};
 
 use crate::BootError;
 
@@ -10,10 +11,8 @@ use crate::BootError;
 #[derive(Clone, Debug)]
 pub struct Kernel {
     image: PathBuf,
-    modules: PathBuf,
+    modules: ModuleTree,
     busybox: PathBuf,
-    /// What each module needs, all as paths below `modules`.
-    needs: BTreeMap<String, Vec<String>>,
 }
 
 impl Kernel {
@@ -32,7 +31,7 @@ impl Kernel {
         Self::open(&folder)
     }
 
-    /// The kernel in a folder: `boot/vmlinuz-*`, `lib/modules/*` with `modules.dep`, `bin/busybox`.
+    /// The kernel in a folder: `boot/vmlinuz-*`, `lib/modules/*`, `bin/busybox`.
     ///
     /// # Errors
     /// When something of it is not there.
@@ -40,9 +39,7 @@ impl Kernel {
         let image = only(&folder.join("boot"), "vmlinuz-")?;
         let modules = only(&folder.join("lib/modules"), "")?;
         let busybox = folder.join("bin/busybox");
-        let list = modules.join("modules.dep");
-        let text = fs::read_to_string(&list).map_err(BootError::io(list))?;
-        Ok(Self { image, modules, busybox, needs: parse(&text) })
+        Ok(Self { image, modules: ModuleTree::open(&modules)?, busybox })
     }
 
     /// The kernel itself, a bzImage.
@@ -57,23 +54,12 @@ impl Kernel {
         &self.busybox
     }
 
-    /// The files of these modules and of all that they need, in the order in which they can be loaded. What is built
-    /// into the kernel is left out.
+    /// These modules and all that they need, in the order in which they can be loaded. What is built into the kernel is left out.
     ///
     /// # Errors
     /// When the kernel has none of that name.
-    pub(crate) fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>, BootError> {
-        let list = self.modules.join("modules.builtin");
-        let builtin = fs::read_to_string(&list).map_err(BootError::io(list))?;
-        let mut order = Vec::new();
-        for &name in names {
-            if builtin.lines().any(|path| named(path, name)) {
-                continue;
-            }
-            let path = self.needs.keys().find(|path| named(path, name));
-            visit(&self.needs, path.ok_or_else(|| BootError::Module(name.into()))?, &mut order);
-        }
-        Ok(order.into_iter().map(|path| self.modules.join(path)).collect())
+    pub(crate) fn modules(&self, names: &[&str]) -> Result<Vec<Module>, BootError> {
+        Ok(self.modules.resolve(names.iter().copied())?)
     }
 }
 
@@ -87,49 +73,5 @@ fn only(folder: &Path, prefix: &str) -> Result<PathBuf, BootError> {
     match (found.next(), found.next()) {
         (Some(path), None) => Ok(path),
         _ => Err(BootError::Missing(format!("{} has not exactly one {prefix}*", folder.display()))),
-    }
-}
-
-/// Reads `modules.dep` (modules.dep(5)): `path: needed needed …`.
-fn parse(text: &str) -> BTreeMap<String, Vec<String>> {
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(path, needs)| (path.to_owned(), needs.split_whitespace().map(str::to_owned).collect()))
-        .collect()
-}
-
-/// Whether the file is the module; `-` and `_` are the same in their names.
-fn named(path: &str, name: &str) -> bool {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    file.strip_suffix(".ko").is_some_and(|stem| stem.replace('-', "_") == name.replace('-', "_"))
-}
-
-fn visit(needs: &BTreeMap<String, Vec<String>>, path: &str, order: &mut Vec<String>) {
-    if order.iter().any(|done| done == path) {
-        return;
-    }
-    for needed in needs.get(path).into_iter().flatten() {
-        visit(needs, needed, order);
-    }
-    order.push(path.to_owned());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_module_needs_comes_before_it_and_once() {
-        let needs = parse("k/a.ko: k/b.ko k/c.ko\nk/b.ko: k/c.ko\nk/c.ko:\nk/d.ko: k/c.ko\n");
-        let mut order = Vec::new();
-        visit(&needs, "k/a.ko", &mut order);
-        visit(&needs, "k/d.ko", &mut order);
-        assert_eq!(order, ["k/c.ko", "k/b.ko", "k/a.ko", "k/d.ko"]);
-    }
-
-    #[test]
-    fn dashes_and_underscores_are_the_same() {
-        assert!(named("kernel/drivers/virtio-blk.ko", "virtio_blk"));
-        assert!(!named("kernel/drivers/virtio_blk.ko", "virtio"));
     }
 }

@@ -9,7 +9,6 @@
 
 mod agent;
 mod console;
-mod cpio;
 mod error;
 mod initramfs;
 mod kernel;

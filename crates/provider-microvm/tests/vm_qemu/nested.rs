@@ -21,10 +21,10 @@ fn run(modules: &[&str], script: &str) -> Result<Console> {
     let keeper = Path::new(env!("CARGO_BIN_EXE_vmm-keeper"));
     let begin = "keeper=\"$(echo /mnt/ld-linux*) --library-path /mnt /mnt/keeper\"\n";
     let mut archive = Initramfs::new(&kernel, modules, &format!("{begin}{script}"))?;
-    archive.file("mnt/keeper", 0o755, &std::fs::read(keeper)?);
+    archive.file("mnt/keeper", 0o755, &std::fs::read(keeper)?)?;
     for library in libraries(keeper)? {
         let name = library.file_name().and_then(|name| name.to_str()).context("a library without a name")?;
-        archive.file(&format!("mnt/{name}"), 0o755, &std::fs::read(&library)?);
+        archive.file(&format!("mnt/{name}"), 0o755, &std::fs::read(&library)?)?;
     }
     // The emulated processor has five levels of page tables, with which nested paging does not work.
     Ok(Machine::new(kernel).argument("no5lvl").argument("quiet").run(archive, PATIENCE)?)
