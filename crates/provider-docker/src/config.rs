@@ -123,7 +123,7 @@ pub enum ConfigError {
         prefix: u8,
     },
     /// A workspace that uses its grace would look like an engine that does not answer.
-    #[error("docker.stop_grace must be shorter than docker.call_timeout")]
+    #[error("seats.stop_grace must be shorter than docker.call_timeout")]
     StopGrace,
     /// An engine address of a kind that is not served.
     #[error(

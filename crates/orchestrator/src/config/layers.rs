@@ -160,7 +160,22 @@ fn is_section(name: &str) -> bool {
     sections().any(|section| section == name)
 }
 
+/// Settings that had another name once, and what they are called now.
+const RENAMED: [(&str, &str); 4] = [
+    ("docker.auth_disabled", "seats.auth_disabled"),
+    ("docker.jwks_url", "seats.jwks_url"),
+    ("docker.capabilities", "seats.capabilities"),
+    ("docker.stop_grace", "seats.stop_grace"),
+];
+
 fn unknown<'a>(what: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let now = RENAMED.iter().find_map(|(old, new)| {
+        let variable = |key: &str| format!("ORCHESTRATOR_{}", key.replace('.', "_").to_uppercase());
+        if given == *old { Some((*new).to_owned()) } else { (given == variable(old)).then(|| variable(new)) }
+    });
+    if let Some(now) = now {
+        return format!("unknown {what} {given:?}; it is called {now} now");
+    }
     let hint = nearest(given, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     format!("unknown {what} {given:?}{hint}")
 }

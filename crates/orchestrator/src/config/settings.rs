@@ -115,7 +115,7 @@ settings! {
     "provider" provider: ProviderChoice = "docker",
         "What runs the seats.";
     "state_dir" state_dir: PathBuf = "/var/lib/clarateach",
-        "The folder for files that outlive the service: converted images.";
+        "The folder for files that outlive the service: converted images, the kernel of microVMs.";
     "token_file" token_file: Option<PathBuf> = "off",
         "The file with the token that clients must send; ORCHESTRATOR_TOKEN can hold the token itself.";
     "shutdown_timeout" shutdown_timeout: Span = "30s",
@@ -141,6 +141,14 @@ settings! {
         "The most processes and threads that a request may ask for.";
     "seats.start_timeout" seats_start_timeout: Span = "60s",
         "How long a started workspace may take until it answers, before it counts as broken.";
+    "seats.stop_grace" seats_stop_grace: Span = "10s",
+        "How long a workspace whose data is kept may take to stop, before it is killed.";
+    "seats.auth_disabled" seats_auth_disabled: bool = "false",
+        "Turns the workspace's own authentication off (AUTH_DISABLED of a seat that is given none).";
+    "seats.jwks_url" seats_jwks_url: Option<String> = "off",
+        "Where the workspace finds the keys of its tokens (JWKS_URL of a seat that is given none).";
+    "seats.capabilities" seats_capabilities: Vec<String> = "CHOWN,DAC_OVERRIDE,FOWNER,KILL,SETGID,SETUID",
+        "The capabilities that a seat keeps; all others are dropped.";
 
     "creates.parallel" creates_parallel: Whole<0, 1024> = "0",
         "How many seats are made at the same time; 0 is twice the number of cores.";
@@ -171,12 +179,6 @@ settings! {
         "The host name in the endpoints of published ports, when it is not the address.";
     "docker.command" docker_command: Vec<String> = "",
         "A command to run instead of the image's own.";
-    "docker.auth_disabled" docker_auth_disabled: bool = "false",
-        "Turns the workspace's own authentication off (AUTH_DISABLED of a seat that is given none).";
-    "docker.jwks_url" docker_jwks_url: Option<String> = "off",
-        "Where the workspace finds the keys of its tokens (JWKS_URL of a seat that is given none).";
-    "docker.capabilities" docker_capabilities: Vec<String> = "CHOWN,DAC_OVERRIDE,FOWNER,KILL,SETGID,SETUID",
-        "The capabilities that a seat keeps; all others are dropped.";
     "docker.log_max_size_mib" docker_log_max_size_mib: Whole<1, 10_240> = "10",
         "The size at which a seat's log file is rotated.";
     "docker.log_max_files" docker_log_max_files: Whole<1, 100> = "2",
@@ -185,8 +187,6 @@ settings! {
         "No traffic between the seats of a workshop.";
     "docker.shared_network" docker_shared_network: bool = "false",
         "Attaches seats to the old scripts' proxy network too; refused while a second workshop is on the host.";
-    "docker.stop_grace" docker_stop_grace: Span = "10s",
-        "How long a workspace whose data is kept may take to stop, before it is killed.";
     "docker.call_timeout" docker_call_timeout: Span = "2m",
         "How long one call to the engine may take.";
     "docker.metadata_guard" docker_metadata_guard: GuardChoice = "auto",

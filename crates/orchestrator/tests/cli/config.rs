@@ -61,8 +61,8 @@ fn what_is_printed_can_be_read_again() {
 
 #[test]
 fn a_later_layer_can_take_back() {
-    let done = printed("[docker]\njwks_url = \"http://x\"\npublish = \"127.0.0.1\"\n", |command| {
-        command.env("ORCHESTRATOR_DOCKER_JWKS_URL", "").args(["--docker-publish", "off"]);
+    let done = printed("[seats]\njwks_url = \"http://x\"\n[docker]\npublish = \"127.0.0.1\"\n", |command| {
+        command.env("ORCHESTRATOR_SEATS_JWKS_URL", "").args(["--docker-publish", "off"]);
     })
     .code(0);
     assert!(done.out.contains("# jwks_url is off # environment variable"), "{}", done.out);
@@ -78,6 +78,10 @@ fn a_later_layer_can_take_back() {
 #[case::unknown_section(
     "[seets]\nmax = 1",
     "orchestrator.toml:1: unknown section \"seets\"; did you mean seats?"
+)]
+#[case::renamed(
+    "[docker]\njwks_url = \"http://x\"",
+    "orchestrator.toml:2: unknown key \"docker.jwks_url\"; it is called seats.jwks_url now"
 )]
 #[case::far_from_any("zzzzzzz = 1", "unknown key \"zzzzzzz\"\n")]
 #[case::section_as_value("seats = 3", "seats is a section: write [seats]")]

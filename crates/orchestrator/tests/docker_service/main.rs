@@ -29,7 +29,7 @@ const FLAGS: [&str; 13] = [
     "--seats-pids=64",
     "--seats-cpus=0.5",
     "--seats-start-timeout=60s",
-    "--docker-stop-grace=2s",
+    "--seats-stop-grace=2s",
 ];
 
 /// An HTTP client; see the one of the command line for the provider.
