@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt rust engine tools
+.PHONY: help demo test build lint fmt microvm-setup rust engine tools
 # The steps print what they do, one at a time.
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 help: ## Show this
 	@echo 'usage: make TARGET'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'demo: DEMO_PORT=8081 and DEMO_PORTAL_PORT=3001 take other ports, DEMO_SEATS=10 makes a larger class, DEMO_ONCE=1 does not wait'
 
@@ -33,6 +33,9 @@ lint: rust tools ## Check format, clippy and the shell scripts
 
 fmt: rust ## Format the Rust code
 	@cargo xtask fmt
+
+microvm-setup: rust ## Prepare this host for seats as microVMs: QEMU, nft, a kernel, the guest agent
+	@scripts/microvm-setup.sh $(if $(STATE_DIR),--state-dir '$(STATE_DIR)')
 
 rust:
 	@scripts/ensure-rust.sh

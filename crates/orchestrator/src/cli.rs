@@ -17,8 +17,8 @@ pub(crate) struct Cli {
     /// How results are printed.
     ///
     /// The columns of tsv: seats have WORKSHOP SEAT STATUS ID IP ENDPOINT PORTS IMAGE REASON, 'class up' has the
-    /// OUTCOME before them, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, 'doctor' and 'rootfs inspect'
-    /// have LEVEL CHECK DETAIL REMEDY, 'rootfs build' has IMAGE ROOTFS SIZE ALLOCATED SHA256 OUTCOME, 'rootfs list'
+    /// OUTCOME before them, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, 'doctor', 'rootfs inspect' and
+    /// 'microvm' have LEVEL CHECK DETAIL REMEDY, 'rootfs build' has IMAGE ROOTFS SIZE ALLOCATED SHA256 OUTCOME, 'rootfs list'
     /// ENTRY STATE NAMES PLATFORM SIZE ALLOCATED USED NEEDED_BY, 'rootfs verify' ENTRY RESULT DIGEST FILE_SYSTEM and
     /// 'rootfs gc' ENTRY OUTCOME ALLOCATED. More may come after the last one in a later version.
     #[arg(
@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Turn images into bootable file systems, and look after those that are kept. Works without the service.
     #[command(subcommand, after_help = Exit::HELP)]
     Rootfs(Rootfs),
+    /// Prepare this host for seats as microVMs, and show what is prepared. Works without the service.
+    #[command(subcommand, after_help = Exit::HELP)]
+    Microvm(Microvm),
     /// Check whether this host can run seats, and say what to do where it cannot.
     Doctor(Box<Doctor>),
     /// Ask the service whether it is ready; the exit code tells. For health checks of container engines.
@@ -281,6 +284,29 @@ pub(crate) enum Rootfs {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Microvm {
+    /// Take a kernel, check that it has what seats need, and make the first root with the guest agent and the kernel's
+    /// modules. Seats that run are not disturbed; those that start afterwards have the new kernel.
+    Setup {
+        /// The folder of an unpacked kernel package (boot/vmlinuz-*, lib/modules/*), or a kernel; without it, the host's
+        /// own in /boot.
+        #[arg(long, value_name = "PATH")]
+        from: Option<PathBuf>,
+        /// The guest agent, a static program; without it, the file guest-agent beside this program, else
+        /// /usr/libexec/clarateach/guest-agent.
+        #[arg(long, value_name = "FILE")]
+        agent: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show which kernel new seats start with.
+    Status {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 /// What `rootfs build` makes.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
@@ -329,7 +355,7 @@ pub(crate) struct WhichImage {
     pub(crate) insecure_registry: Vec<String>,
 }
 
-/// Where the store is, and the engine.
+/// Where files are kept, and the engine.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// The folder that the service keeps its files in [env: ORCHESTRATOR_STATE_DIR].

@@ -2,7 +2,9 @@
 
 mod class;
 mod doctor;
+mod findings;
 mod healthcheck;
+mod microvm;
 mod progress;
 mod rootfs;
 mod seat;
@@ -13,9 +15,9 @@ use std::io::Write as _;
 
 use clap::CommandFactory as _;
 
-use crate::cli::{Cli, Command, Connection, DEFAULT_URL};
+use crate::cli::{Cli, Command, Connection, DEFAULT_URL, Place};
 use crate::client::Client;
-use crate::config::{self, Config, Surroundings, Token};
+use crate::config::{self, Config, SettingFlags, Surroundings, Token};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
 
@@ -38,6 +40,7 @@ pub(crate) fn run(cli: Cli, ui: Ui) -> anyhow::Result<Exit> {
             block_on(seat::run(command, &surroundings, ui))
         }
         Command::Rootfs(command) => rootfs::run(command, &surroundings, ui),
+        Command::Microvm(command) => microvm::run(command, &surroundings, ui),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "orchestrator", &mut script);
@@ -65,6 +68,13 @@ fn connect(connection: &Connection, surroundings: &Surroundings) -> Result<Clien
     // An empty variable is one that is not set, as everywhere else.
     let url = Some(connection.url.as_str()).filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
     Client::new(url, token)
+}
+
+/// The configuration for a command that needs to know where files are kept and where the engine is.
+fn configured(place: &Place, surroundings: &Surroundings) -> Result<Config, Failure> {
+    let folder = place.state_dir.iter();
+    let flags = folder.map(|folder| ("state_dir", "state-dir".to_owned(), folder.clone())).collect();
+    Ok(Config::load(place.config.as_deref(), &SettingFlags(flags), surroundings)?)
 }
 
 /// The address to reach a service that listens as configured: a wildcard is reached on loopback.

@@ -19,8 +19,9 @@ use std::path::PathBuf;
 
 use rootfs::store::Store;
 
-use crate::cli::{Place, Rootfs};
-use crate::config::{Config, SettingFlags, Surroundings};
+use super::configured;
+use crate::cli::Rootfs;
+use crate::config::{Config, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
 
@@ -56,13 +57,6 @@ pub(super) fn run(command: Rootfs, surroundings: &Surroundings, ui: Ui) -> anyho
             kept::gc(&store(&configured(&place, surroundings)?)?, &policy, ui)
         }
     }
-}
-
-/// The configuration, of which these commands need where files are kept and where the engine is.
-fn configured(place: &Place, surroundings: &Surroundings) -> Result<Config, Failure> {
-    let folder = place.state_dir.iter();
-    let flags = folder.map(|folder| ("state_dir", "state-dir".to_owned(), folder.clone())).collect();
-    Ok(Config::load(place.config.as_deref(), &SettingFlags(flags), surroundings)?)
 }
 
 fn store_folder(config: &Config) -> PathBuf {

@@ -6,6 +6,7 @@ mod class;
 mod config;
 mod doctor;
 mod healthcheck;
+mod microvm;
 mod process;
 mod rootfs;
 mod seat;

@@ -1,0 +1,55 @@
+//! `microvm setup` and `status` where something is missing. With a real kernel: `tests/vm_setup.rs`.
+
+use std::fs;
+
+use crate::process::{Done, orchestrator, run};
+
+fn microvm(folder: &tempfile::TempDir, arguments: &[&str]) -> Done {
+    run(orchestrator(folder.path()).arg("microvm").args(arguments).args(["--state-dir", "state"]))
+}
+
+/// What is below the state folder.
+fn left(folder: &tempfile::TempDir) -> bool {
+    folder.path().join("state/microvm/boot/current").exists()
+}
+
+#[test]
+fn nothing_prepared_is_an_error_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = microvm(&folder, &["status", "--output", "json"]).code(1).json();
+    assert_eq!(done["ok"], false);
+    assert!(done["boot"].is_null(), "{done}");
+    assert_eq!(done["checks"][0]["name"], "guest kernel");
+    assert!(done["checks"][0]["remedy"].as_str().unwrap().contains("microvm setup"), "{done}");
+    let rows = microvm(&folder, &["status", "--output", "tsv"]).code(1).out;
+    assert!(rows.starts_with("error\tguest kernel\tno kernel is prepared"), "{rows}");
+    assert!(!folder.path().join("state").exists(), "asking made something");
+}
+
+#[test]
+fn no_kernel_is_told_with_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let done = microvm(&folder, &["setup", "--from", "empty", "--agent", "agent"]).code(3);
+    assert!(done.err.contains("empty") && done.err.contains("what to do: "), "{}", done.err);
+    assert!(!left(&folder));
+}
+
+#[test]
+fn a_file_that_is_no_kernel_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("vmlinuz"), "no kernel").unwrap();
+    let done = microvm(&folder, &["setup", "--from", "vmlinuz", "--agent", "agent"]).code(1);
+    assert!(done.err.contains("vmlinuz cannot be the kernel: "), "{}", done.err);
+    assert!(!left(&folder));
+}
+
+#[test]
+fn what_is_damaged_says_to_set_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let boot = folder.path().join("state/microvm/boot");
+    fs::create_dir_all(&boot).unwrap();
+    fs::write(boot.join("current"), "0123456789abcdef\n").unwrap();
+    let done = microvm(&folder, &["status"]).code(1);
+    assert!(done.out.contains("cannot be used") && done.out.contains("what to do: "), "{}", done.out);
+}

@@ -1,0 +1,70 @@
+//! `microvm setup` with the distribution's real kernel.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
+#[path = "cli/process.rs"]
+mod process;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use process::{Done, orchestrator, run};
+
+/// The folder that `scripts/ensure-guest-kernel.sh` makes.
+fn package() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || set("XDG_CACHE_HOME").unwrap_or_else(|| set("HOME").unwrap().join(".cache"));
+    set("CLARATEACH_GUEST").unwrap_or_else(|| cache().join("clarateach/guest"))
+}
+
+fn microvm(folder: &Path, arguments: &[&str]) -> Done {
+    run(orchestrator(folder).arg("microvm").args(arguments).args(["--state-dir", "state"]))
+}
+
+fn setup(folder: &Path, agent: &Path, output: &str) -> Done {
+    let package = package();
+    let (from, agent) = (package.to_str().unwrap(), agent.to_str().unwrap());
+    microvm(folder, &["setup", "--from", from, "--agent", agent, "--output", output])
+}
+
+#[test]
+#[ignore = "needs a guest kernel"]
+fn a_kernel_is_prepared_shown_and_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    // Any static program; what it does is not asked here.
+    let busybox = package().join("bin/busybox");
+    let made = setup(folder.path(), &busybox, "json").code(0).json();
+    let id = made["boot"]["id"].as_str().unwrap();
+    let at = |id: &str| folder.path().join("state/microvm/boot").join(id);
+    assert!(at(id).join("kernel").is_file() && at(id).join("initramfs").is_file());
+    assert_eq!(made["ok"], true);
+    let shown = microvm(folder.path(), &["status", "--output", "json"]).code(0).json();
+    assert_eq!(shown["boot"]["id"], id);
+    assert_eq!(shown["boot"]["version"], made["boot"]["version"]);
+    let shown = microvm(folder.path(), &["status"]).code(0).out;
+    assert!(shown.contains(made["boot"]["version"].as_str().unwrap()), "{shown}");
+
+    // The same again is the same.
+    let again = setup(folder.path(), &busybox, "tsv").code(0).out;
+    assert!(again.contains("\tprepared\t") && again.contains(id), "{again}");
+
+    // Others replace it; the one before them stays for a seat that is just being started, the ones before that go.
+    let mut agent = fs::read(&busybox).unwrap();
+    let mut others = Vec::new();
+    for name in ["second", "third"] {
+        agent.push(0);
+        let path = folder.path().join(name);
+        fs::write(&path, &agent).unwrap();
+        let made = setup(folder.path(), &path, "json").code(0).json();
+        others.push(made["boot"]["id"].as_str().unwrap().to_owned());
+    }
+    assert!(!at(id).exists() && at(&others[0]).exists() && at(&others[1]).exists());
+    let shown = microvm(folder.path(), &["status", "--output", "json"]).code(0).json();
+    assert_eq!(shown["boot"]["id"], others[1].as_str());
+
+    // What fails changes nothing.
+    let refused = setup(folder.path(), Path::new("/bin/sh"), "table").code(1);
+    assert!(refused.err.contains("cannot be the guest agent"), "{}", refused.err);
+    let shown = microvm(folder.path(), &["status", "--output", "json"]).code(0).json();
+    assert_eq!(shown["boot"]["id"], others[1].as_str());
+}
