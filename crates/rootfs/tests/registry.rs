@@ -9,9 +9,9 @@ use std::sync::Mutex;
 
 use rootfs::source::registry::{Options, RegistryError, fetch};
 use rootfs::source::{Image, SpoolError, Wrong, host_architecture};
-use rootfs::{Progress, Quiet, Stage};
+use rootfs::{Digest, Progress, Quiet, Stage};
 use rstest::rstest;
-use support::image::{Parts, index, parts};
+use support::image::{INDEX, Parts, index, parts};
 use support::server::{Ask, Reply, Server, honest};
 use support::{held_open, is_empty};
 
@@ -248,6 +248,30 @@ async fn an_index_without_this_processor_says_what_there_is() {
     let error = fetched(&server.image()).await.unwrap_err();
     let RegistryError::Image(Wrong::NoSuch { there, .. }) = &error else { panic!("{error}") };
     assert_eq!(there, "linux/riscv64, linux/s390x");
+}
+
+#[rstest]
+#[case::of_this_host(None, true)]
+#[case::of_another(Some("riscv64"), false)]
+#[tokio::test]
+async fn an_index_gives_the_image_for_the_processor(#[case] asked: Option<&str>, #[case] is_ours: bool) {
+    let (ours, other) = (here(), parts("riscv64", 2));
+    let text = index(&[("riscv64", &other), (host_architecture(), &ours)]);
+    let expected = if is_ours { ours.id } else { other.id };
+    let server = Server::start(move |ask| {
+        let of = |parts: &Parts| ask.path.ends_with(&Digest::of(&parts.manifest).to_string());
+        if ask.path.ends_with("/manifests/1") {
+            Reply::body(&text).header("content-type", INDEX)
+        } else if of(&other) || other.blobs.keys().any(|digest| ask.path.ends_with(digest)) {
+            honest(&other, ask)
+        } else {
+            honest(&ours, ask)
+        }
+    })
+    .await;
+    let (empty, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let image = fetch(&server.image(), &options(empty.path()), spool.path(), asked, &Quiet).await.unwrap();
+    assert_eq!(image.id, expected);
 }
 
 #[tokio::test]
