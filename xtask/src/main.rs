@@ -1,7 +1,7 @@
 //! One front door for developers: `cargo xtask --help`.
 //!
 //! ```text
-//!   make test ──► cargo xtask test ──► tiers: unit · docker · images · api · demo · deny · leaks · secrets
+//!   make test ──► cargo xtask test ──► tiers: unit · docker · vm · images · api · demo · deny · leaks · secrets
 //!   make lint ──► cargo xtask lint              │ each child's output goes to target/test-output/, then
 //!   make demo ──► cargo xtask demo              ▼ parse/ makes counts of it
 //!   .ci/run   ──► make lint test        "N passed, N failed, N skipped"

@@ -5,6 +5,7 @@
 //! | `unit`    | each test of `cargo test --workspace`: unit, property, doc, simulated seats  | –                  |
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
 //! | `corpus`  | each ignored test of `docker_corpus`, `corpus` and `hostile`: all real images, and the largest made ones; only when it is named | without an engine |
+//! | `vm`      | each ignored test of the targets `vm_*`, with guests under QEMU               | without QEMU or a guest kernel |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
 //! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
 //! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |
@@ -59,6 +60,8 @@ enum Tier {
     Docker,
     /// Every image of the corpus compared and booted; minutes, and not part of a run without names.
     Corpus,
+    /// Tests that boot guests under QEMU.
+    Vm,
     /// Tests of the images.
     Images,
     /// The portal, its client, and their linters.
@@ -137,6 +140,7 @@ impl Tier {
             Self::Unit => "unit",
             Self::Docker => "docker",
             Self::Corpus => "corpus",
+            Self::Vm => "vm",
             Self::Images => "images",
             Self::Portal => "portal",
             Self::Wrappers => "wrappers",
@@ -154,6 +158,7 @@ impl Tier {
             Self::Unit => cargo::unit(bench).await,
             Self::Docker => cargo::docker(bench).await,
             Self::Corpus => cargo::corpus(bench).await,
+            Self::Vm => cargo::vm(bench).await,
             Self::Images => python::run(bench, Suite::IMAGES).await,
             Self::Portal => portal::run(bench).await,
             Self::Wrappers => python::run(bench, Suite::WRAPPERS).await,

@@ -40,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long answers may take to go, when the guest ends.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Answers a host until it goes away or the guest ends.
-pub(crate) async fn connection<S>(guest: &Arc<Guest>, stream: S)
+/// Answers a host until it goes away or the guest ends; how it ended.
+pub(crate) async fn connection<S>(guest: &Arc<Guest>, stream: S) -> String
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -58,12 +58,15 @@ where
         .max_concurrent_streams(STREAMS)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    // How it ends is the host's to say: there will be another one.
     tokio::select! {
-        _ = &mut connection => {}
+        ended = &mut connection => match ended {
+            Ok(()) => "the host has closed it".into(),
+            Err(why) => why.to_string(),
+        },
         () = guest.over() => {
             connection.as_mut().graceful_shutdown();
             drop(timeout(LAST, connection).await);
+            "the machine ends".into()
         }
     }
 }

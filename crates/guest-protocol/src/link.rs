@@ -35,6 +35,8 @@ pub(crate) const HELLO: &[u8] = b"CLARATEACH-LINK 1 ";
 pub(crate) const OK: &[u8] = b"OK ";
 /// The beginning of HTTP/2 of a client (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much is read at a time.
+pub(crate) const PIECE: usize = 4 << 10;
 /// More than a frame may have unless the other side allows it (RFC 9113, section 4.2: 16384 and its header).
 #[cfg(feature = "client")]
 pub(crate) const MORE_THAN_A_FRAME: usize = 17 << 10;

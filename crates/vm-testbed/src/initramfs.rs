@@ -20,6 +20,10 @@ impl Initramfs {
     /// # Errors
     /// When the kernel has no such module, or a file cannot be read.
     pub fn new(kernel: &Kernel, modules: &[&str], script: &str) -> Result<Self, BootError> {
+        Self::ending(kernel, modules, script, END)
+    }
+
+    fn ending(kernel: &Kernel, modules: &[&str], script: &str, end: &str) -> Result<Self, BootError> {
         let mut archive = Archive::default();
         for folder in ["bin", "dev", "proc", "sys", "mnt", "modules"] {
             archive.folder(folder)?;
@@ -37,10 +41,24 @@ impl Initramfs {
             ));
         }
         init.push_str("sh /script\n");
-        init.push_str(END);
+        init.push_str(end);
         archive.file("init", 0o755, init.as_bytes())?;
         archive.file("script", 0o755, script.as_bytes())?;
         Ok(Self { archive })
+    }
+
+    /// One that runs the script, and then hands its place as the first process to this program in the file system that the script
+    /// mounted at `/mnt`.
+    ///
+    /// # Errors
+    /// As [`Initramfs::new`].
+    pub fn handing_over(
+        kernel: &Kernel,
+        modules: &[&str],
+        script: &str,
+        program: &str,
+    ) -> Result<Self, BootError> {
+        Self::ending(kernel, modules, script, &format!("exec switch_root /mnt {program}\n"))
     }
 
     /// One whose `/init` is the guest agent, which loads these modules with all they need by itself.

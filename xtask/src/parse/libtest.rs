@@ -24,9 +24,10 @@ pub(crate) struct Binary {
 }
 
 impl Binary {
-    /// Whether its ignored tests belong to the docker tier, or to that of the corpus.
-    pub(crate) fn is_docker(&self) -> bool {
-        self.name.starts_with("tests/docker_") || self.name == "tests/corpus.rs"
+    /// Whether its ignored tests belong to a tier of their own: docker, corpus, vm.
+    pub(crate) fn has_own_tier(&self) -> bool {
+        let tiers = ["tests/docker_", "tests/vm_"];
+        tiers.iter().any(|tier| self.name.starts_with(tier)) || self.name == "tests/corpus.rs"
     }
 }
 
@@ -168,9 +169,9 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
 
     #[test]
     fn only_test_targets_of_that_name_are_the_docker_tier() {
-        assert!(binaries(RUN)[1].is_docker());
+        assert!(binaries(RUN)[1].has_own_tier());
         let unit = "     Running unittests src/lib.rs (target/debug/deps/docker_testbed-11aa22bb33cc44dd)";
-        assert!(!binaries(unit)[0].is_docker());
+        assert!(!binaries(unit)[0].has_own_tier());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The tiers that cargo runs.
 //!
 //! Tests that need a Docker engine are ignored tests in targets named `docker_*`: the unit tier leaves them out, and the
-//! docker tier runs these and no others.
+//! docker tier runs these and no others. Those that boot guests are ignored tests in targets named `vm_*`, and the vm tier's.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use anyhow::Result;
 use tokio::process::Command;
 
 use super::Bench;
+use crate::agent;
 use crate::child::{self, Record, record, show};
 use crate::console;
 use crate::counts::{Counts, Report};
@@ -16,6 +17,7 @@ use crate::parse::{conformance, libtest};
 
 const UNIT_LIMIT: Duration = Duration::from_secs(20 * 60);
 const DOCKER_LIMIT: Duration = Duration::from_secs(30 * 60);
+const VM_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Builds all tests and the binaries that they start.
 pub(super) async fn build(bench: &Bench<'_>) -> Result<bool> {
@@ -44,6 +46,25 @@ pub(super) async fn corpus(bench: &Bench<'_>) -> Result<Report> {
     ignored(bench, "corpus", &["docker_corpus", "corpus", "hostile"], &[]).await
 }
 
+/// Those that boot guests: with a kernel of the distribution, the guest agent as guests have it, and QEMU.
+pub(super) async fn vm(bench: &Bench<'_>) -> Result<Report> {
+    const TARGETS: [&str; 1] = ["vm_*"];
+    let list = child::output(ignored_tests(bench, &TARGETS).arg("--list")).await?;
+    let number = libtest::listed(&list);
+    if !cfg!(target_os = "linux") {
+        return Ok(Report::skipped(number, format!("{number} tests: the guest agent is built on Linux")));
+    }
+    if !child::installed("qemu-system-x86_64") {
+        let why = "no qemu-system-x86_64 (scripts/ensure-test-tools.sh installs it)";
+        return Ok(Report::skipped(number, format!("{number} tests: {why}")));
+    }
+    // Without them the tests say that they cannot run.
+    show(&mut bench.repo.command("scripts/ensure-guest-kernel.sh"), bench.stop).await?;
+    let agent = agent::build(bench.repo, bench.stop).await?;
+    anyhow::ensure!(agent.is_some(), "the guest agent does not compile (see above)");
+    run_ignored(bench, "vm", &TARGETS, number, VM_LIMIT).await
+}
+
 /// The ignored tests of these targets, with these images of the corpus.
 async fn ignored(bench: &Bench<'_>, tier: &str, targets: &[&str], images: &[&str]) -> Result<Report> {
     let mut cargo = ignored_tests(bench, targets);
@@ -63,9 +84,20 @@ async fn ignored(bench: &Bench<'_>, tier: &str, targets: &[&str], images: &[&str
     // Without it the tests that boot say that they cannot run.
     show(&mut bench.repo.command("scripts/ensure-guest-kernel.sh"), bench.stop).await?;
 
+    run_ignored(bench, tier, targets, number, DOCKER_LIMIT).await
+}
+
+/// Runs the ignored tests of these targets, of which there are so many.
+async fn run_ignored(
+    bench: &Bench<'_>,
+    tier: &str,
+    targets: &[&str],
+    number: usize,
+    limit: Duration,
+) -> Result<Report> {
     let mut cargo = ignored_tests(bench, targets);
     cargo.args(["--test-threads=2", "--show-output"]);
-    let record = run(bench, &mut cargo, tier, DOCKER_LIMIT).await?;
+    let record = run(bench, &mut cargo, tier, limit).await?;
     let mut report = judge(&record, true);
     let silent = number.saturating_sub(report.counts.all());
     if silent > 0 {
@@ -133,8 +165,8 @@ impl View {
     }
 }
 
-/// Counts what was recorded: `docker` says whose ignored tests are meant.
-fn judge(record: &Record, docker: bool) -> Report {
+/// Counts what was recorded: `ignored` says whether the ignored tests are meant.
+fn judge(record: &Record, ignored: bool) -> Report {
     let mut report = Report::default();
     for binary in libtest::binaries(&record.text) {
         report.failures.extend(binary.failed.iter().map(|test| format!("{} {test}", binary.name)));
@@ -142,8 +174,8 @@ fn judge(record: &Record, docker: bool) -> Report {
             report.fail(format!("{} ended before it could say how", binary.name));
             continue;
         };
-        // They are the docker tier's, which counts them itself.
-        if binary.is_docker() && !docker {
+        // They are those of another tier, which counts them itself.
+        if binary.has_own_tier() && !ignored {
             counts.skipped = 0;
         } else {
             report.skips.extend(binary.ignored.iter().map(|test| format!("{} {test}", binary.name)));
@@ -193,6 +225,8 @@ test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(report.counts, Counts { passed: 3, failed: 0, skipped: 1 });
         assert_eq!(report.skips, ["tests/other.rs slow: takes an hour"]);
         assert_eq!(judged(RUN, None, true).counts.skipped, 2);
+        let guests = RUN.replace("tests/other.rs", "tests/vm_agent/main.rs");
+        assert_eq!(judged(&guests, None, false).counts.skipped, 0);
     }
 
     #[test]

@@ -51,7 +51,9 @@ async fn answer(guest: &Arc<Guest>, port: &Port) -> std::io::Result<()> {
         tokio::select! {
             // One that ends in between, or that speaks of something else, was no host.
             accepted = accept(port.clone()) => if let Ok(stream) = accepted {
-                serve::connection(guest, stream).await;
+                say("the host is there");
+                let why = serve::connection(guest, stream).await;
+                say(format_args!("the link to the host has ended: {why}"));
             },
             () = guest.over() => break,
         }

@@ -14,7 +14,7 @@ pub(super) fn find(program: &str, path: &str, folder: &Path) -> Result<PathBuf, 
     }
     if program.contains('/') {
         let file = folder.join(program);
-        return match unusable(&file) {
+        return match unusable(&file).or_else(|| foreign(&file)) {
             None => Ok(file),
             Some(why) => Err(why),
         };
@@ -25,7 +25,7 @@ pub(super) fn find(program: &str, path: &str, folder: &Path) -> Result<PathBuf, 
         if !file.exists() {
             continue;
         }
-        match unusable(&file) {
+        match unusable(&file).or_else(|| foreign(&file)) {
             None => return Ok(file),
             Some(why) => first = first.or(Some(why)),
         }
@@ -48,6 +48,18 @@ fn unusable(file: &Path) -> Option<String> {
             Some(format!("the program {shown} may not be run by anybody: chmod +x it in the image"))
         }
         Ok(_) => None,
+    }
+}
+
+/// Why the kernel would not take it. Asked before it is started: what the kernel does not know, the C library gives to a shell,
+/// which would say something that nobody understands.
+fn foreign(file: &Path) -> Option<String> {
+    let program = File::open(file).and_then(|mut file| look(&mut file)).ok()?;
+    match program {
+        Program::Elf { ours: false, .. } | Program::Neither => {
+            Some(explain(file, &io::Error::from_raw_os_error(libc::ENOEXEC)))
+        }
+        Program::Elf { .. } | Program::Script(_) => None,
     }
 }
 
@@ -114,6 +126,8 @@ mod tests {
         assert!(find("./plain").unwrap_err().contains("chmod +x"));
         assert!(find("./sub").unwrap_err().contains("is no file"));
         assert!(find("").is_err());
+        fs::write(at("tool"), "echo without a first line\n").unwrap();
+        assert!(find("./tool").unwrap_err().contains("neither ELF nor a script"));
     }
 
     #[test]

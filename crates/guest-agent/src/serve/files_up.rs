@@ -177,7 +177,9 @@ impl Unpack {
         let file = rustix::fs::openat(parent, &*temporary, flags, Mode::from_raw_mode(0o600))?;
         let written = (|| {
             let mut file = std::fs::File::from(file);
-            io::copy(entry, &mut file)?;
+            if io::copy(entry, &mut file)? != entry.size() {
+                return Err(Trouble::Wrong("the archive ends in the middle of it"));
+            }
             let (owner, mode) = (self.owner_of(entry)?, self.mode_of(entry)?);
             if let Some((uid, gid)) = owner {
                 fchown(&file, Some(uid), Some(gid))?;

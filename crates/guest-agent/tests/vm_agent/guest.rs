@@ -1,6 +1,6 @@
 //! A guest with its disks and its link.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guest_protocol::client::{Agent, LinkOptions};
@@ -21,6 +21,15 @@ pub(crate) struct Guest {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) run: Run,
     machine: Option<Started>,
+    disks: fn(Machine, &Path) -> Machine,
+}
+
+/// Those of a seat, in an order that says nothing.
+fn all_disks(mut machine: Machine, folder: &Path) -> Machine {
+    for (serial, writable) in [("data", true), ("root", false), ("scratch", true)] {
+        machine = machine.named_disk(serial, Disk { file: folder.join(serial), writable });
+    }
+    machine
 }
 
 impl Guest {
@@ -30,7 +39,12 @@ impl Guest {
         let run = image.build(&folder.path().join("root"), &Options::default());
         empty_disk(folder.path(), "scratch");
         empty_disk(folder.path(), "data");
-        let mut guest = Self { folder, run, machine: None };
+        Self::with(folder, run, all_disks)
+    }
+
+    /// Boots with these disks.
+    pub(crate) fn with(folder: tempfile::TempDir, run: Run, disks: fn(Machine, &Path) -> Machine) -> Self {
+        let mut guest = Self { folder, run, machine: None, disks };
         guest.start();
         guest
     }
@@ -39,10 +53,8 @@ impl Guest {
     pub(crate) fn start(&mut self) {
         let kernel = Kernel::find().unwrap();
         let initramfs = Initramfs::of_agent(&kernel, &MODULES, &vm_testbed::agent().unwrap()).unwrap();
-        let mut machine = Machine::new(kernel).memory(256).port(guest_protocol::PORT, &self.socket());
-        for (serial, writable) in [("data", true), ("root", false), ("scratch", true)] {
-            machine = machine.named_disk(serial, Disk { file: self.folder.path().join(serial), writable });
-        }
+        let machine = Machine::new(kernel).memory(256).port(guest_protocol::PORT, &self.socket());
+        let machine = (self.disks)(machine, self.folder.path());
         // A socket of the machine before.
         drop(std::fs::remove_file(self.socket()));
         self.machine = Some(machine.start(initramfs).unwrap());

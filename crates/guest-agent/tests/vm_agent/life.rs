@@ -29,6 +29,9 @@ fn lesson() -> Image {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_seat_is_made_used_stopped_and_made_again() {
+    if !super::can_run() {
+        return;
+    }
     let mut guest = Guest::boot(lesson());
     let (agent, health) = guest.configured(|health| health.workload.state == WorkloadState::Running).await;
     assert_eq!((health.phase, &health.reason), (Phase::Running, &None));

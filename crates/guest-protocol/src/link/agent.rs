@@ -4,10 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::scan::Window;
-use super::{HELLO, Nonce, OK, PREFACE};
+use super::{HELLO, Nonce, OK, PIECE, PREFACE};
 
 /// Waits for a host: answers its lines, and is done when HTTP/2 begins.
 ///
@@ -18,15 +19,19 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Res
     let mut window = Window::new(line.max(PREFACE.len()));
     // One who speaks HTTP/2 without a line of his own continues a link that has ended: he is not answered.
     let mut greeted = false;
+    let mut bytes = BytesMut::with_capacity(PIECE);
     loop {
-        // Byte by byte, so that nothing behind the preface is taken: there are some hundred of them.
-        let byte = stream.read_u8().await?;
+        if bytes.is_empty() && stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let byte = bytes.get_u8();
         window.push(byte);
         if byte != b'\n' {
             continue;
         }
         if greeted && window.ends_with(PREFACE, 0).is_some() {
-            return Ok(Accepted { stream, preface: PREFACE });
+            let read = [PREFACE, &bytes].concat().into();
+            return Ok(Accepted { stream, read });
         }
         let asked = window.ends_with(HELLO, Nonce::DIGITS + 1);
         if let Some(nonce) = asked.and_then(|text| Nonce::read(&text[..Nonce::DIGITS])) {
@@ -42,15 +47,8 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Res
 #[derive(Debug)]
 pub struct Accepted<S> {
     stream: S,
-    /// What of the preface is not read again yet.
-    preface: &'static [u8],
-}
-
-impl<S> Accepted<S> {
-    /// The stream itself.
-    pub fn into_inner(self) -> S {
-        self.stream
-    }
+    /// What was read already, from the preface on.
+    read: Bytes,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
@@ -59,12 +57,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.preface.is_empty() {
+        if self.read.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
-        let (now, later) = self.preface.split_at(self.preface.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.preface = later;
+        let now = self.read.len().min(buffer.remaining());
+        buffer.put_slice(&self.read.split_to(now));
         Poll::Ready(Ok(()))
     }
 }
@@ -78,7 +75,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accepted<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// The end of HTTP/2 is not the end of the stream: another beginning may follow.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 }

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::scan::Window;
-use super::{HELLO, MORE_THAN_A_FRAME, Nonce, OK};
+use super::{HELLO, MORE_THAN_A_FRAME, Nonce, OK, PIECE};
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +17,18 @@ pub struct Opened {
     pub asked: u32,
 }
 
-/// Asks until the agent answers; afterwards HTTP/2 can begin. `again` is how long one answer may take before the next question. It
-/// has no limit of its own: whoever calls sets one.
+/// How many times longer the last answers may take than the first.
+const LONGER: u32 = 16;
+
+/// Asks until the agent answers; afterwards HTTP/2 can begin. `again` is how long the first answer may take before the next
+/// question; it doubles with each, or an agent that has little of a busy host would never answer the last one in time. There is no
+/// limit: whoever calls sets one.
 ///
 /// # Errors
 /// When the stream ends or breaks.
 pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, again: Duration) -> io::Result<Opened> {
     let (mut from, mut to) = tokio::io::split(stream);
+    let mut patience = again;
     for asked in 1.. {
         let nonce = Nonce::fresh();
         let mut line = Vec::new();
@@ -46,24 +52,29 @@ pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, again: Dura
             done = &mut read => { done?; return Ok(Opened { asked }) }
             done = &mut write => done?,
         }
-        if let Ok(done) = timeout(again, read).await {
+        if let Ok(done) = timeout(patience, read).await {
             done?;
             return Ok(Opened { asked });
         }
+        patience = (patience * 2).min(again * LONGER);
     }
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Reads everything up to the answer to this question.
+/// Reads everything up to the answer to this question. Behind it there is nothing: the agent waits for HTTP/2 to begin.
 async fn answer(from: &mut (impl AsyncRead + Unpin), nonce: Nonce) -> io::Result<()> {
     let mut window = Window::new(OK.len() + Nonce::DIGITS + 1);
+    let mut bytes = BytesMut::with_capacity(PIECE);
     loop {
-        let byte = from.read_u8().await?;
-        window.push(byte);
-        if byte == b'\n'
-            && let Some(text) = window.ends_with(OK, Nonce::DIGITS + 1)
-            && &text[..Nonce::DIGITS] == nonce.digits()
-        {
+        bytes.clear();
+        if from.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for &byte in &bytes {
+            window.push(byte);
+        }
+        let text = window.ends_with(OK, Nonce::DIGITS + 1);
+        if text.is_some_and(|text| text.strip_prefix(nonce.digits()) == Some(b"\n")) {
             return Ok(());
         }
     }
