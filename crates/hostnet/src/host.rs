@@ -1,0 +1,154 @@
+//! Makes the network of workshops and seats what it should be.
+//!
+//! Every step of making looks at what is there and does what is missing, so it may be repeated, by hand or after a crash at any
+//! point. The order within a step leaves no moment in which a guest could do more than it may: what the packet filter must know of a
+//! port it knows before the port is on the bridge, and it forgets it when the port is gone.
+//!
+//! ```text
+//!   workshop   bridge (down) → alias → settings → filter → address → up
+//!   seat       TAP (goes away by itself) → alias → kept → filter → on the bridge → isolated → forwarding entry → up → neighbour
+//! ```
+//!
+//! A crash leaves no interface without owner: a TAP device stays only once its alias is set, and a bridge that has our name and
+//! hardware address and nothing else yet is known as half made.
+
+mod docker;
+mod doctor;
+mod port;
+mod remove;
+mod survey;
+mod workshop;
+
+use std::io;
+
+use ipnet::Ipv4Net;
+
+use crate::egress::EgressPolicy;
+use crate::error::NetError;
+use crate::filter::batch::Nftables;
+use crate::filter::{nft, ruleset};
+use crate::ipam::Taken;
+use crate::link::{Link, Links};
+use crate::names::{IfName, InstanceId, Owner};
+
+pub use survey::{Found, Survey};
+
+/// How the host's network is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose interfaces and tables are ours.
+    pub instance: InstanceId,
+    /// What seats may reach outside.
+    pub egress: EgressPolicy,
+    /// Where the subnets of workshops come from.
+    pub pool: Ipv4Net,
+}
+
+/// The host's network, as far as seats are concerned. One for a service; its clones are the same one.
+#[derive(Clone, Debug)]
+pub struct HostNet {
+    options: Options,
+    links: Links,
+    nftables: Nftables,
+}
+
+impl HostNet {
+    /// Connects to the kernel in the network namespace of the calling thread, which must be that of all threads of the runtime.
+    /// Changes nothing. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`] where there is no netlink.
+    pub fn open(options: Options) -> Result<Self, NetError> {
+        let links = Links::open().map_err(|source| NetError::kernel("opening a netlink socket", source))?;
+        let nftables = Nftables::open()
+            .map_err(|source| NetError::kernel("opening a netlink socket to the packet filter", source))?;
+        Ok(Self { options, links, nftables })
+    }
+
+    /// Whose interfaces and tables are ours.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        &self.options.instance
+    }
+
+    /// Where the subnets of workshops come from.
+    #[must_use]
+    pub fn pool(&self) -> Ipv4Net {
+        self.options.pool
+    }
+
+    /// Puts the packet filter's rules in force, in one transaction that leaves the elements of all seats as they are. To be called before
+    /// the first workshop, and now and then: other programs may flush all rules. Then the elements are gone too, and come back
+    /// with [`HostNet::ensure_workshop`] and [`HostNet::ensure_port`].
+    ///
+    /// # Errors
+    /// [`NetError::Nft`] with what `nft` says.
+    pub async fn ensure_table(&self) -> Result<(), NetError> {
+        let uplinks = self.bridges_to_the_world().await?;
+        nft::apply(&ruleset::text(self.instance(), &self.options.egress, &uplinks)).await
+    }
+
+    /// All IPv4 ranges that this host has addresses in or routes for, but for the default route: what a new workshop must keep off.
+    /// Those of our own bridges are named as the workshop's.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`] when the kernel does not say.
+    pub async fn taken(&self) -> Result<Vec<Taken>, NetError> {
+        self.taken_but(None).await
+    }
+
+    async fn taken_but(&self, bridge: Option<u32>) -> Result<Vec<Taken>, NetError> {
+        let failed = |source| NetError::kernel("reading the host's addresses and routes", source);
+        let links = self.links.all().await.map_err(failed)?;
+        let (routes, _) = self.links.routes().await.map_err(failed)?;
+        let named = |index: Option<u32>| links.iter().find(|link| Some(link.index) == index);
+        let mut taken = Vec::new();
+        for route in routes.iter().filter(|route| bridge.is_none() || route.over != bridge) {
+            let by = match named(route.over) {
+                None => "a route of this host".to_owned(),
+                Some(link) => {
+                    self.user(link).unwrap_or_else(|| format!("a route of this host over {}", link.name))
+                }
+            };
+            taken.push(Taken { range: route.range, by });
+        }
+        for (index, address) in self.links.addresses(None).await.map_err(failed)? {
+            let Some(link) = named(Some(index)).filter(|_| Some(index) != bridge) else { continue };
+            let by = self.user(link).unwrap_or_else(|| format!("an address of this host on {}", link.name));
+            taken.push(Taken { range: address.trunc(), by });
+        }
+        taken.sort();
+        taken.dedup();
+        Ok(taken)
+    }
+
+    fn user(&self, link: &Link) -> Option<String> {
+        self.owner(link).map(|owner| format!("workshop {}", owner.workshop()))
+    }
+
+    /// Whose an interface is; `None` when it is not of this instance.
+    fn owner(&self, link: &Link) -> Option<Owner> {
+        Owner::of_alias(&link.alias, self.instance())
+    }
+
+    /// Bridges that carry a default route.
+    async fn bridges_to_the_world(&self) -> Result<Vec<IfName>, NetError> {
+        let failed = |source| NetError::kernel("reading the host's routes", source);
+        let (_, default) = self.links.routes().await.map_err(failed)?;
+        let links = self.links.all().await.map_err(failed)?;
+        let uplinks = links.into_iter().filter(|link| link.is_bridge && default.contains(&link.index));
+        Ok(uplinks.filter_map(|link| link.name.parse().ok()).collect())
+    }
+
+    async fn find(&self, name: &IfName, whom: &str) -> Result<Option<Link>, NetError> {
+        self.links
+            .find(name)
+            .await
+            .map_err(|source| NetError::kernel(format!("{whom}: looking for the interface {name}"), source))
+    }
+}
+
+/// Adds to an error what was tried.
+fn doing<'a>(whom: &'a str, what: &'a str) -> impl Fn(io::Error) -> NetError + 'a {
+    move |source| NetError::kernel(format!("{whom}: {what}"), source)
+}

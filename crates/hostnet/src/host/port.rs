@@ -1,0 +1,72 @@
+//! The TAP device of a seat.
+
+use std::io;
+
+use super::workshop::{foreign, gone};
+use super::{HostNet, doing};
+use crate::error::NetError;
+use crate::filter::element::Element;
+use crate::link::Link;
+use crate::net::{Port, WorkshopNet};
+use crate::sysctl;
+use crate::tap::Tap;
+
+impl HostNet {
+    /// Makes the port of a seat what it should be, on the bridge that [`HostNet::ensure_workshop`] made. A TAP device that is there
+    /// and ours stays, with the VMM on it. One that was deleted is made anew; a VMM that held the old one must be started again.
+    ///
+    /// # Errors
+    /// [`NetError::Foreign`] when an interface of that name is not ours, or the bridge is not: nothing was changed.
+    /// [`NetError::Kernel`] when a step fails; what is there stays, for the next try or for [`HostNet::remove_port`].
+    pub async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError> {
+        let whom = format!("seat {}", port.seat());
+        let bridge = self.find(net.bridge(), &whom).await?.ok_or_else(|| NetError::Input {
+            for_whom: whom.clone(),
+            detail: format!("the bridge {} of its workshop is not there", net.bridge()),
+        })?;
+        if self.owner(&bridge) != Some(net.owner()) {
+            return Err(foreign(&whom, &bridge));
+        }
+        let link = match self.find(port.tap(), &whom).await? {
+            Some(link) if link.is_tap && self.owner(&link) == Some(port.owner()) => link,
+            Some(link) => return Err(foreign(&whom, &link)),
+            None => self.add_tap(port, &whom).await?,
+        };
+        self.add_elements(&Element::of_port(net, port), &whom).await?;
+        if link.controller != Some(bridge.index) {
+            let on = self.links.enslave(link.index, bridge.index).await;
+            on.map_err(doing(&whom, "putting the TAP device on the bridge"))?;
+        }
+        let restricted = self.links.restrict_port(link.index).await;
+        restricted.map_err(doing(&whom, "isolating the port"))?;
+        let entry = self.links.add_forwarding_entry(link.index, port.mac()).await;
+        entry.map_err(doing(&whom, "telling the bridge of the seat"))?;
+        if !link.is_up {
+            self.links.up(link.index).await.map_err(doing(&whom, "starting the TAP device"))?;
+        }
+        let neighbour = self.links.add_neighbour(bridge.index, port.address(), port.mac()).await;
+        neighbour.map_err(doing(&whom, "telling the host of the seat"))
+    }
+
+    /// It goes away by itself when anything here fails or the process ends: only with an owner it stays.
+    async fn add_tap(&self, port: &Port, whom: &str) -> Result<Link, NetError> {
+        let (name, uid, gid) = (port.tap().clone(), port.uid, port.gid);
+        let made = blocking(move || {
+            let tap = Tap::create(&name)?;
+            tap.set_owner(uid, gid)?;
+            Ok(tap)
+        });
+        let tap = made.await.map_err(doing(whom, "making the TAP device (is the module tun loaded?)"))?;
+        let link = self.find(port.tap(), whom).await?.ok_or_else(|| gone(whom))?;
+        sysctl::no_ipv6(port.tap())?;
+        let alias = self.links.set_alias(link.index, &port.owner().alias(self.instance())).await;
+        alias.map_err(doing(whom, "marking the TAP device as ours"))?;
+        let kept = blocking(move || tap.keep()).await;
+        kept.map_err(doing(whom, "keeping the TAP device"))?;
+        Ok(link)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}

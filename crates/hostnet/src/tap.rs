@@ -1,0 +1,99 @@
+//! TAP devices (Documentation/networking/tuntap.rst of the kernel): the only thing that netlink cannot make.
+
+use std::ffi::{c_int, c_short};
+use std::fs::{File, OpenOptions};
+use std::io;
+
+use rustix::ioctl::{IntegerSetter, Opcode, Updater, opcode};
+
+use crate::names::IfName;
+
+/// What a TAP device is opened by.
+pub const DEVICE: &str = "/dev/net/tun";
+
+/// Requests of `linux/if_tun.h`.
+const SET_INTERFACE: Opcode = opcode::write::<c_int>(b'T', 202);
+const SET_PERSISTENT: Opcode = opcode::write::<c_int>(b'T', 203);
+const SET_OWNER: Opcode = opcode::write::<c_int>(b'T', 204);
+const SET_GROUP: Opcode = opcode::write::<c_int>(b'T', 206);
+
+/// `IFF_TAP`, `IFF_NO_PI` and `IFF_VNET_HDR` of `linux/if_tun.h`: Ethernet frames behind a header of virtio-net, as VMMs want them.
+const FLAGS: u16 = 0x0002 | 0x1000 | 0x4000;
+
+/// `IFF_TUN_EXCL`: fails where there is one already.
+const EXCLUSIVE: u16 = 0x8000;
+
+/// `struct ifreq` of `linux/if.h`, as `TUNSETIFF` uses it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Request {
+    name: [u8; 16],
+    flags: c_short,
+    rest: [u8; 22],
+}
+
+/// A TAP device that is held open: frames are read from it and written to it, each behind ten bytes of virtio-net header.
+#[derive(Debug)]
+pub struct Tap(File);
+
+impl Tap {
+    /// Makes a device. It goes away when this is dropped, unless [`Tap::keep`] is called.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when there is an interface of this name; what `open(2)` and `TUNSETIFF` say.
+    pub fn create(name: &IfName) -> io::Result<Self> {
+        Self::open(name, FLAGS | EXCLUSIVE)
+    }
+
+    /// Opens a device that is there, or makes one that goes away when this is dropped.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when somebody holds it open; what `open(2)` and `TUNSETIFF` say.
+    pub fn attach(name: &IfName) -> io::Result<Self> {
+        Self::open(name, FLAGS)
+    }
+
+    fn open(name: &IfName, flags: u16) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(DEVICE)?;
+        let mut request = Request { name: name.padded(), flags: flags.cast_signed(), rest: [0; 22] };
+        #[expect(unsafe_code, reason = "rustix has no call for TUNSETIFF")]
+        // SAFETY: the kernel reads a `struct ifreq`, whose size and layout `Request` has, and writes one back over it.
+        unsafe {
+            rustix::ioctl::ioctl(&file, Updater::<SET_INTERFACE, Request>::new(&mut request))?;
+        }
+        Ok(Self(file))
+    }
+
+    /// Who may open it beside root.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
+        self.set::<SET_OWNER>(uid)?;
+        self.set::<SET_GROUP>(gid)
+    }
+
+    /// Keeps the device when it is closed.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn keep(&self) -> io::Result<()> {
+        self.set::<SET_PERSISTENT>(1)
+    }
+
+    /// The open file, for a VMM or for reading and writing frames.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.0
+    }
+
+    fn set<const REQUEST: Opcode>(&self, value: u32) -> io::Result<()> {
+        let value = usize::try_from(value).map_err(io::Error::other)?;
+        #[expect(unsafe_code, reason = "rustix has no call for these requests")]
+        // SAFETY: these requests take a number in place of a pointer.
+        unsafe {
+            rustix::ioctl::ioctl(&self.0, IntegerSetter::<REQUEST>::new_usize(value))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! Making, making again, repairing, taking away.
+
+use hostnet::filter::element::Element;
+use hostnet::{HostNet, Options, Owner};
+
+use crate::support::{
+    Guest, ask, class, instance, isolated, listen, net, net_of, open, options, port, port_of, ready, run,
+    state,
+};
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn everything_can_be_done_twice() {
+    isolated("lifecycle::everything_can_be_done_twice", async {
+        let host = ready().await;
+        let (net, guests) = class(&host, "rust-101", "10.214.0.0/25", 2).await;
+        let reaches = || {
+            for guest in &guests {
+                ask(guest.port.address(), 3001);
+            }
+        };
+        for guest in &guests {
+            guest.namespace.run(|| listen(guest.port.address(), 3001));
+        }
+        reaches();
+        let before = state();
+        for host in [host, open()] {
+            host.ensure_table().await.unwrap();
+            host.ensure_workshop(&net).await.unwrap();
+            for guest in &guests {
+                host.ensure_port(&net, &guest.port).await.unwrap();
+            }
+            assert_eq!(sorted(&state()), sorted(&before));
+            reaches();
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn nothing_is_left_over() {
+    isolated("lifecycle::nothing_is_left_over", async {
+        let empty = state();
+        let host = ready().await;
+        let tables = state();
+        assert!(host.survey().await.unwrap().is_empty());
+        let (net, guests) = class(&host, "rust-101", "10.214.0.0/25", 3).await;
+        let survey = host.survey().await.unwrap();
+        assert_eq!(survey.interfaces.len(), 4);
+        assert_eq!(survey.interfaces[0].owner, Owner::Workshop(net.workshop().clone()));
+        assert!(survey.interfaces[1..].iter().all(|found| found.bridge.as_ref() == Some(net.bridge())));
+        assert_eq!(survey.elements.len(), 1 + 3 * 4);
+        assert!(survey.elements.contains(&Element::Seat(net.bridge().clone(), guests[2].port.address())));
+
+        for _ in 0..2 {
+            host.remove_port(&net, &guests[0].port).await.unwrap();
+            assert_eq!(host.survey().await.unwrap().elements.len(), 1 + 2 * 4);
+        }
+        // The rest with the workshop, guests on their devices.
+        for _ in 0..2 {
+            host.remove_workshop(&net).await.unwrap();
+            assert!(host.survey().await.unwrap().is_empty());
+        }
+        assert_eq!(state(), tables);
+        let (_, _guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
+        for _ in 0..2 {
+            host.remove_all().await.unwrap();
+        }
+        assert_eq!(state(), empty);
+        // And without any table.
+        host.remove_workshop(&net).await.unwrap();
+        host.remove_port(&net, &port(&net, 1)).await.unwrap();
+        assert!(host.survey().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn forty_seats_come_and_go() {
+    isolated("lifecycle::forty_seats_come_and_go", async {
+        let host = ready().await;
+        let net = net("rust-101", "10.214.0.0/25");
+        host.ensure_workshop(&net).await.unwrap();
+        let before = state();
+        for round in 1..=40 {
+            let port = port(&net, round % 5 + 1);
+            host.ensure_port(&net, &port).await.unwrap();
+            host.remove_port(&net, &port).await.unwrap();
+        }
+        assert_eq!(state(), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_class_is_made_side_by_side() {
+    isolated("lifecycle::a_class_is_made_side_by_side", async {
+        let host = ready().await;
+        let net = net("rust-101", "10.214.0.0/24");
+        host.ensure_workshop(&net).await.unwrap();
+        let all = (1..=100).map(|number| {
+            let (host, net) = (host.clone(), net.clone());
+            tokio::spawn(async move { host.ensure_port(&net, &port(&net, number)).await })
+        });
+        for made in all.collect::<Vec<_>>() {
+            made.await.unwrap().unwrap();
+        }
+        assert_eq!(host.survey().await.unwrap().elements.len(), 1 + 100 * 4);
+        host.remove_workshop(&net).await.unwrap();
+        assert!(host.survey().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_was_broken_is_repaired() {
+    isolated("lifecycle::what_was_broken_is_repaired", async {
+        let host = ready().await;
+        let (net, mut guests) = class(&host, "rust-101", "10.214.0.0/25", 2).await;
+        let before = state();
+        for guest in &guests {
+            guest.namespace.run(|| listen(guest.port.address(), 3001));
+        }
+        let tap = guests[0].port.tap().clone();
+        let damages = [
+            format!("ip link set {tap} nomaster"),
+            format!("ip link set {tap} down"),
+            format!("bridge link set dev {tap} isolated off learning on flood on"),
+            format!("ip neigh flush dev {} nud permanent", net.bridge()),
+            format!("bridge fdb del {} dev {tap} master", guests[0].port.mac()),
+            format!("ip link set {} down", net.bridge()),
+            format!("ip address flush dev {}", net.bridge()),
+            "nft flush ruleset".to_owned(),
+        ];
+        let repair = async || {
+            host.ensure_table().await.unwrap();
+            host.ensure_workshop(&net).await.unwrap();
+            for number in [1, 2] {
+                host.ensure_port(&net, &port(&net, number)).await.unwrap();
+            }
+        };
+        for damage in damages {
+            run(&damage);
+            repair().await;
+            assert_eq!(sorted(&state()), sorted(&before), "{damage}");
+            for guest in &guests {
+                ask(guest.port.address(), 3001);
+            }
+        }
+        // A device that is gone is made anew, and takes a VMM again.
+        let port = guests[0].port.clone();
+        run(&format!("ip link del {tap}"));
+        drop(guests.remove(0));
+        repair().await;
+        let guest = Guest::boot(&net, &port);
+        guest.namespace.run(|| listen(port.address(), 3001));
+        ask(port.address(), 3001);
+    });
+}
+
+/// Lines in any order: what was made anew comes last.
+fn sorted(state: &str) -> Vec<String> {
+    let mut lines: Vec<_> = state.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn half_made_things_are_finished() {
+    isolated("lifecycle::half_made_things_are_finished", async {
+        let host = ready().await;
+        let net = net("rust-101", "10.214.0.0/25");
+        // Killed right after the bridge was made.
+        let mac = hostnet::Mac::of(net.gateway());
+        run(&format!("ip link add {} address {mac} type bridge", net.bridge()));
+        host.ensure_workshop(&net).await.unwrap();
+        host.remove_workshop(&net).await.unwrap();
+        run(&format!("ip link add {} address {mac} type bridge", net.bridge()));
+        host.remove_workshop(&net).await.unwrap();
+        assert!(!run("ip link").contains(net.bridge().as_str()));
+        // A request that is given up at any point is finished by the next, or undone.
+        host.ensure_workshop(&net).await.unwrap();
+        let before = state();
+        let port = port(&net, 1);
+        for polls in 0..40 {
+            let mut making = Box::pin(host.ensure_port(&net, &port));
+            for _ in 0..polls {
+                let done = std::future::poll_fn(|context| {
+                    std::task::Poll::Ready(making.as_mut().poll(context).is_ready())
+                });
+                if done.await {
+                    making = Box::pin(host.ensure_port(&net, &port));
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            drop(making);
+            if polls % 2 == 0 {
+                host.ensure_port(&net, &port).await.unwrap();
+            }
+            host.remove_port(&net, &port).await.unwrap();
+        }
+        assert_eq!(state(), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn two_services_do_not_touch_each_other() {
+    isolated("lifecycle::two_services_do_not_touch_each_other", async {
+        let host = ready().await;
+        let other =
+            HostNet::open(Options { instance: "ffffffffffffffff".parse().unwrap(), ..options() }).unwrap();
+        other.ensure_table().await.unwrap();
+        let (_, guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
+        let before = state();
+        let theirs = net_of(other.instance(), "rust-101", "10.214.0.128/25");
+        other.ensure_workshop(&theirs).await.unwrap();
+        other.ensure_port(&theirs, &port_of(other.instance(), &theirs, 1)).await.unwrap();
+        assert_eq!(host.survey().await.unwrap().interfaces.len(), 2);
+        assert_eq!(other.survey().await.unwrap().interfaces.len(), 2);
+        other.remove_workshop(&theirs).await.unwrap();
+        assert_eq!(state(), before);
+        other.remove_all().await.unwrap();
+        guests[0].namespace.run(|| listen(guests[0].port.address(), 3001));
+        ask(guests[0].port.address(), 3001);
+        assert_eq!(host.instance(), &instance());
+    });
+}

@@ -1,0 +1,90 @@
+//! Network namespaces that go with the test.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Says in a test's process which namespace it was started from.
+const OUTSIDE: &str = "HOSTNET_TEST_OUTSIDE";
+
+/// Runs a test's body in a network namespace of its own: by this test binary started again, for this test alone.
+pub(crate) fn isolated(name: &str, body: impl Future<Output = ()>) {
+    let here = std::fs::read_link("/proc/self/ns/net").unwrap();
+    if let Some(outside) = std::env::var_os(OUTSIDE) {
+        assert_ne!(here.as_os_str(), outside, "this is no namespace of the test's own");
+        super::run("ip link set lo up");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(body);
+        return;
+    }
+    let output = Command::new("unshare")
+        .args(["--net", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(OUTSIDE, here)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{name}: see above");
+}
+
+/// A network namespace beside the test's, held by a process that ends when the test does.
+pub(crate) struct Namespace {
+    holder: Child,
+    handle: File,
+}
+
+impl Namespace {
+    pub(crate) fn new() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "--", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It answers once it is in its namespace.
+        holder.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+        holder.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let handle = File::open(format!("/proc/{}/ns/net", holder.id())).unwrap();
+        let namespace = Self { holder, handle };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.holder.id()
+    }
+
+    /// Runs something on a thread that is in the namespace.
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                move_into_link_name_space(self.handle.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                work()
+            });
+            match inside.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// `ip` in the namespace.
+    pub(crate) fn ip(&self, arguments: &str) -> String {
+        self.run(|| super::run(&format!("ip {arguments}")))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Without its standard input it ends.
+        drop(self.holder.stdin.take());
+        drop(self.holder.wait());
+    }
+}
