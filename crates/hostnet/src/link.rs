@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
@@ -80,6 +81,9 @@ pub(crate) struct Links {
     turn: Arc<Semaphore>,
 }
 
+/// The kernel answers at once, unless its lock is held for long.
+const LIMIT: Duration = Duration::from_secs(60);
+
 type Answer<T> = Result<T, io::Error>;
 
 impl Links {
@@ -91,22 +95,26 @@ impl Links {
         Ok(Self { handle, turn: Arc::new(Semaphore::new(1)) })
     }
 
+    /// What is handed in must not have been sent yet: the crate sends a list's request when its stream is made.
     async fn request<T: Send + 'static>(
         &self,
         request: impl Future<Output = Result<T, rtnetlink::Error>> + Send + 'static,
     ) -> Answer<T> {
         let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(io::Error::other)?;
         let carried_out = tokio::spawn(async move {
-            let answer = request.await;
+            let answer = tokio::time::timeout(LIMIT, request).await;
             drop(turn);
             answer
         });
-        carried_out.await.map_err(io::Error::other)?.map_err(plain)
+        match carried_out.await.map_err(io::Error::other)? {
+            Ok(answer) => answer.map_err(plain),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel does not answer")),
+        }
     }
 
     pub(crate) async fn find(&self, name: &IfName) -> Answer<Option<Link>> {
-        let mut found = self.handle.link().get().match_name(name.as_str()).execute();
-        match self.request(async move { found.try_next().await }).await {
+        let get = self.handle.link().get().match_name(name.as_str());
+        match self.request(async move { get.execute().try_next().await }).await {
             Ok(message) => Ok(message.as_ref().map(Link::of)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
@@ -114,8 +122,9 @@ impl Links {
     }
 
     pub(crate) async fn all(&self) -> Answer<Vec<Link>> {
-        let links = self.handle.link().get().execute().map_ok(|message| Link::of(&message));
-        self.request(links.try_collect()).await
+        let get = self.handle.link().get();
+        let list = async move { get.execute().map_ok(|message| Link::of(&message)).try_collect().await };
+        self.request(list).await
     }
 
     /// Makes a bridge that is down and passes frames on at once when it is up.
@@ -205,7 +214,7 @@ impl Links {
         if let Some(index) = of {
             get = get.set_link_index_filter(index);
         }
-        let messages: Vec<_> = self.request(get.execute().try_collect()).await?;
+        let messages: Vec<_> = self.request(async move { get.execute().try_collect().await }).await?;
         let own = messages.into_iter().filter_map(|message| {
             // The local one: the other is the far end of a point-to-point link.
             let local = message.attributes.iter().find_map(|attribute| match attribute {
@@ -233,7 +242,8 @@ impl Links {
     /// The IPv4 routes of all tables but the kernel's own of local addresses, and the interfaces of the default ones.
     pub(crate) async fn routes(&self) -> Answer<(Vec<Route>, Vec<u32>)> {
         let get = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let messages: Vec<_> = self.request(self.handle.route().get(get).execute().try_collect()).await?;
+        let get = self.handle.route().get(get);
+        let messages: Vec<_> = self.request(async move { get.execute().try_collect().await }).await?;
         let (mut routes, mut default) = (Vec::new(), Vec::new());
         for message in messages {
             let kind = message.header.kind;
