@@ -6,6 +6,7 @@
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
 //! | `corpus`  | each ignored test of `docker_corpus`, `corpus` and `hostile`: all real images, and the largest made ones; only when it is named | without an engine |
 //! | `vm`      | each ignored test of the targets `vm_*`, with guests under QEMU               | without QEMU or a guest kernel |
+//! | `netns`   | each ignored test of the targets `netns_*`, in network namespaces of its own   | where namespaces cannot be made |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
 //! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
 //! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |
@@ -62,6 +63,8 @@ enum Tier {
     Corpus,
     /// Tests that boot guests under QEMU.
     Vm,
+    /// Tests of bridges and the packet filter, in network namespaces of their own.
+    Netns,
     /// Tests of the images.
     Images,
     /// The portal, its client, and their linters.
@@ -141,6 +144,7 @@ impl Tier {
             Self::Docker => "docker",
             Self::Corpus => "corpus",
             Self::Vm => "vm",
+            Self::Netns => "netns",
             Self::Images => "images",
             Self::Portal => "portal",
             Self::Wrappers => "wrappers",
@@ -159,6 +163,7 @@ impl Tier {
             Self::Docker => cargo::docker(bench).await,
             Self::Corpus => cargo::corpus(bench).await,
             Self::Vm => cargo::vm(bench).await,
+            Self::Netns => cargo::netns(bench).await,
             Self::Images => python::run(bench, Suite::IMAGES).await,
             Self::Portal => portal::run(bench).await,
             Self::Wrappers => python::run(bench, Suite::WRAPPERS).await,

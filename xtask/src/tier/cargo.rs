@@ -1,7 +1,8 @@
 //! The tiers that cargo runs.
 //!
 //! Tests that need a Docker engine are ignored tests in targets named `docker_*`: the unit tier leaves them out, and the
-//! docker tier runs these and no others. Those that boot guests are ignored tests in targets named `vm_*`, and the vm tier's.
+//! docker tier runs these and no others. Those that boot guests are ignored tests in targets named `vm_*`, and the vm tier's; those
+//! that need network namespaces of their own are in targets named `netns_*`.
 
 use std::time::Duration;
 
@@ -63,6 +64,25 @@ pub(super) async fn vm(bench: &Bench<'_>) -> Result<Report> {
     let agent = agent::build(bench.repo, bench.stop).await?;
     anyhow::ensure!(agent.is_some(), "the guest agent does not compile (see above)");
     run_ignored(bench, "vm", &TARGETS, number, VM_LIMIT).await
+}
+
+/// Those that make bridges, TAP devices and packet filters, each in a network namespace of its own.
+pub(super) async fn netns(bench: &Bench<'_>) -> Result<Report> {
+    const TARGETS: [&str; 1] = ["netns_*"];
+    let list = child::output(ignored_tests(bench, &TARGETS).arg("--list")).await?;
+    let number = libtest::listed(&list);
+    let tried = Command::new("unshare").args(["--net", "--", "ip", "link", "set", "lo", "up"]).output().await;
+    let why = match tried {
+        Ok(tried) if tried.status.success() => {
+            child::installed("nft").then_some(()).ok_or("no nft".to_owned())
+        }
+        Ok(tried) => Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned()),
+        Err(why) => Err(format!("unshare: {why}")),
+    };
+    if let Err(why) = why {
+        return Ok(Report::skipped(number, format!("{number} tests: no network namespaces here: {why}")));
+    }
+    run_ignored(bench, "netns", &TARGETS, number, DOCKER_LIMIT).await
 }
 
 /// The ignored tests of these targets, with these images of the corpus.
