@@ -21,6 +21,7 @@ use crate::init::Added;
 use crate::layer::{Budget, LayerError, contents, scan};
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
+use crate::space::{NoRoom, room};
 use crate::writer::WriterKind;
 use crate::{Digest, Init, InitError, Limits, Progress, Quiet, Stage, Timed, Tree};
 
@@ -128,10 +129,11 @@ pub fn build(
     }
     let plan = options.writer.writer().plan(&tree, Digest::of(name.as_bytes()), options.size)?;
     let write = |why| BuildError::Write { path: path.into(), why };
+    room(path.parent().unwrap_or(path), plan.allocates().map_err(write)?)?;
+    progress.begin(Stage::Write, Some(plan.content()));
     let file = File::options().read(true).write(true).create_new(true).open(path).map_err(write)?;
     let removing = Removing::new(path);
     let mut writing = plan.write(path, file.try_clone().map_err(write)?).map_err(write)?;
-    progress.begin(Stage::Write, Some(plan.content()));
     let wanted = tree.layers();
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
@@ -213,6 +215,9 @@ pub enum BuildError {
     /// The init program cannot be placed.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// The disk has too little room for the file, of which nothing was written.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The file cannot be written.
     #[error("{} cannot be written: {why}", .path.display())]
     Write {

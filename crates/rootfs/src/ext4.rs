@@ -26,7 +26,7 @@ use self::content::{Aligned, Reader};
 use self::declare::Declaring;
 pub use self::empty::{LEAST as LEAST_EMPTY, empty};
 use self::restore::Restore;
-use self::sink::Sparse;
+use self::sink::{Counting, Sparse};
 use self::size::{BadSize, Need};
 pub use self::size::{Size, TooSmall};
 use self::wanted::Wanteds;
@@ -133,6 +133,13 @@ impl Planned for Plan {
 
     fn content(&self) -> u64 {
         self.wanted.bytes()
+    }
+
+    fn allocates(&self) -> io::Result<u64> {
+        let mut metadata = 0;
+        // It lays all metadata out, and is dropped before any content.
+        self.layout.writer(Counting(&mut metadata)).map_err(io_error)?;
+        Ok(metadata + self.wanted.allocated())
     }
 
     fn write(&self, _: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {

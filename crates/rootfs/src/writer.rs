@@ -9,7 +9,7 @@ mod mke2fs;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::ext4::{self, PlanError, Size};
 use crate::{Digest, Tree};
@@ -31,6 +31,13 @@ pub trait Planned {
     /// Bytes of content that [`Filling::fill`] is still to be given.
     fn content(&self) -> u64;
 
+    /// Bytes of the disk that writing it takes, whether they stay or not, as far as that is known before: content, zeros in
+    /// it included, and what describes it, but no holes.
+    ///
+    /// # Errors
+    /// When that cannot be laid out.
+    fn allocates(&self) -> io::Result<u64>;
+
     /// Writes into an empty file, which is at `path`. After an error it is of no use.
     ///
     /// # Errors
@@ -51,6 +58,14 @@ pub trait Filling {
     /// # Errors
     /// When a content did not come, or the file cannot be written.
     fn finish(self: Box<Self>) -> io::Result<u64>;
+}
+
+/// The folder beside a file in which [`WriterKind::Mke2fs`] prepares it: a process that is killed leaves it behind.
+#[must_use]
+pub fn stage(file: &Path) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".staged");
+    file.with_file_name(name)
 }
 
 /// Which writer.

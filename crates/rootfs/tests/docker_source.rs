@@ -179,16 +179,41 @@ async fn settled(folder: &Path) {
 
 #[tokio::test]
 #[ignore = "docker tier: needs a Docker engine"]
-async fn a_full_disk_is_told_and_leaves_nothing() {
+async fn a_disk_without_room_is_told_before_anything_is_fetched() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(_mounted) = support::SmallDisk::mount(folder.path()) else {
+    let Some(_mounted) = support::SmallDisk::mount(folder.path(), 64) else {
         println!("skipped: a small file system cannot be mounted here (needs root)");
         return;
     };
-    let error = fetch(&engine(Path::new(SOCKET)), IMAGE, folder.path(), None, &Quiet).await.unwrap_err();
+    let begun = support::FillsUp(folder.path().to_owned());
+    let error = fetch(&engine(Path::new(SOCKET)), IMAGE, folder.path(), None, &begun).await.unwrap_err();
+    let size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", IMAGE]).parse().unwrap();
+    match &error {
+        EngineError::Spool(SpoolError::NoRoom(room)) => {
+            assert_eq!((room.folder.as_path(), room.needed), (folder.path(), size));
+            assert!(!begun.file().exists(), "it was begun");
+        }
+        error => panic!("{error}"),
+    }
+    settled(folder.path()).await;
+}
+
+#[tokio::test]
+#[ignore = "docker tier: needs a Docker engine"]
+async fn a_disk_that_fills_up_is_told_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", IMAGE]).parse().unwrap();
+    let kilobytes = u32::try_from(size / 1024 + 64).unwrap();
+    let Some(_mounted) = support::SmallDisk::mount(folder.path(), kilobytes) else {
+        println!("skipped: a small file system cannot be mounted here (needs root)");
+        return;
+    };
+    let filling = support::FillsUp(folder.path().to_owned());
+    let error = fetch(&engine(Path::new(SOCKET)), IMAGE, folder.path(), None, &filling).await.unwrap_err();
     assert!(
         matches!(&error, EngineError::Spool(SpoolError::Full { folder: at }) if at == folder.path()),
         "{error}"
     );
+    std::fs::remove_file(filling.file()).unwrap();
     settled(folder.path()).await;
 }

@@ -79,7 +79,7 @@ async fn an_honest_registry_is_asked_once_for_each_blob() {
     let image = fetch(&server.image(), &options(empty.path()), spool.path(), None, &heard).await.unwrap();
     assert_eq!(image.id, parts.id);
     assert_eq!(image.layers(), 2);
-    assert!(image.is(&rootfs::Digest::of(&parts.manifest)));
+    assert!(image.is(&Digest::of(&parts.manifest)));
     rootfs::build::tree(&image, &rootfs::Limits::default()).unwrap();
     let all: usize = parts.blobs.values().map(Vec::len).sum();
     assert_eq!(*heard.0.lock().unwrap(), (Some(all as u64), all as u64));
@@ -213,9 +213,9 @@ async fn an_endless_manifest_is_cut_off() {
 #[tokio::test]
 async fn a_manifest_by_digest_must_have_it() {
     let (server, parts) = server(|_, _| None).await;
-    let right = format!("{}/some/image@{}", server.address, rootfs::Digest::of(&parts.manifest));
+    let right = format!("{}/some/image@{}", server.address, Digest::of(&parts.manifest));
     assert_eq!(fetched(&right).await.unwrap().id, parts.id);
-    let wrong = format!("{}/some/image@{}", server.address, rootfs::Digest::of(b"other"));
+    let wrong = format!("{}/some/image@{}", server.address, Digest::of(b"other"));
     let error = fetched(&wrong).await.unwrap_err();
     assert!(matches!(error, RegistryError::Damaged { .. }), "{error}");
 }
@@ -358,17 +358,38 @@ async fn a_circle_of_redirects_ends() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told() {
+async fn a_disk_without_room_is_told_before_a_layer_is_fetched() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(_mounted) = support::SmallDisk::mount(folder.path()) else {
+    let Some(_mounted) = support::SmallDisk::mount(folder.path(), 64) else {
+        println!("skipped: a small file system cannot be mounted here (needs root)");
+        return;
+    };
+    let (server, parts) = server(|_, _| None).await;
+    let empty = tempfile::tempdir().unwrap();
+    let error =
+        fetch(&server.image(), &options(empty.path()), folder.path(), None, &Quiet).await.unwrap_err();
+    let RegistryError::Spool(SpoolError::NoRoom(room)) = &error else { panic!("{error}") };
+    let needed: usize = parts.blobs.values().map(Vec::len).sum();
+    assert_eq!((room.folder.as_path(), room.needed), (folder.path(), needed as u64));
+    assert!(room.free <= 64 << 10, "{room}");
+    assert!(server.asks().iter().all(|ask| !ask.path.contains("/blobs/")), "nothing of it was asked for");
+    assert!(is_empty(folder.path()));
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_mounted) = support::SmallDisk::mount(folder.path(), 1024) else {
         println!("skipped: a small file system cannot be mounted here (needs root)");
         return;
     };
     let (server, _) = server(|_, _| None).await;
     let empty = tempfile::tempdir().unwrap();
+    let filling = support::FillsUp(folder.path().to_owned());
     let error =
-        fetch(&server.image(), &options(empty.path()), folder.path(), None, &Quiet).await.unwrap_err();
+        fetch(&server.image(), &options(empty.path()), folder.path(), None, &filling).await.unwrap_err();
     assert!(matches!(error, RegistryError::Spool(SpoolError::Full { .. })), "{error}");
+    std::fs::remove_file(filling.file()).unwrap();
     assert!(is_empty(folder.path()));
     assert_eq!(held_open(folder.path()), 0);
 }

@@ -38,8 +38,27 @@ impl mkext4::RegionSink for Sparse {
     }
 }
 
+/// Counts the bytes that [`Sparse`] would write.
+pub(super) struct Counting<'a>(pub(super) &'a mut u64);
+
+impl mkext4::RegionSink for Counting<'_> {
+    fn data(&mut self, _: u64, bytes: &[u8]) -> io::Result<()> {
+        let written = bytes.chunks(BLOCK as usize).filter(|block| !is_zero(block));
+        *self.0 += written.map(|block| block.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    fn zeros(&mut self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// How many bytes from the beginning on are whole blocks of zeros, or are none.
 fn blocks(bytes: &[u8], zeros: bool) -> usize {
-    let is_zero = |block: &[u8]| block.len() == BLOCK as usize && block.iter().all(|&byte| byte == 0);
     bytes.chunks(BLOCK as usize).take_while(|block| is_zero(block) == zeros).map(<[u8]>::len).sum()
+}
+
+/// Whether this is a whole block of zeros.
+fn is_zero(block: &[u8]) -> bool {
+    block.len() == BLOCK as usize && block.iter().all(|&byte| byte == 0)
 }

@@ -2,6 +2,7 @@
 
 use mkext4::InodeHandle;
 
+use super::{BLOCK, size};
 use crate::Extent;
 
 /// A file's content.
@@ -32,6 +33,18 @@ impl Wanteds {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Bytes of all files in whole blocks, without holes.
+    pub(super) fn allocated(&self) -> u64 {
+        let of_file = |wanted: &Wanted| match &wanted.data {
+            None => wanted.size.next_multiple_of(BLOCK),
+            Some(map) => {
+                let whole = size::aligned(map, wanted.size);
+                whole.iter().map(|extent| extent.len.next_multiple_of(BLOCK)).sum()
+            }
+        };
+        self.0.iter().map(|(_, wanted)| of_file(wanted)).sum()
     }
 
     /// Bytes of all files, holes included.

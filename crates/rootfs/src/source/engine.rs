@@ -14,7 +14,7 @@ use bollard::errors::Error;
 use futures_util::StreamExt as _;
 
 use super::blobs::Blobs;
-use super::spool::{Spool, SpoolError};
+use super::spool::{self, Spool, SpoolError};
 use super::{BlobError, Choice, Image, Wrong};
 use crate::{BadDigest, Digest, Limits, Progress, Stage};
 
@@ -22,6 +22,10 @@ use crate::{BadDigest, Digest, Limits, Progress, Stage};
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 /// The longest reference: the distribution specification allows names of 255 bytes and tags of 128, beside a digest.
 const MOST_REFERENCE: usize = 512;
+
+/// Storage drivers of the classic store, which sends layers unpacked, so that they come as long as it says or a little longer.
+/// The containerd store sends them as they were pushed and counts both, so how much comes is not known before.
+const SAVES_UNPACKED: [&str; 5] = ["overlay2", "overlay", "aufs", "devicemapper", "vfs"];
 
 /// Why an engine's image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +133,10 @@ pub async fn fetch(
     }
     // What the layers unpacked have, and the archive has little beside them.
     let size = inspected.size.and_then(|size| u64::try_from(size).ok()).filter(|&size| size > 0);
+    let driver = inspected.graph_driver.map(|driver| driver.name).unwrap_or_default();
+    if let Some(size) = size.filter(|_| SAVES_UNPACKED.contains(&&*driver)) {
+        spool::room(spool, size).await?;
+    }
     progress.begin(Stage::Fetch, size);
     let kept = Spool::begin(spool, Limits::default().bytes);
     let streamed = stream(&docker, &digest, &kept, progress).await;

@@ -17,6 +17,8 @@ use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::space::{self, NoRoom};
+
 /// Chunks that wait for the disk: enough that neither side waits for each of them, and a few hundred kilobytes at most.
 const WAITING: usize = 8;
 
@@ -38,6 +40,9 @@ pub enum SpoolError {
         /// The folder.
         folder: PathBuf,
     },
+    /// There is less room than the image is known to need, so nothing was fetched.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The disk fails.
     #[error("cannot write in {}: {why}", .folder.display())]
     Write {
@@ -87,6 +92,14 @@ impl Spool {
         drop(self.to);
         self.writer.await.map_err(|_| SpoolError::Ended)?
     }
+}
+
+/// Refuses what the folder has no room for, before it is asked for.
+pub(super) async fn room(folder: &Path, needed: u64) -> Result<(), SpoolError> {
+    let folder = folder.to_owned();
+    // The disk may be one behind a network.
+    let asked = tokio::task::spawn_blocking(move || space::room(&folder, needed)).await;
+    Ok(asked.map_err(|_| SpoolError::Ended)??)
 }
 
 impl SpoolSender {

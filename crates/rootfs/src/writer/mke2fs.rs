@@ -8,6 +8,9 @@
 //! devices, which only root may make. Whatever the folder cannot say is set by inode, so no name ever is part of a
 //! command. The bytes are the same again on the same file system; on another one `mke2fs` may find the names of a folder in
 //! another order. A symbolic link with several names becomes as many links: `mke2fs` knows other ones only.
+//!
+//! The programs end with this process, and are given the file open and not by its name, so that one which ends a moment
+//! later cannot write into what has that name then.
 
 mod stage;
 mod tools;
@@ -16,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mkext4::reader::Fs;
 use mkext4::spec::Inode;
@@ -24,7 +27,10 @@ use mkext4::spec::Inode;
 use self::stage::{Stage, Wanted};
 use crate::ext4::{self, PlanError, Size};
 use crate::writer::{Filling, Planned, Writer};
-use crate::{Digest, NodeId, NodeKind, Tree};
+use crate::{Content, Digest, NodeId, NodeKind, Tree};
+
+/// Bytes of an inode in its table, as [`tools`] asks for them.
+const INODE: u64 = 256;
 
 /// The writer.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +45,6 @@ struct Plan<'t> {
 
 struct Writing<'a> {
     plan: &'a Plan<'a>,
-    path: PathBuf,
     file: File,
     stage: Stage,
     /// Content that has not come yet.
@@ -54,28 +59,45 @@ impl Writer for Mke2fs {
     }
 }
 
+impl Plan<'_> {
+    /// The sum of something of each file's content.
+    fn sum(&self, of: impl Fn(&Content) -> u64) -> u64 {
+        let mut sum = 0;
+        let mut seen = std::collections::BTreeSet::new();
+        self.tree.walk(|_, id, node| {
+            if let NodeKind::File(content) = &node.kind
+                && seen.insert(id)
+            {
+                sum += of(content);
+            }
+        });
+        sum
+    }
+}
+
 impl Planned for Plan<'_> {
     fn size(&self) -> u64 {
         self.size
     }
 
     fn content(&self) -> u64 {
-        let mut bytes = 0;
-        let mut seen = std::collections::BTreeSet::new();
-        self.tree.walk(|_, id, node| {
-            if let NodeKind::File(content) = &node.kind
-                && seen.insert(id)
-            {
-                bytes += content.size;
-            }
+        self.sum(|content| content.size)
+    }
+
+    fn allocates(&self) -> io::Result<u64> {
+        // Content is in the folder and in the file. Tables of inodes are written whole, empty or not; the journal depends
+        // on the version of the program.
+        let content = self.sum(|content| match &content.data {
+            None => content.size.next_multiple_of(ext4::BLOCK),
+            Some(map) => map.iter().map(|extent| extent.len).sum::<u64>().next_multiple_of(ext4::BLOCK),
         });
-        bytes
+        Ok(2 * content + u64::from(self.inodes) * INODE)
     }
 
     fn write(&self, path: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {
         let stage = Stage::new(path)?;
         let wanted = stage.names(self.tree)?;
-        Ok(Box::new(Writing { plan: self, path: path.into(), file, stage, wanted, filled: 0 }))
+        Ok(Box::new(Writing { plan: self, file, stage, wanted, filled: 0 }))
     }
 }
 
@@ -102,12 +124,12 @@ impl Filling for Writing<'_> {
         if let Some((place, _)) = self.wanted.values().find(|(_, content)| content.has_data()) {
             return Err(io::Error::other(format!("the content of {} did not come", place.display())));
         }
-        tools::mke2fs(&self.path, &self.stage.root(), self.plan.size, self.plan.inodes, self.plan.id)?;
+        tools::mke2fs(&self.file, &self.stage.root(), self.plan.size, self.plan.inodes, self.plan.id)?;
         let commands = self.stage.beside("commands");
         let mut script = io::BufWriter::new(File::create(&commands)?);
         self.set(&mut script)?;
         script.flush()?;
-        tools::debugfs(&self.path, &commands)?;
+        tools::debugfs(&self.file, &commands)?;
         Ok(self.filled)
     }
 }

@@ -5,12 +5,13 @@
 pub mod image;
 pub mod server;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rootfs::build::{Options, build};
 use rootfs::source::Image;
-use rootfs::{Digest, Quiet};
+use rootfs::{Digest, Progress, Quiet, Stage};
 
 /// What a `docker` command prints; it must succeed.
 pub fn docker(arguments: &[&str]) -> String {
@@ -40,18 +41,37 @@ pub fn held_open(folder: &Path) -> usize {
         .count()
 }
 
-/// A file system of 64 KiB, gone when it is dropped.
+/// A small file system, gone when it is dropped.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    pub fn mount(folder: &Path) -> Option<Self> {
+    pub fn mount(folder: &Path, kilobytes: u32) -> Option<Self> {
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "tmpfs"])
             .arg(folder)
             .output()
             .is_ok_and(|output| output.status.success());
         mounted.then(|| Self(folder.to_owned()))
     }
+}
+
+/// Fills a disk as soon as an image begins to come: there was room a moment before.
+pub struct FillsUp(pub PathBuf);
+
+impl FillsUp {
+    pub fn file(&self) -> PathBuf {
+        self.0.join("somebody's")
+    }
+}
+
+impl Progress for FillsUp {
+    fn begin(&self, stage: Stage, _: Option<u64>) {
+        assert_eq!(stage, Stage::Fetch);
+        let mut file = std::fs::File::create(self.file()).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+    }
+
+    fn advance(&self, _: u64) {}
 }
 
 impl Drop for SmallDisk {

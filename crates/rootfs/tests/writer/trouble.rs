@@ -1,11 +1,12 @@
 //! What goes wrong, and what is left then: nothing.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use rootfs::build::{BuildError, Options, build};
 use rootfs::ext4::Size;
 use rootfs::writer::WriterKind;
-use rootfs::{Init, InitConfig, InitError, Quiet};
+use rootfs::{Init, InitConfig, InitError, Progress, Quiet, Stage};
 use rstest::rstest;
 
 use crate::item::{Item, Kind, expected, file, folder, image, item, layer};
@@ -102,26 +103,97 @@ impl Drop for Disk {
     }
 }
 
-#[rstest]
-fn a_full_disk_is_said_and_nothing_is_left(
-    #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
-    #[values(64, 3000)] kilobytes: u32,
-) {
-    let folder = tempfile::tempdir().unwrap();
-    let size = format!("size={kilobytes}k");
-    let mounted =
-        tool("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output().unwrap();
-    if !mounted.status.success() {
-        eprintln!("SKIPPED: a full disk, for it needs root to make a small one");
-        return;
+impl Disk {
+    fn new(kilobytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={kilobytes}k");
+        let mounted =
+            tool("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output().unwrap();
+        if !mounted.status.success() {
+            eprintln!("SKIPPED: a full disk, for it needs root to make a small one");
+            return None;
+        }
+        Some(Self(folder))
     }
-    let disk = Disk(folder);
+
+    fn names(&self) -> usize {
+        std::fs::read_dir(self.0.path()).unwrap().count()
+    }
+}
+
+/// Leaves so many KiB of a disk when the writing begins; there was room a moment before.
+struct Leaves(std::path::PathBuf, u32);
+
+impl Progress for Leaves {
+    fn begin(&self, stage: Stage, _: Option<u64>) {
+        if stage == Stage::Write {
+            let mut file = std::fs::File::create(self.0.join("somebody's")).unwrap();
+            while file.write_all(&[1; 4096]).is_ok() {}
+            let filled = file.metadata().unwrap().len();
+            file.set_len(filled - u64::from(self.1) * 1024).unwrap();
+        }
+    }
+
+    fn advance(&self, _: u64) {}
+}
+
+/// Content that has no zeros, and what of it is in whole blocks.
+fn five_megabytes() -> Vec<Item> {
+    vec![file("a", &[7; 2_000_000]), file("b", &[8; 3_000_000]), folder("c"), file("c/d", b"")]
+}
+
+#[rstest]
+fn a_disk_that_fills_up_is_said_and_nothing_is_left(
+    #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
+    #[values(0, 3000)] kilobytes: u32,
+) {
+    let Some(disk) = Disk::new(32 << 10) else { return };
     let place = tempfile::tempdir().unwrap();
-    let image = image(place.path(), &layer(&[file("a", &[7; 2_000_000]), file("b", &[8; 3_000_000])]));
+    let image = image(place.path(), &layer(&five_megabytes()));
     let path = disk.0.path().join("rootfs.ext4");
-    let error = build(&image, &path, &Options { writer, ..Options::default() }, &Quiet).unwrap_err();
+    let filling = Leaves(disk.0.path().to_owned(), kilobytes);
+    let error = build(&image, &path, &Options { writer, ..Options::default() }, &filling).unwrap_err();
     assert!(error.to_string().contains("No space left on device"), "{error}");
-    assert_eq!(std::fs::read_dir(disk.0.path()).unwrap().count(), 0);
+    std::fs::remove_file(disk.0.path().join("somebody's")).unwrap();
+    assert_eq!(disk.names(), 0);
+}
+
+#[rstest]
+fn a_disk_without_room_is_said_before_anything_is_written(
+    #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
+) {
+    let Some(disk) = Disk::new(4000) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let image = image(place.path(), &layer(&five_megabytes()));
+    let path = disk.0.path().join("rootfs.ext4");
+    // It would have said that the writing begins.
+    let filling = Leaves(disk.0.path().to_owned(), 0);
+    let error = build(&image, &path, &Options { writer, ..Options::default() }, &filling).unwrap_err();
+    let BuildError::NoRoom(room) = &error else { panic!("{error}") };
+    assert_eq!((room.folder.as_path(), room.free), (disk.0.path(), 4000 << 10));
+    assert!(room.needed > 5_000_000, "{room}");
+    assert_eq!(disk.names(), 0);
+}
+
+#[test]
+fn a_disk_with_exactly_enough_room_is_enough() {
+    let place = tempfile::tempdir().unwrap();
+    // A hole of a file needs nothing, and neither does the free space of the file system.
+    let mut items = five_megabytes();
+    items.push(item("sparse", Kind::Sparse(1 << 30, 1 << 29, vec![9; 5000])));
+    let image = image(place.path(), &layer(&items));
+    let tree = rootfs::build::tree(&image, &rootfs::Limits::default()).unwrap();
+    let size = Size::Exactly(2 << 30);
+    let plan = WriterKind::Mkext4.writer().plan(&tree, image.id, size).unwrap();
+    let needed = plan.allocates().unwrap();
+    let kilobytes = u32::try_from(needed / 1024).unwrap();
+    let options = Options { size, ..Options::default() };
+    for (kilobytes, is_enough) in [(kilobytes, true), (kilobytes - 4, false)] {
+        let Some(disk) = Disk::new(kilobytes) else { return };
+        let built = build(&image, &disk.0.path().join("rootfs.ext4"), &options, &Quiet);
+        assert_eq!(built.is_ok(), is_enough, "{built:?}");
+        assert!(is_enough || matches!(built, Err(BuildError::NoRoom(_))));
+    }
 }
 
 #[rstest]

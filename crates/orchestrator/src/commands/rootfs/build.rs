@@ -170,12 +170,11 @@ pub(super) fn failed(why: &BuildError) -> Failure {
         BuildError::Init(InitError::Taken | InitError::Read { .. } | InitError::Wrong { .. }) => {
             Failure::new(Exit::Usage, message)
         }
+        BuildError::NoRoom(_) => Failure::new(Exit::Failure, message).remedy(open::ROOM),
         BuildError::Write { why, .. }
             if matches!(why.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
         {
-            Failure::new(Exit::Failure, message).remedy(
-                "make room, or name another disk by --state-dir or --out; 'orchestrator rootfs gc' helps",
-            )
+            Failure::new(Exit::Failure, message).remedy(open::ROOM)
         }
         _ => Failure::new(Exit::Failure, message),
     }

@@ -9,7 +9,7 @@ use provider_docker::DockerHost;
 use rootfs::Digest;
 use rootfs::source::engine::{self, EngineError};
 use rootfs::source::registry::{self, RegistryError};
-use rootfs::source::{Choice, Image};
+use rootfs::source::{Choice, Image, SpoolError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress::Progress;
@@ -17,6 +17,10 @@ use super::source::Source;
 use crate::cli::WhichImage;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+
+/// What to do when a disk is full.
+pub(super) const ROOM: &str =
+    "name another disk by --state-dir or --out, or make room: 'orchestrator rootfs gc' helps";
 
 /// How long a small call to the engine may take.
 const CALL: Duration = Duration::from_secs(60);
@@ -35,7 +39,11 @@ impl Partial {
     fn remove(&self) {
         let Some(path) = self.0.lock().ok().and_then(|mut partial| partial.take()) else { return };
         // What cannot be removed now is removed by the next run.
-        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        let _ = if path.is_dir() {
+            std::fs::remove_dir_all(path)
+        } else {
+            std::fs::remove_dir_all(rootfs::writer::stage(&path)).and(std::fs::remove_file(path))
+        };
     }
 }
 
@@ -138,6 +146,7 @@ fn of_engine(name: &str, why: &EngineError) -> Failure {
         EngineError::Unreachable(_) | EngineError::BrokeOff { .. } | EngineError::Silent { .. } => {
             Failure::new(Exit::Unavailable, message)
         }
+        EngineError::Spool(why) if is_full(why) => Failure::new(Exit::Failure, message).remedy(ROOM),
         EngineError::Reference(_) | EngineError::Architecture { .. } => Failure::new(Exit::Usage, message),
         _ => Failure::new(Exit::Failure, message),
     }
@@ -152,5 +161,13 @@ fn of_registry(name: &str, why: &RegistryError) -> Failure {
         RegistryError::Reference { .. } | RegistryError::Architecture { .. } => Exit::Usage,
         _ => Exit::Failure,
     };
-    Failure::new(exit, format!("{name}: {why}"))
+    let failure = Failure::new(exit, format!("{name}: {why}"));
+    match why {
+        RegistryError::Spool(why) if is_full(why) => failure.remedy(ROOM),
+        _ => failure,
+    }
+}
+
+fn is_full(why: &SpoolError) -> bool {
+    matches!(why, SpoolError::NoRoom(_) | SpoolError::Full { .. })
 }

@@ -1,7 +1,7 @@
 //! A file that is named by the user: there as a whole, or not at all.
 //!
 //! It is made under a name of its own beside its place, `.NAME.PID.partial`, and renamed. What a killed process left
-//! under such a name is removed by the next one that makes the same file.
+//! under such a name is removed by the next one that makes the same file, with the folder that a writer had beside it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -84,6 +84,7 @@ fn sweep(folder: &Path, prefix: &str) {
         let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
         if pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)) {
             let _ = fs::remove_file(entry.path());
+            let _ = fs::remove_dir_all(rootfs::writer::stage(&entry.path()));
         }
     }
 }

@@ -115,6 +115,21 @@ impl Bed {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// The same, with a variable of its environment.
+    pub(super) fn spawn_with(&self, arguments: &[&str], (name, value): (&str, &str)) -> Child {
+        let mut command = self.command(arguments);
+        command.env(name, value).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Waits for something that happens.
+    pub(super) fn wait_for(&self, has_happened: impl Fn() -> bool) {
+        let since = Instant::now();
+        while !has_happened() {
+            assert!(since.elapsed() < HANG, "it never came so far");
+            std::thread::yield_now();
+        }
+    }
+
     /// Starts a command and stops it for now, as soon as a file is there whose name begins and ends so.
     pub(super) fn stopped_at(
         &self,

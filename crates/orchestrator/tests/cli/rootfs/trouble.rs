@@ -1,10 +1,12 @@
 //! Processes that are stopped in the middle, killed, interrupted, or meet each other; full disks.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
-use rustix::process::Signal;
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::bed::{Bed, files, signal};
 use crate::process::finish;
@@ -86,10 +88,11 @@ struct Disk(tempfile::TempDir);
 
 impl Disk {
     #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-    fn new() -> Option<Self> {
+    fn new(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path()).output();
+        let done =
+            mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path()).output();
         match done {
             Ok(output) if output.status.success() => Some(Self(folder)),
             other => {
@@ -111,18 +114,99 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_full_disk_is_said_and_nothing_is_left_on_it() {
-    let Some(disk) = Disk::new() else { return };
+fn a_disk_without_room_is_said_and_nothing_is_written_on_it() {
+    let Some(disk) = Disk::new("8m") else { return };
     let bed = Bed::with_state(disk.path());
     bed.archive("large.tar", 16 << 20);
     bed.archive("small.tar", 1 << 20);
     let full = bed.run(&["build", "large.tar"]).code(1);
-    assert!(full.err.contains("No space left") && full.err.contains("rootfs gc"), "{full:?}");
+    assert!(full.err.contains("there is no room in") && full.err.contains("rootfs gc"), "{full:?}");
+    assert!(!full.err.contains("writing content"), "{full:?}");
     assert_eq!((bed.names(), bed.leftovers()), (0, Vec::new()));
     let out = disk.path().join("disk.ext4");
     bed.run(&["build", "large.tar", "-o", out.to_str().unwrap()]).code(1);
     assert_eq!(files(disk.path()).iter().filter(|name| name.contains("disk")).count(), 0);
     bed.run(&["build", "small.tar"]).code(0);
+}
+
+#[test]
+fn a_disk_that_fills_up_meanwhile_is_said_and_nothing_is_left_on_it() {
+    let Some(disk) = Disk::new("80m") else { return };
+    let bed = Bed::with_state(disk.path());
+    bed.archive("image.tar", LARGE);
+    let build = bed.stopped_in_the_middle();
+    let others = disk.path().join("others");
+    let mut file = std::fs::File::create(&others).unwrap();
+    while file.write_all(&[1; 1 << 16]).is_ok() {}
+    drop(file);
+    signal(&build, Signal::CONT);
+    let full = finish(build).code(1);
+    assert!(full.err.contains("No space left") && full.err.contains("rootfs gc"), "{full:?}");
+    assert_eq!((bed.names(), bed.leftovers()), (0, Vec::new()));
+    std::fs::remove_file(others).unwrap();
+    bed.run(&["build", "image.tar"]).code(0);
+}
+
+/// Starts a build whose `mke2fs` never ends, and waits until that runs.
+fn with_a_program_that_hangs(bed: &Bed, arguments: &[&str]) -> (Child, Hanging) {
+    let programs = bed.path("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    let (program, runs) = (programs.join("mke2fs"), programs.join("runs"));
+    let _ = std::fs::remove_file(&runs);
+    let (new, place) = (programs.join("new").display().to_string(), runs.display().to_string());
+    let text = format!("#!/bin/sh\necho $$ > '{new}' && mv '{new}' '{place}'\nexec sleep 3600\n");
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
+    let child = bed.spawn_with(arguments, ("PATH", &path));
+    bed.wait_for(|| runs.exists());
+    let pid: i32 = std::fs::read_to_string(&runs).unwrap().trim().parse().unwrap();
+    let program = Hanging(Pid::from_raw(pid).unwrap());
+    bed.wait_for(|| program.runs());
+    (child, program)
+}
+
+/// A program that does not end by itself; the test ends it.
+struct Hanging(Pid);
+
+impl Hanging {
+    /// One that is only waited for by nobody has no words any more.
+    fn runs(&self) -> bool {
+        std::fs::read(format!("/proc/{}/cmdline", self.0)).is_ok_and(|words| words.starts_with(b"sleep"))
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        if self.runs() {
+            let _ = kill_process(self.0, Signal::KILL);
+        }
+    }
+}
+
+#[rstest]
+#[case::killed(Signal::KILL)]
+#[case::interrupted(Signal::INT)]
+fn a_program_of_the_reference_writer_ends_with_the_build(#[case] how: Signal) {
+    let bed = Bed::new();
+    bed.archive("image.tar", 1 << 20);
+    let (mut build, program) = with_a_program_that_hangs(&bed, &["build", "image.tar", "--writer", "mke2fs"]);
+    signal(&build, how);
+    assert!(!build.wait().unwrap().success());
+    bed.wait_for(|| !program.runs());
+    // The next command finds what is left, also what is beside the file.
+    assert_eq!(bed.json(&["list"], 0)["entries"].as_array().unwrap().len(), 0);
+    assert_eq!(bed.leftovers(), Vec::<String>::new());
+
+    let into_file = ["build", "image.tar", "--writer", "mke2fs", "-o", "disk.ext4"];
+    let (mut build, program) = with_a_program_that_hangs(&bed, &into_file);
+    let partial = || files(&bed.path("")).into_iter().filter(|name| name.starts_with(PARTIAL)).count();
+    assert!(partial() > 1, "a file and a folder");
+    signal(&build, how);
+    assert!(!build.wait().unwrap().success());
+    bed.wait_for(|| !program.runs());
+    bed.run(&["build", "image.tar", "-o", "disk.ext4"]).code(0);
+    assert_eq!(partial(), 0);
 }
 
 #[test]

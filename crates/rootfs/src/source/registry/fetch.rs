@@ -11,7 +11,7 @@ use super::RegistryError;
 use super::client::{Client, TRIES};
 use crate::source::blobs::Blobs;
 use crate::source::oci::{self, Descriptor, Manifest};
-use crate::source::spool::{Spool, SpoolError, SpoolSender};
+use crate::source::spool::{self, Spool, SpoolError, SpoolSender};
 use crate::source::{Found, Image, LayerBlob, MOST_DOCUMENT};
 use crate::{Digest, Limits, Progress, Stage};
 
@@ -43,6 +43,7 @@ pub(super) async fn image(
         layers: manifest.layers.iter().map(layer).collect::<Result<_, _>>().map_err(RegistryError::Image)?,
         manifests: way,
     };
+    spool::room(spool, total).await?;
     progress.begin(Stage::Fetch, Some(total));
     let kept = Spool::begin(spool, total);
     let all = {

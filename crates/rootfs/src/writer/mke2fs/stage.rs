@@ -21,9 +21,7 @@ pub(super) struct Stage(PathBuf);
 impl Stage {
     /// Makes it; only its owner may enter.
     pub(super) fn new(file: &Path) -> io::Result<Self> {
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(".staged");
-        let place = std::path::absolute(file.with_file_name(name))?;
+        let place = std::path::absolute(super::super::stage(file))?;
         DirBuilder::new().mode(0o700).create(&place)?;
         let stage = Self(place);
         DirBuilder::new().mode(0o700).create(stage.root())?;
