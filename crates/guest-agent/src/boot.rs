@@ -29,7 +29,10 @@ pub fn main() -> ExitCode {
         return process::main();
     }
     std::panic::set_hook(Box::new(|panic| say(format_args!("this is a defect of the agent: {panic}"))));
-    let trouble = seat::early();
+    // A root that cannot be written to may not even have the folders to mount things at.
+    let memory = if Path::new(IMAGE).exists() { standalone::make_writable().err() } else { None };
+    let trouble = memory.into_iter().chain(seat::early());
+    let trouble: Vec<_> = trouble.collect();
     console::open();
     for why in trouble {
         say(why);

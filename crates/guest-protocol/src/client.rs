@@ -37,6 +37,8 @@ use crate::{
 pub struct LinkOptions {
     /// How long it may take until an agent answers that was not heard of before.
     pub connect: Duration,
+    /// How long [`Agent::reach`] waits on one stream at first, before it takes another; it doubles with each.
+    pub per_stream: Duration,
     /// How long one answer of the preamble may take before the next question.
     pub ask_again: Duration,
     /// How long the agent may take to answer a request.
@@ -51,6 +53,7 @@ impl Default for LinkOptions {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
+            per_stream: Duration::from_secs(5),
             ask_again: Duration::from_millis(500),
             call: Duration::from_secs(30),
             ping_every: Duration::from_secs(5),
@@ -58,6 +61,9 @@ impl Default for LinkOptions {
         }
     }
 }
+
+/// How long to wait before another stream is made.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// An agent at the other end of a stream. Its clones share the link, which ends with the last of them.
 #[derive(Clone, Debug)]
@@ -93,6 +99,42 @@ impl Agent {
     {
         let opening = Self::open(stream, options);
         timeout(options.connect, opening).await.map_err(|_| LinkError::Silent(options.connect))?
+    }
+
+    /// The same over a stream that is made anew when nobody answers on it.
+    ///
+    /// QEMU 7.2 needs that: when a host goes away while the guest writes, it may stop sending what the guest writes, and only
+    /// the next end of a connection makes it go on (`flush_buf` of hw/char/virtio-console.c waits for a chardev that is closed).
+    ///
+    /// # Errors
+    /// The last one, when nobody answered on any stream in `options.connect`; at once when the agent is too old.
+    pub async fn reach<S, W>(make: impl Fn() -> W, options: LinkOptions) -> Result<Self, LinkError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        W: Future<Output = std::io::Result<S>>,
+    {
+        let mut last = LinkError::Silent(options.connect);
+        let mut patience = options.per_stream;
+        let trying = async {
+            loop {
+                let tried = async {
+                    let stream = make().await.map_err(LinkError::Stream)?;
+                    Self::connect(stream, LinkOptions { connect: patience, ..options }).await
+                };
+                match tried.await {
+                    Ok(agent) => return Ok(agent),
+                    Err(why @ LinkError::TooOld(_)) => return Err(why),
+                    // Not the patience of one stream, but of all.
+                    Err(LinkError::Silent(_)) => patience = (patience * 2).min(options.connect),
+                    Err(why) => last = why,
+                }
+                tokio::time::sleep(BETWEEN).await;
+            }
+        };
+        match timeout(options.connect, trying).await {
+            Ok(done) => done,
+            Err(_) => Err(last),
+        }
     }
 
     async fn open<S>(mut stream: S, options: LinkOptions) -> Result<Self, LinkError>

@@ -33,7 +33,6 @@ pub(super) async fn run(document: &Path) -> Result<(), String> {
     if schema != 1 {
         return Err(format!("{} has schema {schema}, and 1 is known", document.display()));
     }
-    make_writable()?;
     let hostname = fs::read_to_string("/etc/hostname").unwrap_or_default();
     let hostname = Some(hostname.trim()).filter(|name| !name.is_empty()).unwrap_or(HOSTNAME).to_owned();
     let mut seat = GuestConfig::new("this image", hostname, machine_id(), config);
@@ -69,8 +68,8 @@ pub(super) async fn run(document: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Lays memory over a root that cannot be written to.
-fn make_writable() -> Result<(), String> {
+/// Lays memory over a root that cannot be written to. Nothing is mounted yet; our own folder is there.
+pub(super) fn make_writable() -> Result<(), String> {
     let found = rustix::fs::statvfs("/").map_err(|why| format!("the root cannot be looked at: {why}"))?;
     if !found.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(());
@@ -79,7 +78,7 @@ fn make_writable() -> Result<(), String> {
         seat::tmpfs(FOLDER, "mode=0755")?;
         let (memory, new) = (Path::new(FOLDER), Path::new(FOLDER).join("new"));
         seat::overlay(Path::new("/"), memory, &new)?;
-        seat::become_root(&new, &["/dev", "/proc", "/sys"])
+        seat::become_root(&new, &[])
     })();
     done.map_err(|why: std::io::Error| {
         format!("memory cannot be laid over the root, which cannot be written to: {why}")

@@ -79,8 +79,9 @@ impl Guest {
     pub(crate) async fn connect(&mut self) -> Agent {
         let options =
             LinkOptions { connect: LIMIT, call: LIMIT, ping_patience: LIMIT, ..LinkOptions::default() };
-        let stream = self.stream().await;
-        match Agent::connect(stream, options).await {
+        // QEMU listens from now on.
+        drop(self.stream().await);
+        match Agent::reach(|| UnixStream::connect(self.socket()), options).await {
             Ok(agent) => agent,
             Err(why) => panic!("{why}\n{}", self.console()),
         }
