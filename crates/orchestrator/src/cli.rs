@@ -66,6 +66,10 @@ pub(crate) enum Command {
     /// Print the reference of the settings as Markdown.
     #[command(hide = true)]
     ConfigReference,
+    /// Keep one microVM: the service starts it, and it outlives the service.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    VmmKeeper,
 }
 
 #[derive(Debug, Args)]

@@ -41,6 +41,9 @@ pub(crate) fn run(cli: Cli, ui: Ui) -> anyhow::Result<Exit> {
         }
         Command::Rootfs(command) => rootfs::run(command, &surroundings, ui),
         Command::Microvm(command) => microvm::run(command, &surroundings, ui),
+        // Before anything has made a thread or a runtime.
+        #[cfg(target_os = "linux")]
+        Command::VmmKeeper => Ok(microvm::keep()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "orchestrator", &mut script);

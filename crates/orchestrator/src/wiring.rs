@@ -6,10 +6,15 @@ use std::thread::available_parallelism;
 
 use lifecycle::Policy;
 use provider_docker::{DockerConfig, DockerHost, DockerProvider, GuardMode};
+#[cfg(target_os = "linux")]
+use provider_microvm::{MicrovmConfig, MicrovmProvider};
 use provider_sim::{SimImage, SimProvider, World, WorldOptions};
 use seats::{Limits, Provider};
 
 use crate::config::{Config, ConfigError, GuardChoice, Problem, ProviderChoice, Settings};
+
+#[cfg(target_os = "linux")]
+mod microvm;
 
 /// How many creates work at once for each core, unless configured otherwise (ADR 0012).
 const CREATES_PER_CORE: usize = 2;
@@ -28,6 +33,9 @@ pub(crate) struct Plan {
 pub(crate) enum Backend {
     /// Containers.
     Docker(Box<DockerConfig>),
+    /// Virtual machines.
+    #[cfg(target_os = "linux")]
+    Microvm(Box<MicrovmConfig>),
     /// Simulated seats.
     Sim,
 }
@@ -63,6 +71,15 @@ impl Plan {
         });
         let backend = match settings.provider {
             ProviderChoice::Docker => docker(config).map(|docker| Backend::Docker(Box::new(docker))),
+            #[cfg(target_os = "linux")]
+            ProviderChoice::Microvm => {
+                microvm::config(config).map(|microvm| Backend::Microvm(Box::new(microvm)))
+            }
+            #[cfg(not(target_os = "linux"))]
+            ProviderChoice::Microvm => {
+                let source = config.source("provider").clone();
+                Err(Problem::at(source, "provider: microVMs are for Linux; use docker here"))
+            }
             ProviderChoice::Sim => Ok(Backend::Sim),
         };
         let backend = backend.map_err(|problem| problems.push(problem));
@@ -72,15 +89,22 @@ impl Plan {
         }
     }
 
-    /// Makes the provider. Needs a runtime, and no engine.
+    /// Makes the provider. Needs a runtime, and no engine; microVMs that are there are found again.
     ///
     /// # Errors
-    /// When the provider refuses its configuration.
-    pub(crate) fn provider(&self, settings: &Settings) -> anyhow::Result<Arc<dyn Provider>> {
+    /// When the provider refuses its configuration, or another service runs over the same microVMs.
+    pub(crate) async fn provider(&self, settings: &Settings) -> anyhow::Result<Arc<dyn Provider>> {
         Ok(match &self.backend {
             Backend::Docker(docker) => {
                 let provider = DockerProvider::new((**docker).clone())?;
                 provider.start();
+                provider
+            }
+            #[cfg(target_os = "linux")]
+            Backend::Microvm(microvm) => {
+                let engine = microvm::engine(&settings.docker_host);
+                let provider = MicrovmProvider::new((**microvm).clone(), engine)?;
+                provider.start().await?;
                 provider
             }
             Backend::Sim => Arc::new(SimProvider::new(world(settings)?)),

@@ -205,12 +205,7 @@ async fn run(docker: &Docker, image: &ImageRef, tell: &watch::Sender<Pull>) -> R
 
 /// Whether an image goes by a name, tag or digest, rather than by its id.
 fn has_name(inspected: &ImageInspect, image: &ImageRef) -> bool {
-    let digest = image.as_str().split_once('@').map(|(_, digest)| digest);
-    let names = inspected.repo_tags.iter().chain(&inspected.repo_digests).flatten();
-    names.into_iter().any(|name| {
-        name.parse::<ImageRef>().is_ok_and(|known| known == *image)
-            || digest.is_some_and(|digest| name.ends_with(digest))
-    })
+    image.is_among(inspected.repo_tags.iter().chain(&inspected.repo_digests).flatten())
 }
 
 /// Sums up the layers: the engine tells of each by itself.

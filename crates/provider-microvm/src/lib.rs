@@ -1,4 +1,48 @@
 //! Seats as microVMs.
+//!
+//! Records on the host's disk are the only state ([`records`]). The kernel's objects are theirs: what no record names is
+//! removed, and what a record names is finished or undone when a service starts ([`recover`]).
+//!
+//! ```text
+//!   provider ─┬─ create ──┐                                  ┌─ network    bridge, TAP, packet filter (hostnet)
+//!             ├─ destroy ─┼─ records, ledger, disks, images  ├─ machines   VMs (vmm)
+//!             ├─ settle ──┤            │                     │     └─ guest  the agent's link (guest-protocol)
+//!             ├─ view ────┘            └──────── edges ──────┴─ host       memory, free space, ports, kernel (guest-boot)
+//!             └─ recover
+//! ```
 
-#[cfg(target_os = "linux")]
+#![cfg(target_os = "linux")]
+
+mod config;
+mod console;
+mod core;
+mod create;
+mod destroy;
+mod disks;
+mod doctor;
+mod edges;
+mod fail;
+mod images;
+mod ledger;
+mod link;
+mod live;
+mod locks;
+mod names;
+mod payload;
+mod provider;
+mod random;
+mod records;
+mod recover;
+mod settle;
+mod state;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod view;
 pub mod vmm;
+
+pub use config::{ConfigError, ImageConfig, MicrovmConfig};
+pub use doctor::doctor;
+pub use images::EngineConnect;
+pub use provider::{MicrovmProvider, StartError};
+pub use state::StateError;

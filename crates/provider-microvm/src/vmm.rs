@@ -35,7 +35,7 @@ mod vm;
 
 pub use accelerator::Accel;
 pub use error::{BinaryTrouble, VmmError};
-pub use exit::Exit;
+pub use exit::{Exit, How};
 pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
 pub use keeper::KeeperCommand;

@@ -58,6 +58,7 @@ pub struct Store {
 /// An entry that is in use: nobody removes it before this is dropped.
 #[derive(Debug)]
 pub struct InUse {
+    name: EntryName,
     folder: PathBuf,
     /// What it is.
     pub image: ImageFile,
@@ -67,6 +68,12 @@ pub struct InUse {
 }
 
 impl InUse {
+    /// The name of the entry.
+    #[must_use]
+    pub fn name(&self) -> &EntryName {
+        &self.name
+    }
+
     /// The file system.
     #[must_use]
     pub fn rootfs(&self) -> PathBuf {
@@ -122,12 +129,19 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn get(&self, key: &Key) -> Result<Option<InUse>, StoreError> {
-        let name = key.name();
-        if !self.is_there(&name) {
+        self.named(&key.name())
+    }
+
+    /// The same by the entry's name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn named(&self, name: &EntryName) -> Result<Option<InUse>, StoreError> {
+        if !self.is_there(name) {
             return Ok(None);
         }
-        let lock = Lock::shared(&self.lock_path(&name))?;
-        self.found(&name, lock, false)
+        let lock = Lock::shared(&self.lock_path(name))?;
+        self.found(name, lock, false)
     }
 
     /// An entry, made by `build` if it is not there: by one of all tasks and processes that ask for it. `build` is given
@@ -243,7 +257,7 @@ impl Store {
             Err(why) if !is_read_only(&why) && why.kind() != io::ErrorKind::StorageFull => {
                 Err(StoreError::io(&used, why))
             }
-            _ => Ok(Some(InUse { folder, image, is_new, _lock: lock })),
+            _ => Ok(Some(InUse { name: name.clone(), folder, image, is_new, _lock: lock })),
         }
     }
 

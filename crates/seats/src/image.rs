@@ -23,6 +23,17 @@ impl ImageRef {
         &self.given
     }
 
+    /// Whether an image with these names, tags and digests goes by this reference, rather than by its id: an engine takes a
+    /// name that it does not know for the beginning of an id, and then any image could be meant.
+    #[must_use]
+    pub fn is_among<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> bool {
+        let digest = self.given.split_once('@').map(|(_, digest)| digest);
+        names.into_iter().any(|name| {
+            name.parse::<Self>().is_ok_and(|known| known == *self)
+                || digest.is_some_and(|digest| name.ends_with(digest))
+        })
+    }
+
     /// The reference with registry, namespace and tag filled in.
     #[must_use]
     pub fn canonical(&self) -> &str {

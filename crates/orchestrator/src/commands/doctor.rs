@@ -39,6 +39,11 @@ async fn examine(args: &Doctor, surroundings: &Surroundings) -> Vec<Finding> {
         Backend::Sim => {
             findings.push(Finding::ok("provider", "sim: seats are simulated, no engine is needed"));
         }
+        #[cfg(target_os = "linux")]
+        Backend::Microvm(microvm) => {
+            findings.push(super::microvm::prepared(&guest_boot::Boot::open(&microvm.boot_folder())));
+            findings.extend(provider_microvm::doctor(microvm, config.settings.seats_memory_mib.0).await);
+        }
         Backend::Docker(docker) => findings.extend(engine(docker, &plan.policy.image).await),
     }
     findings.extend(host::limits(&config.settings));

@@ -30,8 +30,18 @@ pub(super) fn run(command: Microvm, surroundings: &Surroundings, ui: Ui) -> anyh
     }
 }
 
+/// Is the keeper of one microVM, until that is over.
+#[cfg(target_os = "linux")]
+pub(super) fn keep() -> Exit {
+    if provider_microvm::vmm::keeper::run() == std::process::ExitCode::SUCCESS {
+        Exit::Ok
+    } else {
+        Exit::Failure
+    }
+}
+
 /// Where prepared kernels are kept.
-fn boot_folder(config: &Config) -> PathBuf {
+pub(super) fn boot_folder(config: &Config) -> PathBuf {
     config.settings.state_dir.join("microvm/boot")
 }
 
@@ -51,7 +61,7 @@ fn status(config: &Config, ui: Ui) -> anyhow::Result<Exit> {
 }
 
 /// Whether a kernel is prepared, and which.
-fn prepared(opened: &Result<Boot, BootError>) -> Finding {
+pub(super) fn prepared(opened: &Result<Boot, BootError>) -> Finding {
     const NAME: &str = "guest kernel";
     match opened {
         Ok(boot) => {

@@ -54,7 +54,7 @@ async fn serve(config: &Config, plan: &Plan, socket: Option<OsString>) -> anyhow
     let address = listener.local_addr()?;
 
     let metrics = Arc::new(Metrics::default());
-    let provider = plan.provider(settings)?;
+    let provider = plan.provider(settings).await?;
     let lifecycle = Lifecycle::new(provider, plan.policy.clone(), metrics.clone());
     let api_config = ApiConfig {
         bound: settings.seats_max,

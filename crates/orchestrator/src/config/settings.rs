@@ -20,6 +20,8 @@ choice! {
     ProviderChoice {
         /// Containers on a Docker engine.
         Docker = "docker",
+        /// A virtual machine for every seat, on Linux.
+        Microvm = "microvm",
         /// Simulated seats, for trying the service out.
         Sim = "sim",
     }
@@ -46,6 +48,28 @@ choice! {
         Required = "required",
         /// Not at all.
         Off = "off",
+    }
+}
+
+choice! {
+    /// What runs the instructions of microVMs.
+    AcceleratorChoice {
+        /// KVM where a probe says that guests run with it, else TCG.
+        Auto = "auto",
+        /// Hardware virtualization, or no seat.
+        Kvm = "kvm",
+        /// QEMU's own translator.
+        Tcg = "tcg",
+    }
+}
+
+choice! {
+    /// What becomes of what microVM seats send to addresses on no list.
+    EgressChoice {
+        /// It is passed on.
+        Allow = "allow",
+        /// It is dropped.
+        Deny = "deny",
     }
 }
 
@@ -115,7 +139,7 @@ settings! {
     "provider" provider: ProviderChoice = "docker",
         "What runs the seats.";
     "state_dir" state_dir: PathBuf = "/var/lib/clarateach",
-        "The folder for files that outlive the service: converted images, the kernel of microVMs.";
+        "The folder for files that outlive the service: converted images, and the records and disks of microVMs.";
     "token_file" token_file: Option<PathBuf> = "off",
         "The file with the token that clients must send; ORCHESTRATOR_TOKEN can hold the token itself.";
     "shutdown_timeout" shutdown_timeout: Span = "30s",
@@ -191,6 +215,53 @@ settings! {
         "How long one call to the engine may take.";
     "docker.metadata_guard" docker_metadata_guard: GuardChoice = "auto",
         "Keeps seats from cloud metadata and from each other; auto warns where it cannot, required makes no seat then.";
+
+    "microvm.pool" microvm_pool: Ipv4Net = "10.214.0.0/16",
+        "The addresses that workshop networks are cut from.";
+    "microvm.subnet_prefix" microvm_subnet_prefix: Option<Whole<8, 29>> = "off",
+        "The prefix length of a workshop's network; off takes the smallest that holds seats.max.";
+    "microvm.nameservers" microvm_nameservers: Vec<IpAddr> = "",
+        "The name servers of seats; none takes those of the host that are not on its loopback.";
+    "microvm.egress" microvm_egress: EgressChoice = "allow",
+        "Whether seats reach addresses on no list below; other seats, this host and cloud metadata they never reach.";
+    "microvm.egress_allow" microvm_egress_allow: Vec<Ipv4Net> = "",
+        "Networks that seats reach, whatever egress and egress_deny say.";
+    "microvm.egress_deny" microvm_egress_deny: Vec<Ipv4Net> = "",
+        "Networks that seats do not reach.";
+    "microvm.scratch_mib" microvm_scratch_mib: Whole<16, 16_777_216> = "4096",
+        "What a seat can write outside its workspace; the disk grows as it is written.";
+    "microvm.data_mib" microvm_data_mib: Whole<16, 16_777_216> = "8192",
+        "The size of a seat's workspace; the disk grows as it is written.";
+    "microvm.disk_mib_per_second" microvm_disk_mib_per_second: Option<Whole<1, 1_048_576>> = "off",
+        "How much each of a seat's disks reads and writes in a second.";
+    "microvm.disk_operations_per_second" microvm_disk_operations_per_second: Option<Whole<1, 100_000_000>> = "off",
+        "How often each of a seat's disks reads and writes in a second.";
+    "microvm.least_memory_mib" microvm_least_memory_mib: Whole<64, 1_048_576> = "64",
+        "The least memory of a seat; with less its guest does not boot.";
+    "microvm.overhead_mib" microvm_overhead_mib: Option<Whole<16, 65_536>> = "off",
+        "What a virtual machine monitor may use beyond its guest's memory; off takes what was measured of it.";
+    "microvm.memory_percent" microvm_memory_percent: Whole<10, 1000> = "100",
+        "How much of the host's memory may be promised to seats; above 100 counts on guests that do not use all of theirs.";
+    "microvm.least_free_mib" microvm_least_free_mib: Whole<0, 16_777_216> = "1024",
+        "How much of the disk must be free before a seat is made.";
+    "microvm.first_uid" microvm_first_uid: Whole<1000, 4_294_000_000> = "1073741824",
+        "The first of the user numbers that monitors run as, each seat with one of its own; nobody else may have them.";
+    "microvm.cgroup" microvm_cgroup: String = "clarateach",
+        "The cgroup that holds those of the seats.";
+    "microvm.qemu" microvm_qemu: PathBuf = "qemu-system-x86_64",
+        "QEMU: a path, or a name that is looked for in the PATH.";
+    "microvm.accelerator" microvm_accelerator: AcceleratorChoice = "auto",
+        "What runs the guests; auto takes KVM where a trial guest runs with it and tcg, which is slow, elsewhere.";
+    "microvm.image_archives" microvm_image_archives: Vec<PathBuf> = "",
+        "Files of 'docker save', OCI layouts, or folders of such, that images are taken from before the engine.";
+    "microvm.registry" microvm_registry: bool = "true",
+        "Whether an image that is nowhere else is fetched from the registry that its name says.";
+    "microvm.insecure_registries" microvm_insecure_registries: Vec<String> = "",
+        "Registries, as host or host:port, that are asked without TLS; those on loopback are anyway.";
+    "microvm.console_max_mib" microvm_console_max_mib: Whole<1, 10_240> = "10",
+        "The size at which the log of a seat's console is rotated.";
+    "microvm.console_files" microvm_console_files: Whole<1, 100> = "2",
+        "How many parts of a seat's console log are kept.";
 
     "sim.latency" sim_latency: Span = "0s",
         "How long each step of the simulated engine takes.";

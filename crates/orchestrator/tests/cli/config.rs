@@ -96,7 +96,7 @@ fn a_later_layer_can_take_back() {
 #[case::no_bool("[docker]\nisolate_seats = \"yes\"", "expected true or false, found \"yes\"")]
 #[case::choice(
     "provider = \"dokcer\"",
-    "expected one of \"docker\", \"sim\", found \"dokcer\" (did you mean \"docker\"?)"
+    "expected one of \"docker\", \"microvm\", \"sim\", found \"dokcer\" (did you mean \"docker\"?)"
 )]
 #[case::level("[log]\nlevel = \"inof\"", "\"inof\" is no level")]
 #[case::syntax("listen = \"x", "orchestrator.toml:1: this is not TOML")]
@@ -106,6 +106,18 @@ fn a_later_layer_can_take_back() {
     "orchestrator.toml:2: seats.pids is above seats.max_pids"
 )]
 #[case::subnet("[docker]\nsubnet_prefix = 28", "docker.subnet_prefix /28 has no room for 100 seats")]
+#[cfg_attr(
+    target_os = "linux",
+    case::microvm_subnet(
+        "provider = \"microvm\"\n[microvm]\nsubnet_prefix = 28",
+        "microvm.subnet_prefix /28 has no room for 100 seats"
+    )
+)]
+#[case::microvm_memory(
+    "[microvm]\nmemory_percent = 5",
+    "microvm.memory_percent: expected a whole number from 10"
+)]
+#[case::microvm_network("[microvm]\negress_deny = [\"10.0.0.0\"]", "microvm.egress_deny: expected a list")]
 #[case::docker_host("[docker]\nhost = \"ssh://x\"", "docker.host")]
 #[case::no_time("[seats]\nstart_timeout = \"0s\"", "seats.start_timeout")]
 #[case::public("listen = \"0.0.0.0:8080\"", "clients must send a token")]

@@ -53,6 +53,36 @@ fn an_engine_that_does_not_answer_is_an_error_with_a_remedy() {
     assert!(!failed.is_empty() && failed.iter().all(|check| check["remedy"].is_string()), "{report}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_microvms_need_is_looked_at_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [
+        "doctor",
+        "--provider",
+        "microvm",
+        "--state-dir",
+        "state",
+        "--microvm-qemu",
+        "/nowhere/qemu",
+        "--output",
+        "json",
+    ];
+    let report = run(orchestrator(directory.path()).args(arguments).args(["--url", "http://127.0.0.1:1"]));
+    let report = report.code(1).json();
+    for missing in ["guest kernel", "monitor"] {
+        let found = check(&report, missing);
+        assert_eq!(found["level"], "error", "{report}");
+        assert!(found["remedy"].is_string(), "{report}");
+    }
+    for looked_at in
+        ["accelerator", "capabilities", "cgroups", "state_dir", "disk", "memory", "tun", "forwarding"]
+    {
+        assert!(check(&report, looked_at)["detail"].is_string(), "{looked_at}: {report}");
+    }
+    assert!(!directory.path().join("state").exists(), "looking made something");
+}
+
 #[test]
 fn a_token_that_others_can_read_is_a_warning() {
     let directory = tempfile::tempdir().unwrap();

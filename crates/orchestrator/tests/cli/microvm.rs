@@ -53,3 +53,12 @@ fn what_is_damaged_says_to_set_up_again() {
     let done = microvm(&folder, &["status"]).code(1);
     assert!(done.out.contains("cannot be used") && done.out.contains("what to do: "), "{}", done.out);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_keeper_without_a_service_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_ne!(run(orchestrator(folder.path()).arg("vmm-keeper")).code, 0);
+    let help = run(orchestrator(folder.path()).arg("--help")).code(0).out;
+    assert!(!help.contains("vmm-keeper"), "{help}");
+}

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Digest, ImageFile};
+use crate::build::{CONVERTER, Options};
+use crate::ext4::Size;
+use crate::source::Image;
+use crate::{Digest, ImageFile, Init};
 
 /// Everything that decides the bytes of a file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,28 @@ pub struct Key {
 }
 
 impl Key {
+    /// What this converter makes of an image.
+    #[must_use]
+    pub fn of(image: &Image, options: &Options) -> Self {
+        Self::known(image.id, format!("{}/{}", image.config.os, image.config.architecture), options)
+    }
+
+    /// What this converter makes of an image of which no more is known than its digest and its platform, as `linux/amd64`.
+    #[must_use]
+    pub fn known(image: Digest, platform: String, options: &Options) -> Self {
+        Self {
+            image,
+            platform,
+            converter: CONVERTER.to_owned(),
+            writer: options.writer.as_str().to_owned(),
+            init: options.init.as_ref().map(Init::digest),
+            size: match options.size {
+                Size::Fitting => None,
+                Size::Exactly(bytes) => Some(bytes),
+            },
+        }
+    }
+
     /// The name of the entry.
     #[must_use]
     pub fn name(&self) -> EntryName {

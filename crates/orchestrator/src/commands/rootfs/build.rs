@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rootfs::build::{BuildError, Built, CONVERTER, Options, build};
+use rootfs::build::{BuildError, Built, Options, build};
 use rootfs::ext4::{PlanError, Size};
-use rootfs::source::Image;
 use rootfs::store::{InUse, Key, Store, StoreError};
 use rootfs::writer::WriterKind;
-use rootfs::{Digest, ImageFile, Init, InitError, Stage};
+use rootfs::{ImageFile, Init, InitError, Stage};
 use serde_json::json;
 
 use super::open::{self, Partial};
@@ -107,7 +106,7 @@ async fn into_store(
     // What the engine has under this name may be here already: then nothing has to be brought.
     if let Some((digest, platform)) = open::known(source, config).await
         && args.image.architecture.as_ref().is_none_or(|wanted| platform.ends_with(&format!("/{wanted}")))
-        && let Some(found) = store.get(&key(digest, platform, &options)).map_err(of_store)?
+        && let Some(found) = store.get(&Key::known(digest, platform, &options)).map_err(of_store)?
     {
         return Ok(found_in_store(&found, None, Duration::ZERO));
     }
@@ -115,7 +114,7 @@ async fn into_store(
     let image = open::open(source, &args.image, config, &store_folder(config), progress).await?;
     let (fetched, names, progress) = (source.fetched(began), source.names(), progress.clone());
     open::blocking(move || {
-        let key = key_of(&image, &options);
+        let key = Key::of(&image, &options);
         let mut done = None;
         let waiting = || progress.note("another process converts this image; waiting for it");
         let found = store.get_or_build(&key, waiting, |path| -> Result<_, StoreError> {
@@ -134,24 +133,6 @@ async fn into_store(
 fn found_in_store(found: &InUse, built: Option<Built>, fetched: Duration) -> Made {
     let rootfs = found.rootfs();
     Made { image: found.image.clone(), allocated: allocated(&rootfs), rootfs, built, fetched }
-}
-
-fn key_of(image: &Image, options: &Options) -> Key {
-    key(image.id, format!("{}/{}", image.config.os, image.config.architecture), options)
-}
-
-fn key(image: Digest, platform: String, options: &Options) -> Key {
-    Key {
-        image,
-        platform,
-        converter: CONVERTER.to_owned(),
-        writer: options.writer.as_str().to_owned(),
-        init: options.init.as_ref().map(Init::digest),
-        size: match options.size {
-            Size::Fitting => None,
-            Size::Exactly(bytes) => Some(bytes),
-        },
-    }
 }
 
 /// Bytes that a file takes of the disk; blocks of stat(2) have 512.

@@ -1,0 +1,82 @@
+//! Seats as microVMs.
+
+use std::sync::Arc;
+
+use hostnet::{EgressPolicy, Otherwise};
+use provider_docker::DockerHost;
+use provider_microvm::vmm::{Accelerator, KeeperCommand, Throttle};
+use provider_microvm::{EngineConnect, ImageConfig, MicrovmConfig};
+
+use crate::config::{AcceleratorChoice, Config, EgressChoice, Problem};
+
+/// How long a small call to the engine may take.
+const CALL: std::time::Duration = std::time::Duration::from_secs(60);
+/// The hidden subcommand that keeps a VM.
+const KEEPER: &str = "vmm-keeper";
+
+/// The settings of microVMs, checked as a whole.
+pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
+    let settings = &config.settings;
+    let keeper = KeeperCommand::this_program([KEEPER])
+        .map_err(|why| Problem::of_all(format!("cannot find out where this program is: {why}")))?;
+    let per_second = settings.microvm_disk_mib_per_second.map(|mib| u64::from(mib.0) << 20);
+    let operations = settings.microvm_disk_operations_per_second.map(|number| u64::from(number.0));
+    let throttle = per_second.or(operations).map(|_| Throttle {
+        bytes_per_second: per_second.unwrap_or(0),
+        operations_per_second: operations.unwrap_or(0),
+    });
+    let microvm = MicrovmConfig {
+        images: ImageConfig {
+            archives: settings.microvm_image_archives.clone(),
+            registry: settings.microvm_registry,
+            insecure_registries: settings.microvm_insecure_registries.clone(),
+        },
+        pool: settings.microvm_pool,
+        subnet_prefix: settings.microvm_subnet_prefix.and_then(|prefix| u8::try_from(prefix.0).ok()),
+        seat_bound: settings.seats_max,
+        egress: EgressPolicy {
+            otherwise: match settings.microvm_egress {
+                EgressChoice::Allow => Otherwise::Allow,
+                EgressChoice::Deny => Otherwise::Deny,
+            },
+            allow: settings.microvm_egress_allow.clone(),
+            deny: settings.microvm_egress_deny.clone(),
+            ..EgressPolicy::default()
+        },
+        nameservers: settings.microvm_nameservers.clone(),
+        scratch_mib: settings.microvm_scratch_mib.0,
+        data_mib: settings.microvm_data_mib.0,
+        disk_throttle: throttle,
+        least_memory_mib: settings.microvm_least_memory_mib.0,
+        overhead_mib: settings.microvm_overhead_mib.map(|overhead| overhead.0),
+        memory_percent: settings.microvm_memory_percent.0,
+        least_free_mib: settings.microvm_least_free_mib.0,
+        first_uid: Some(settings.microvm_first_uid.0),
+        cgroup: Some(settings.microvm_cgroup.clone()),
+        qemu: settings.microvm_qemu.clone(),
+        accelerator: match settings.microvm_accelerator {
+            AcceleratorChoice::Auto => Accelerator::Auto,
+            AcceleratorChoice::Kvm => Accelerator::Kvm,
+            AcceleratorChoice::Tcg => Accelerator::Tcg,
+        },
+        auth_disabled: settings.seats_auth_disabled,
+        jwks_url: settings.seats_jwks_url.clone(),
+        capabilities: settings.seats_capabilities.clone(),
+        console_max_mib: settings.microvm_console_max_mib.0,
+        console_files: settings.microvm_console_files.0,
+        stop_grace: settings.seats_stop_grace.0,
+        start_timeout: settings.seats_start_timeout.0,
+        ..MicrovmConfig::new(settings.state_dir.clone(), keeper)
+    };
+    microvm.check().map_err(|error| Problem::of_all(error.to_string()))?;
+    Ok(microvm)
+}
+
+/// How images of the Docker engine are reached, should there be one.
+pub(super) fn engine(text: &str) -> Option<EngineConnect> {
+    let host: DockerHost = text.parse().ok()?;
+    Some(Arc::new(move || {
+        let host = host.clone();
+        Box::pin(async move { provider_docker::connect(&host, CALL).await.map_err(|why| why.to_string()) })
+    }))
+}

@@ -1,0 +1,250 @@
+//! Making a seat: a list of steps, each with its undo.
+//!
+//! ```text
+//!   check ──► image ──► record ──► pin ──► network, port ──► disks ──► VM ──► agent ──► configured
+//!     │                   │         │           │             │        │        │
+//!     │                   └─────────┴───────────┴─────────────┴────────┴────────┴── on failure, taken back by the record
+//!     └── there already: compare; start its VM when that has ended
+//! ```
+//!
+//! The record stands first and goes last, so the undo needs no list of what was done: it removes whatever the record could have
+//! brought about, and can do so again. That is also what the next service does with what a killed one left. The secrets of a
+//! seat are in the memory of this step alone and go over the link to its agent, so a guest that was started and not configured
+//! cannot be finished by anybody else; it is taken back.
+
+use std::sync::Arc;
+
+use seats::{Created, Disposition, Instance, ProviderError, SeatSpec, Stage};
+
+use crate::core::{Core, blocking};
+use crate::disks::{self, Sizes};
+use crate::edges::WorkshopNet;
+use crate::fail;
+use crate::images::Ready;
+use crate::live::Live;
+use crate::records::{Phase, SeatRecord};
+use crate::tell::Tell;
+
+impl Core {
+    pub(crate) async fn make_or_find(
+        self: Arc<Self>,
+        spec: SeatSpec,
+        tell: Tell,
+    ) -> Result<Created, ProviderError> {
+        tell.stage(Stage::Check);
+        self.demand_limits(&spec)?;
+        let _turn = self.turn(&spec.seat).await?;
+        let found = self.record(&spec.seat).map_err(|why| fail::unreadable(&spec.seat, &why))?;
+        let kept = match found {
+            Some(record) => match record.phase {
+                Phase::Started | Phase::Starting => return self.found(&spec, record, &tell).await,
+                // Another's work, which was interrupted: whoever does it has the turn.
+                Phase::Creating => {
+                    self.dismantle(&spec.seat, Some(&record), record.data_was_kept).await?;
+                    self.record(&spec.seat).is_ok_and(|record| record.is_some())
+                }
+                Phase::Destroying { keep } => {
+                    self.dismantle(&spec.seat, Some(&record), keep).await?;
+                    keep
+                }
+                Phase::Kept => true,
+            },
+            None => false,
+        };
+        let instance = self.make(&spec, kept, &tell).await?;
+        Ok(Created { instance, disposition: Disposition::Made })
+    }
+
+    async fn make(&self, spec: &SeatSpec, kept: bool, tell: &Tell) -> Result<Instance, ProviderError> {
+        tell.stage(Stage::Image);
+        let ready = self.images.ensure(&spec.image, &spec.seat, tell).await?;
+        tell.stage(Stage::Network);
+        let (mut record, net) = self.allot(spec, &ready, kept).await?;
+        match self.bring_up(&mut record, &net, &ready, spec, tell).await {
+            Ok(live) => Ok(self.fresh(&record, &live)),
+            Err(error) => {
+                tell.stage(Stage::Undo);
+                if let Err(left) = self.dismantle(&spec.seat, Some(&record), kept).await {
+                    tracing::error!(seat = %spec.seat, %left, "a failed create left something behind; create or destroy the seat");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What is already there for the seat, running again if its VM had ended.
+    async fn found(
+        &self,
+        spec: &SeatSpec,
+        mut record: SeatRecord,
+        tell: &Tell,
+    ) -> Result<Created, ProviderError> {
+        let differences = record.wish.differences(spec);
+        if !differences.is_empty() {
+            return Err(ProviderError::Conflict { seat: spec.seat.clone(), differences });
+        }
+        let live = match record.phase {
+            // Nobody has the turn, so the start was interrupted: its guest may have no configuration.
+            Phase::Starting => None,
+            _ => self.live(&record).await.map_err(fail::vmm(&spec.seat, Stage::Check))?,
+        };
+        if live.is_none() {
+            self.start_again(&mut record, spec, tell).await?;
+        }
+        tell.stage(Stage::Inspect);
+        let instance = self.judged(&record).await;
+        Ok(Created { instance, disposition: Disposition::Found })
+    }
+
+    /// Starts the VM of a seat again, over the disks that it had.
+    async fn start_again(
+        &self,
+        record: &mut SeatRecord,
+        spec: &SeatSpec,
+        tell: &Tell,
+    ) -> Result<(), ProviderError> {
+        let seat = &spec.seat;
+        tell.stage(Stage::Image);
+        let there =
+            record.entry().map(|entry| self.images.entry(&entry)).transpose().ok().flatten().flatten();
+        let ready = match there {
+            Some(ready) => ready,
+            None => {
+                let ready = self.images.ensure(&spec.image, seat, tell).await?;
+                record.rootfs = ready.entry().to_string();
+                ready
+            }
+        };
+        let boot_id = self.edges.host.boot_id();
+        record.host_boot =
+            boot_id.map_err(fail::io(fail::seat(seat), Stage::Check, "reading the host's boot id"))?;
+        record.started_at = jiff::Timestamp::now();
+        record.phase = Phase::Starting;
+        self.write(record, Stage::Check).await?;
+        self.clear(seat).await?;
+        tell.stage(Stage::Network);
+        let started = match self.network_of(seat).await {
+            Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),
+            Err(why) => Err(why),
+        };
+        if let Err(error) = started {
+            tell.stage(Stage::Undo);
+            // The seat is there as it was before: with its data, and without a VM.
+            let cleared = self.clear(seat).await;
+            record.phase = Phase::Started;
+            let written = self.write(record, Stage::Undo).await;
+            if let Err(left) = cleared.and(written) {
+                tracing::error!(%seat, %left, "a failed start left something behind; create or destroy the seat");
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Ends what runs in a seat's folder, with all that belongs to it alone.
+    pub(crate) async fn clear(&self, seat: &seats::SeatRef) -> Result<(), ProviderError> {
+        self.forget(seat);
+        let cleared = self.edges.machines.clear(&seat.to_string(), &self.state.seat(seat).run()).await;
+        cleared.map_err(fail::vmm(seat, Stage::Undo))
+    }
+
+    /// The steps from a record to a configured guest.
+    async fn bring_up(
+        &self,
+        record: &mut SeatRecord,
+        net: &WorkshopNet,
+        ready: &Ready,
+        spec: &SeatSpec,
+        tell: &Tell,
+    ) -> Result<Arc<Live>, ProviderError> {
+        let seat = &spec.seat;
+        let whom = || fail::seat(seat);
+        self.images.pin(ready, seat)?;
+        let port = Self::port_of(record);
+        let network = &self.edges.network;
+        network.ensure_workshop(net).await.map_err(fail::net(whom(), Stage::Network))?;
+        network.ensure_port(net, &port).await.map_err(fail::net(whom(), Stage::Network))?;
+        tell.stage(Stage::Volume);
+        self.make_disks(seat).await?;
+        tell.stage(Stage::Create);
+        let vm = self.vm_spec(record, ready)?;
+        let machine = self.edges.machines.start(&vm).await.map_err(fail::vmm(seat, Stage::Create))?;
+        tell.stage(Stage::Start);
+        let live = self.keep(record, machine);
+        let guest = self.joined(seat, &live).await?;
+        tell.stage(Stage::Inspect);
+        let config = self.guest_config(record, net, ready, spec)?;
+        let configured = guest.configure(&config).await;
+        configured
+            .map_err(|why| fail::failed(whom(), Stage::Inspect, why.to_string(), Some(Box::new(why))))?;
+        record.phase = Phase::Started;
+        self.write(record, Stage::Inspect).await?;
+        Ok(live)
+    }
+
+    /// The agent of a guest that was just started.
+    async fn joined(
+        &self,
+        seat: &seats::SeatRef,
+        live: &Live,
+    ) -> Result<Arc<dyn crate::edges::Guest>, ProviderError> {
+        let within = self.config.start_timeout;
+        let detail = tokio::select! {
+            up = tokio::time::timeout(within, live.link.up()) => match up {
+                Ok(Some(guest)) => return Ok(guest),
+                Ok(None) => "the VM ended while its guest booted".to_owned(),
+                Err(_) => match live.link.now().trouble {
+                    Some(why) => why,
+                    None => format!("the guest agent did not answer within {} s", within.as_secs()),
+                },
+            },
+            ended = live.machine.exited() => match ended {
+                Ok(exit) => format!("the VM ended while its guest booted: {exit}"),
+                Err(why) => why.to_string(),
+            },
+        };
+        // The log goes with the seat, so its end is told here.
+        let folder = self.state.seat(seat);
+        let said = blocking(move || crate::console::last_line(&folder.console())).await;
+        let said = said.ok().flatten().map(|line| format!("; its console says last: {line}"));
+        Err(fail::failed(
+            fail::seat(seat),
+            Stage::Start,
+            format!("{detail}{}", said.unwrap_or_default()),
+            None,
+        ))
+    }
+
+    async fn make_disks(&self, seat: &seats::SeatRef) -> Result<(), ProviderError> {
+        let io = |doing: &'static str| fail::io(fail::seat(seat), Stage::Volume, doing);
+        let free =
+            self.edges.host.free_bytes(self.state.folder()).map_err(io("asking for free space"))? >> 20;
+        let least = u64::from(self.config.least_free_mib);
+        if free < least {
+            let detail = format!(
+                "{} has {free} MiB left, and microvm.least_free_mib is {least}",
+                self.state.folder().display()
+            );
+            return Err(ProviderError::HostFull { for_whom: fail::seat(seat), detail });
+        }
+        let folder = self.state.seat(seat);
+        let mib = |mib: u32| u64::from(mib) << 20;
+        let sizes = Sizes { scratch: mib(self.config.scratch_mib), data: mib(self.config.data_mib) };
+        blocking(move || disks::ensure(&folder, sizes)).await.map_err(io("making the seat's disks"))
+    }
+
+    fn demand_limits(&self, spec: &SeatSpec) -> Result<(), ProviderError> {
+        let (asked, least) = (spec.limits.memory_mib, self.config.least_memory_mib);
+        if asked < least {
+            let detail = format!(
+                "memory_mib is {asked}, and a guest with less than {least} MiB (microvm.least_memory_mib) does not boot"
+            );
+            return Err(ProviderError::Refused { for_whom: fail::seat(&spec.seat), detail });
+        }
+        if spec.limits.cpu_millis > 64_000 {
+            let detail = "cpus is above 64, and a microVM has at most 64 processors".to_owned();
+            return Err(ProviderError::Refused { for_whom: fail::seat(&spec.seat), detail });
+        }
+        Ok(())
+    }
+}

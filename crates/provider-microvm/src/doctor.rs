@@ -1,0 +1,238 @@
+//! What an operator should know of a host before class day. Nothing is changed by looking.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use hostnet::{HostNet, InstanceId, Options};
+use rustix::fs::{Access, access};
+use rustix::thread::CapabilitySet;
+use seats::Finding;
+
+use crate::MicrovmConfig;
+use crate::vmm::cgroup::Cgroup;
+use crate::vmm::{Accel, Accelerator, Monitor as _, Qemu, QemuOptions};
+
+/// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
+const NEEDED: [(CapabilitySet, &str); 4] = [
+    (CapabilitySet::CHOWN, "CAP_CHOWN"),
+    (CapabilitySet::KILL, "CAP_KILL"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+];
+
+/// Looks at all that microVM seats need of this host but the prepared kernel. `memory_mib` is that of a seat which asks for none.
+pub async fn doctor(config: &MicrovmConfig, memory_mib: u32) -> Vec<Finding> {
+    let options = QemuOptions { program: config.qemu.clone(), ..QemuOptions::new(config.keeper.clone()) };
+    let qemu = Qemu::new(options);
+    let mut findings = vec![monitor(&qemu).await, accelerator(&qemu.accelerator().await, config.accelerator)];
+    findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
+    findings.extend([disk(config), memory(config, memory_mib, qemu.memory_overhead_mib())]);
+    findings.extend(network(config).await);
+    findings
+}
+
+async fn monitor(qemu: &Qemu) -> Finding {
+    const NAME: &str = "monitor";
+    match qemu.check().await {
+        Ok((path, version)) => Finding::ok(NAME, format!("QEMU {version} ({})", path.display())),
+        Err(why) => Finding::error(
+            NAME,
+            why.to_string(),
+            "install qemu-system-x86 (Debian, Ubuntu), or name QEMU by microvm.qemu",
+        ),
+    }
+}
+
+fn accelerator(found: &Accel, wanted: Accelerator) -> Finding {
+    const NAME: &str = "accelerator";
+    const REMEDY: &str = "turn virtualization on in the firmware, or nested virtualization in the host that runs this machine; a small class works \
+                          without it";
+    match (found, wanted) {
+        (_, Accelerator::Tcg) => Finding::ok(NAME, "QEMU's translator (tcg), as microvm.accelerator says"),
+        (Accel::Kvm, _) => Finding::ok(NAME, "KVM: a trial guest ran with it"),
+        (Accel::Tcg { why }, Accelerator::Auto) => {
+            let detail = format!("QEMU's translator (tcg), which is many times slower than KVM: {why}");
+            Finding::warning(NAME, detail, REMEDY)
+        }
+        (Accel::Tcg { why }, Accelerator::Kvm) => {
+            Finding::error(NAME, format!("no seat starts, because microvm.accelerator is kvm: {why}"), REMEDY)
+        }
+    }
+}
+
+fn capabilities() -> Finding {
+    const NAME: &str = "capabilities";
+    const REMEDY: &str = "run as root; deploy/systemd/clarateach-orchestrator-microvm.service lists what is needed of root's rights";
+    match rustix::thread::capabilities(None) {
+        Ok(sets) => {
+            let missing: Vec<_> = NEEDED
+                .iter()
+                .filter(|(set, _)| !sets.effective.contains(*set))
+                .map(|(_, name)| *name)
+                .collect();
+            if missing.is_empty() {
+                Finding::ok(NAME, "may run each monitor as a user of its own")
+            } else {
+                let detail =
+                    format!("may not run each monitor as a user of its own: {} missing", missing.join(", "));
+                Finding::error(NAME, detail, REMEDY)
+            }
+        }
+        Err(why) => Finding::error(NAME, format!("cannot be read: {why}"), REMEDY),
+    }
+}
+
+fn cgroups(config: &MicrovmConfig) -> Finding {
+    const NAME: &str = "cgroups";
+    let Some(parent) = &config.cgroup else {
+        return Finding::warning(NAME, "seats have no limits on this host", "set microvm.cgroup");
+    };
+    match Cgroup::find(parent, "doctor") {
+        Ok(_) => Finding::ok(NAME, format!("memory, cpu and pids are there; seats are below {parent}")),
+        Err(why) => Finding::error(
+            NAME,
+            why.to_string(),
+            "mount the cgroup controllers memory, cpu and pids, version 1 or 2, for writing",
+        ),
+    }
+}
+
+/// The folder itself, or what is there of the way to it.
+fn existing(folder: &Path) -> PathBuf {
+    folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
+}
+
+fn state_dir(folder: &Path) -> Finding {
+    const NAME: &str = "state_dir";
+    let there = existing(folder);
+    if let Err(why) = access(&there, Access::WRITE_OK | Access::EXEC_OK) {
+        let detail = format!("{} cannot be written: {why}", there.display());
+        return Finding::error(NAME, detail, "run as root, or choose another state_dir");
+    }
+    // Monitors read the kernel as users of their own.
+    let closed = there
+        .ancestors()
+        .find(|path| fs::metadata(path).is_ok_and(|about| about.is_dir() && about.mode() & 0o001 == 0));
+    match closed {
+        Some(closed) => Finding::error(
+            NAME,
+            format!(
+                "{} lets no other user pass, and monitors, each a user of its own, read the kernel below it",
+                closed.display()
+            ),
+            format!("chmod o+x {}, or choose another state_dir", closed.display()),
+        ),
+        None => Finding::ok(NAME, folder.display().to_string()),
+    }
+}
+
+fn disk(config: &MicrovmConfig) -> Finding {
+    const NAME: &str = "disk";
+    let there = existing(&config.state_dir);
+    let about = match rustix::fs::statvfs(&there) {
+        Ok(about) => about,
+        Err(why) => {
+            return Finding::error(NAME, format!("{}: {why}", there.display()), "see the kernel's log");
+        }
+    };
+    let free = about.f_bavail.saturating_mul(about.f_frsize) >> 20;
+    let seat = u64::from(config.scratch_mib) + u64::from(config.data_mib);
+    let detail = format!(
+        "{} GiB free at {}; a seat begins with next to nothing and may write {} GiB",
+        free >> 10,
+        there.display(),
+        seat.div_ceil(1024)
+    );
+    let remedy = "make room, or lower microvm.scratch_mib and microvm.data_mib";
+    if free < u64::from(config.least_free_mib) {
+        let detail = format!("{detail}; no seat is made below {} MiB", config.least_free_mib);
+        Finding::error(NAME, detail, "make room, or lower microvm.least_free_mib")
+    } else if free < seat {
+        Finding::warning(NAME, detail, remedy)
+    } else {
+        Finding::ok(NAME, detail)
+    }
+}
+
+fn memory(config: &MicrovmConfig, memory_mib: u32, measured_mib: u32) -> Finding {
+    const NAME: &str = "memory";
+    let text = match fs::read_to_string("/proc/meminfo") {
+        Ok(text) => text,
+        Err(why) => return Finding::error(NAME, format!("/proc/meminfo: {why}"), "mount /proc"),
+    };
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB"));
+    let total = total.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) >> 10;
+    let promised = total * u64::from(config.memory_percent) / 100;
+    let overhead = config.overhead_mib.unwrap_or(measured_mib);
+    let seats = promised / (u64::from(memory_mib) + u64::from(overhead)).max(1);
+    let detail = format!(
+        "{total} MiB, room for {seats} seats of {memory_mib} MiB (microvm.memory_percent {})",
+        config.memory_percent
+    );
+    if seats == 0 {
+        Finding::error(NAME, detail, "lower seats.memory_mib, or take a larger host")
+    } else {
+        Finding::ok(NAME, detail)
+    }
+}
+
+async fn network(config: &MicrovmConfig) -> Vec<Finding> {
+    // What a service that has run here calls its own; before that, no name is in use.
+    let known = fs::read_to_string(config.state_dir.join("microvm/instance"));
+    let instance = known.ok().and_then(|text| text.trim_end().parse::<InstanceId>().ok());
+    // Nobody's: it is only asked with.
+    let Some(instance) = instance.or_else(|| "00000000".parse().ok()) else { return Vec::new() };
+    match HostNet::open(Options { instance, egress: config.egress.clone(), pool: config.pool }) {
+        Ok(net) => net.doctor().await,
+        Err(why) => vec![Finding::error("network", why.to_string(), "run as root")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seats::Level;
+
+    use super::*;
+    use crate::vmm::KeeperCommand;
+
+    fn config(state_dir: &Path) -> MicrovmConfig {
+        MicrovmConfig::new(state_dir, KeeperCommand { program: "/bin/false".into(), args: Vec::new() })
+    }
+
+    #[test]
+    fn without_kvm_it_depends_on_what_is_wanted() {
+        let none = Accel::Tcg { why: "no /dev/kvm".into() };
+        assert_eq!(accelerator(&none, Accelerator::Auto).level, Level::Warning);
+        assert_eq!(accelerator(&none, Accelerator::Kvm).level, Level::Error);
+        assert_eq!(accelerator(&none, Accelerator::Tcg).level, Level::Ok);
+        assert_eq!(accelerator(&Accel::Kvm, Accelerator::Auto).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_folder_that_others_cannot_pass_is_named() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let closed = folder.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let found = state_dir(&closed.join("not/there/yet"));
+        assert_eq!(found.level, Level::Error);
+        assert!(found.detail.starts_with(&closed.display().to_string()), "{}", found.detail);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o711)).unwrap();
+        assert_eq!(state_dir(&closed.join("not/there/yet")).level, Level::Ok);
+    }
+
+    #[test]
+    fn room_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        assert_eq!(memory(&config, u32::MAX, 224).level, Level::Error);
+        assert_eq!(memory(&config, 1, 224).level, Level::Ok);
+        let full = MicrovmConfig { least_free_mib: u32::MAX, ..config.clone() };
+        assert_eq!(disk(&full).level, Level::Error);
+        let tight = MicrovmConfig { data_mib: u32::MAX, least_free_mib: 0, ..config };
+        assert_eq!(disk(&tight).level, Level::Warning);
+    }
+}

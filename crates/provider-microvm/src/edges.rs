@@ -1,0 +1,189 @@
+//! Everything that seats need of the host beyond files: the kernel's network, monitors, guests, and what the host is like.
+//!
+//! The provider knows nothing but these traits, so that tests can put a scripted host in their place and let every step fail
+//! in turn. What they hand out are the real parts' own types, wherever those have no host behind them.
+
+mod guest;
+mod host;
+mod machine;
+mod network;
+#[cfg(test)]
+pub(crate) mod scripted;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use guest_protocol::client::{Agent, ClientError, LinkError, LinkOptions};
+use guest_protocol::{GuestConfig, Health};
+use ipnet::Ipv4Net;
+use seats::{ObjectKind, SeatRef, WorkshopId};
+
+pub(crate) use self::host::ThisHost;
+pub(crate) use self::machine::RealMachines;
+pub(crate) use self::network::KernelNet;
+use crate::records::Mac;
+use crate::vmm::{Exit, RunFolder, VmSpec, VmmError};
+
+/// The host as one provider sees it.
+#[derive(Clone)]
+pub(crate) struct Edges {
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) machines: Arc<dyn Machines>,
+    pub(crate) host: Arc<dyn Host>,
+}
+
+impl fmt::Debug for Edges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Edges")
+    }
+}
+
+/// The network of one workshop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WorkshopNet {
+    pub(crate) workshop: WorkshopId,
+    pub(crate) bridge: String,
+    pub(crate) subnet: Ipv4Net,
+    pub(crate) gateway: Ipv4Addr,
+}
+
+/// One seat's port in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) seat: SeatRef,
+    pub(crate) tap: String,
+    pub(crate) mac: Mac,
+    pub(crate) address: Ipv4Addr,
+    /// The user and group that may open it; the service's own when there is none.
+    pub(crate) owner: Option<u32>,
+}
+
+/// An object of this instance that the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Found {
+    /// A workshop's bridge.
+    Bridge { name: String, workshop: WorkshopId },
+    /// A seat's TAP device.
+    Tap { name: String, seat: SeatRef },
+}
+
+/// Why the network is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NetError {
+    /// A name is taken by what is not ours.
+    #[error("{name} is taken by a {kind} of somebody else")]
+    Foreign { kind: ObjectKind, name: String },
+    /// No subnet is left.
+    #[error("{0}")]
+    Exhausted(String),
+    /// The configuration does not fit this host.
+    #[error("{0}")]
+    Refused(String),
+    /// The kernel refused.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Bridges, TAP devices and the packet filter. Each operation can be repeated; removing what is not there is success.
+#[async_trait]
+pub(crate) trait Network: Send + Sync {
+    /// What the bridge of a workshop is called: always the same.
+    fn bridge(&self, workshop: &WorkshopId) -> String;
+    /// What the TAP device of a seat is called: always the same.
+    fn tap(&self, seat: &SeatRef) -> String;
+    /// A subnet of the pool that neither a record nor the host itself uses.
+    async fn free_subnet(&self, pool: Ipv4Net, prefix: u8, recorded: &[Ipv4Net])
+    -> Result<Ipv4Net, NetError>;
+    async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError>;
+    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError>;
+    /// Removes a seat's port; its address is looked for when it is not known. What is somebody else's stays, and is no error.
+    async fn remove_port(&self, seat: &SeatRef, address: Option<Ipv4Addr>) -> Result<(), NetError>;
+    /// Removes a workshop's network in the same way.
+    async fn remove_workshop(&self, workshop: &WorkshopId, subnet: Option<Ipv4Net>) -> Result<(), NetError>;
+    /// Every object of this instance.
+    async fn survey(&self) -> Result<Vec<Found>, NetError>;
+    /// Puts the rules for all seats in force again, should somebody have removed them.
+    async fn refresh(&self) -> Result<(), NetError>;
+}
+
+/// What starts and finds VMs.
+#[async_trait]
+pub(crate) trait Machines: Send + Sync {
+    async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError>;
+    async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError>;
+    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError>;
+    /// What a monitor needs beside its guest's memory, in MiB.
+    fn overhead_mib(&self) -> u32;
+    /// What serves, in words: the monitor with its version and how it runs guests.
+    async fn summary(&self) -> Result<String, VmmError>;
+}
+
+/// One VM.
+#[async_trait]
+pub(crate) trait Machine: Send + Sync {
+    /// What tells it from every other VM that this process has seen.
+    fn key(&self) -> String;
+    fn is_alive(&self) -> bool;
+    /// Waits for its end.
+    async fn exited(&self) -> Result<Exit, VmmError>;
+    /// Opens the link to its agent, of which there is one at a time.
+    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, GuestError>;
+}
+
+/// Why there is no link to a guest's agent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GuestError {
+    #[error(transparent)]
+    Vm(#[from] VmmError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// The agent in a guest.
+#[async_trait]
+pub(crate) trait Guest: Send + Sync {
+    async fn health(&self) -> Result<Health, ClientError>;
+    async fn configure(&self, config: &GuestConfig) -> Result<Health, ClientError>;
+    async fn watch(&self) -> Result<Box<dyn Changes>, ClientError>;
+    async fn set_time(&self, unix_ns: u64) -> Result<(), ClientError>;
+    async fn stop(&self, deadline: Duration) -> Result<(), ClientError>;
+    /// The agent itself, for what is not here; nothing where there is none.
+    fn agent(&self) -> Option<Agent>;
+}
+
+/// A guest's health on every change.
+#[async_trait]
+pub(crate) trait Changes: Send {
+    /// May be dropped while it waits.
+    async fn next(&mut self) -> Result<Option<Health>, ClientError>;
+}
+
+/// Where a seat's kernel and first root are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BootFiles {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    /// The kernel's version, for people.
+    pub(crate) version: String,
+}
+
+/// What the host is like.
+#[async_trait]
+pub(crate) trait Host: Send + Sync {
+    /// Its memory in MiB.
+    fn memory_mib(&self) -> std::io::Result<u64>;
+    /// Bytes of a folder's disk that can still be used.
+    fn free_bytes(&self, folder: &std::path::Path) -> std::io::Result<u64>;
+    /// The run of the host.
+    fn boot_id(&self) -> std::io::Result<String>;
+    /// The name servers that guests can ask as well.
+    fn nameservers(&self) -> Vec<IpAddr>;
+    /// The prepared kernel; otherwise what is wrong with it and what to do.
+    fn boot_files(&self) -> Result<BootFiles, String>;
+    /// Connects to each port of an address; otherwise the first that does not answer, and why.
+    async fn answers(&self, address: Ipv4Addr, ports: &[u16]) -> Result<(), String>;
+}

@@ -1,0 +1,120 @@
+//! The host that this runs on.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{BootFiles, Host};
+
+/// How long a connection may take. On the host's own bridges an open port answers within a millisecond, and a closed one
+/// refuses as fast.
+const CONNECT: Duration = Duration::from_millis(500);
+
+/// The host that this runs on.
+#[derive(Debug)]
+pub(crate) struct ThisHost {
+    boot: PathBuf,
+}
+
+impl ThisHost {
+    /// With the folder of the prepared kernel.
+    pub(crate) fn new(boot: PathBuf) -> Self {
+        Self { boot }
+    }
+}
+
+#[async_trait]
+impl Host for ThisHost {
+    fn memory_mib(&self) -> io::Result<u64> {
+        total_kib(&fs::read_to_string("/proc/meminfo")?)
+            .map(|kib| kib / 1024)
+            .ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let about = rustix::fs::statvfs(folder)?;
+        Ok(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
+    fn boot_id(&self) -> io::Result<String> {
+        Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    }
+
+    fn nameservers(&self) -> Vec<IpAddr> {
+        nameservers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+    }
+
+    fn boot_files(&self) -> Result<BootFiles, String> {
+        let boot = guest_boot::Boot::open(&self.boot).map_err(|why| why.to_string())?;
+        Ok(BootFiles {
+            kernel: boot.kernel(),
+            initramfs: boot.initramfs(),
+            version: boot.about().kernel.clone(),
+        })
+    }
+
+    async fn answers(&self, address: Ipv4Addr, ports: &[u16]) -> Result<(), String> {
+        let tries = ports.iter().map(|port| async move {
+            let to = SocketAddr::new(address.into(), *port);
+            let why = match timeout(CONNECT, TcpStream::connect(to)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error.kind().to_string(),
+                Err(_) => format!("{to} cannot be reached from this service"),
+            };
+            Err(format!("port {port} does not answer ({why})"))
+        });
+        futures_util::future::try_join_all(tries).await.map(drop)
+    }
+}
+
+/// `MemTotal` of `/proc/meminfo` (proc(5)), in KiB.
+fn total_kib(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// The name servers of `resolv.conf(5)` that are not the host's own: a guest's loopback is another one.
+fn nameservers(text: &str) -> Vec<IpAddr> {
+    let named = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    let addresses = named.filter_map(|rest| rest.trim().parse::<IpAddr>().ok());
+    addresses.filter(|address| !address.is_loopback() && address.is_ipv4()).take(3).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_read() {
+        assert_eq!(total_kib("MemTotal:       24683068 kB\nMemFree: 1 kB\n"), Some(24_683_068));
+        assert_eq!(total_kib("MemFree: 1 kB"), None);
+        let host = ThisHost::new("/nowhere".into());
+        assert!(host.memory_mib().unwrap() > 64);
+        assert!(host.free_bytes(Path::new("/")).unwrap() > 0);
+        assert_eq!(host.boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn a_loopback_resolver_is_no_use_to_a_guest() {
+        let text =
+            "# x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\n nameserver ::1\nsearch x\nnameserver 1.1.1.1";
+        assert_eq!(nameservers(text), ["10.0.0.2".parse::<IpAddr>().unwrap(), "1.1.1.1".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn an_open_port_is_told_from_a_closed_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let host = ThisHost::new("/nowhere".into());
+        assert_eq!(host.answers(Ipv4Addr::LOCALHOST, &[port]).await, Ok(()));
+        drop(listener);
+        let why = host.answers(Ipv4Addr::LOCALHOST, &[port]).await.unwrap_err();
+        assert_eq!(why, format!("port {port} does not answer (connection refused)"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The kernel's network, by `hostnet`.
+
+use std::net::Ipv4Addr;
+
+use async_trait::async_trait;
+use hostnet::filter::element::Element;
+use hostnet::ipam::{self, IpamError, Taken};
+use hostnet::{HostNet, InstanceId, Owner};
+use ipnet::Ipv4Net;
+use seats::{ObjectKind, SeatRef, WorkshopId};
+use tokio::sync::OnceCell;
+
+use super::{Found, NetError, Network, Port, WorkshopNet};
+
+/// The kernel's network.
+#[derive(Debug)]
+pub(crate) struct KernelNet {
+    instance: InstanceId,
+    options: hostnet::Options,
+    /// Opened by the first who needs it, on its runtime.
+    net: OnceCell<HostNet>,
+}
+
+impl KernelNet {
+    pub(crate) fn new(options: hostnet::Options) -> Self {
+        Self { instance: options.instance.clone(), options, net: OnceCell::new() }
+    }
+
+    async fn net(&self) -> Result<&HostNet, NetError> {
+        let open = || async {
+            let net = HostNet::open(self.options.clone())?;
+            net.ensure_table().await?;
+            Ok(net)
+        };
+        self.net.get_or_try_init(open).await.map_err(|why| told(why, ObjectKind::Network))
+    }
+
+    fn workshop(&self, workshop: &WorkshopId, subnet: Ipv4Net) -> Result<hostnet::WorkshopNet, NetError> {
+        hostnet::WorkshopNet::new(&self.instance, workshop.clone(), subnet)
+            .map_err(|why| told(why, ObjectKind::Network))
+    }
+
+    fn port(
+        &self,
+        net: &hostnet::WorkshopNet,
+        seat: &SeatRef,
+        address: Ipv4Addr,
+        owner: Option<u32>,
+    ) -> Result<hostnet::Port, NetError> {
+        // Root may open it anyway.
+        let ids = owner.map_or((0, 0), |uid| (uid, uid));
+        hostnet::Port::new(&self.instance, net, seat.clone(), address, ids)
+            .map_err(|why| told(why, ObjectKind::Instance))
+    }
+}
+
+#[async_trait]
+impl Network for KernelNet {
+    fn bridge(&self, workshop: &WorkshopId) -> String {
+        self.instance.bridge(workshop).as_str().to_owned()
+    }
+
+    fn tap(&self, seat: &SeatRef) -> String {
+        self.instance.tap(seat).as_str().to_owned()
+    }
+
+    async fn free_subnet(
+        &self,
+        pool: Ipv4Net,
+        prefix: u8,
+        recorded: &[Ipv4Net],
+    ) -> Result<Ipv4Net, NetError> {
+        let mut taken = self.net().await?.taken().await.map_err(|why| told(why, ObjectKind::Network))?;
+        let by = "another workshop".to_owned();
+        taken.extend(recorded.iter().map(|range| Taken { range: *range, by: by.clone() }));
+        ipam::free_subnet(pool, prefix, &taken).map_err(|why| match why {
+            IpamError::PoolFull { .. } => NetError::Exhausted(why.to_string()),
+            IpamError::Prefix { .. } | IpamError::SubnetFull { .. } => NetError::Failed(why.to_string()),
+        })
+    }
+
+    async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
+        let workshop = self.workshop(&net.workshop, net.subnet)?;
+        let ensured = self.net().await?.ensure_workshop(&workshop).await;
+        ensured.map_err(|why| told(why, ObjectKind::Network))
+    }
+
+    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError> {
+        let workshop = self.workshop(&net.workshop, net.subnet)?;
+        let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
+        let ensured = self.net().await?.ensure_port(&workshop, &port).await;
+        ensured.map_err(|why| told(why, ObjectKind::Instance))
+    }
+
+    async fn remove_port(&self, seat: &SeatRef, address: Option<Ipv4Addr>) -> Result<(), NetError> {
+        let net = self.net().await?;
+        let address = match address {
+            Some(address) => address,
+            // The packet filter knows it, where the record does not tell.
+            None => {
+                let survey = net.survey().await.map_err(|why| told(why, ObjectKind::Instance))?;
+                let tap = self.instance.tap(seat);
+                let known = survey.elements.iter().find_map(|element| match element {
+                    Element::Guest(name, _, address) if *name == tap => Some(*address),
+                    _ => None,
+                });
+                known.unwrap_or(Ipv4Addr::new(10, 255, 255, 253))
+            }
+        };
+        // How large the subnet is does not matter to one port of it.
+        let subnet = Ipv4Net::new(address, 8).map_or(self.options.pool, |net| net.trunc());
+        let workshop = self.workshop(&seat.workshop, subnet)?;
+        let port = self.port(&workshop, seat, address, None)?;
+        gone(net.remove_port(&workshop, &port).await, ObjectKind::Instance)
+    }
+
+    async fn remove_workshop(&self, workshop: &WorkshopId, subnet: Option<Ipv4Net>) -> Result<(), NetError> {
+        // One that belongs to nobody, where the record does not tell: what is known of the subnet by address alone stays then.
+        let nobodys = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 2, 0), 24);
+        let whole = self.workshop(workshop, subnet.unwrap_or(nobodys))?;
+        gone(self.net().await?.remove_workshop(&whole).await, ObjectKind::Network)
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>, NetError> {
+        let survey = self.net().await?.survey().await.map_err(|why| told(why, ObjectKind::Network))?;
+        let found = survey.interfaces.into_iter().map(|found| {
+            let name = found.interface.as_str().to_owned();
+            match found.owner {
+                Owner::Workshop(workshop) => Found::Bridge { name, workshop },
+                Owner::Seat(seat) => Found::Tap { name, seat },
+            }
+        });
+        Ok(found.collect())
+    }
+
+    async fn refresh(&self) -> Result<(), NetError> {
+        self.net().await?.ensure_table().await.map_err(|why| told(why, ObjectKind::Network))
+    }
+}
+
+/// What a removal came to. What is somebody else's is not there for us.
+fn gone(removed: Result<(), hostnet::NetError>, kind: ObjectKind) -> Result<(), NetError> {
+    let is_foreign = |why: &hostnet::NetError| matches!(why, hostnet::NetError::Foreign { .. });
+    match removed {
+        Err(hostnet::NetError::Several(all)) if all.iter().all(is_foreign) => Ok(()),
+        Err(why) if is_foreign(&why) => Ok(()),
+        removed => removed.map_err(|why| told(why, kind)),
+    }
+}
+
+fn told(why: hostnet::NetError, kind: ObjectKind) -> NetError {
+    match why {
+        hostnet::NetError::Foreign { interface, .. } => {
+            let kind = if interface.starts_with("ctb") { ObjectKind::Network } else { kind };
+            NetError::Foreign { kind, name: interface }
+        }
+        why @ hostnet::NetError::Collision { .. } => NetError::Refused(why.to_string()),
+        why => NetError::Failed(why.to_string()),
+    }
+}

@@ -1,0 +1,283 @@
+//! A host that does what a test says: every step can fail or never end, before or after it had its effect.
+//!
+//! What a kernel would have is in [`World`], which outlives the providers over it, as a kernel outlives a service that is killed.
+
+mod guest;
+mod machine;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use seats::{ObjectKind, SeatRef, WorkshopId};
+use tokio::sync::Notify;
+
+pub(crate) use self::machine::ScriptedMachine;
+use super::{BootFiles, Edges, Found, Host, NetError, Network, Port, WorkshopNet};
+
+/// A scripted host.
+#[derive(Clone, Default)]
+pub(crate) struct World(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    /// Told when a step was reached that never ends.
+    stuck: Notify,
+}
+
+/// What a kernel has.
+pub(crate) struct State {
+    pub(crate) bridges: BTreeMap<String, Option<WorkshopId>>,
+    pub(crate) taps: BTreeMap<String, Option<SeatRef>>,
+    /// VMs that were started, by their folder.
+    pub(crate) machines: BTreeMap<PathBuf, Arc<ScriptedMachine>>,
+    /// What was done, in order.
+    pub(crate) steps: Vec<String>,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) memory_mib: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) boot_id: String,
+    /// Whether new guests have an agent that answers.
+    pub(crate) deaf: bool,
+    /// Whether new workspaces listen.
+    pub(crate) mute: bool,
+    started: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            bridges: BTreeMap::new(),
+            taps: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            steps: Vec::new(),
+            fault: None,
+            memory_mib: 16_384,
+            free_bytes: 100 << 30,
+            boot_id: "boot-1".into(),
+            deaf: false,
+            mute: false,
+            started: 0,
+        }
+    }
+}
+
+/// What happens at a step, counted from 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) at: usize,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// It fails and has no effect.
+    FailsBefore,
+    /// It has its effect and fails.
+    FailsAfter,
+    /// It never ends and has no effect.
+    HangsBefore,
+    /// It has its effect and never ends.
+    HangsAfter,
+}
+
+impl World {
+    pub(crate) fn edges(&self) -> Edges {
+        Edges {
+            network: Arc::new(self.clone()),
+            machines: Arc::new(self.clone()),
+            host: Arc::new(self.clone()),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, counted anew.
+    pub(crate) fn script(&self, fault: Option<Fault>) {
+        let mut state = self.state();
+        state.steps.clear();
+        state.fault = fault;
+    }
+
+    /// Waits until a step was reached that never ends.
+    pub(crate) async fn stuck(&self) {
+        self.0.stuck.notified().await;
+    }
+
+    /// All objects that there are, for a leak check.
+    pub(crate) fn objects(&self) -> Vec<String> {
+        let state = self.state();
+        let bridges = state.bridges.keys().map(|name| format!("bridge {name}"));
+        let taps = state.taps.keys().map(|name| format!("tap {name}"));
+        let alive = state.machines.iter().filter(|(_, machine)| machine.runs());
+        bridges.chain(taps).chain(alive.map(|(folder, _)| format!("vm {}", folder.display()))).collect()
+    }
+
+    pub(crate) fn machine(&self, folder: &Path) -> Option<Arc<ScriptedMachine>> {
+        self.state().machines.get(folder).cloned()
+    }
+
+    /// The host goes down and comes up again: nothing of the kernel is left.
+    pub(crate) fn reboot(&self) {
+        let mut state = self.state();
+        state.bridges.clear();
+        state.taps.clear();
+        for machine in std::mem::take(&mut state.machines).into_values() {
+            machine.vanish();
+        }
+        state.boot_id.push('+');
+    }
+
+    /// One step: counted, and scripted to go wrong.
+    async fn step<T, E>(
+        &self,
+        name: String,
+        error: impl FnOnce(String) -> E,
+        effect: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let what = {
+            let mut state = self.state();
+            let number = state.steps.len();
+            state.steps.push(name.clone());
+            state.fault.filter(|fault| fault.at == number).map(|fault| fault.what)
+        };
+        let done = match what {
+            Some(What::FailsBefore | What::HangsBefore) => None,
+            _ => Some(effect(&mut self.state())),
+        };
+        match (what, done) {
+            (Some(What::HangsBefore | What::HangsAfter), _) => {
+                self.0.stuck.notify_one();
+                std::future::pending().await
+            }
+            (None, Some(done)) => done,
+            (Some(What::FailsBefore | What::FailsAfter), _) | (_, None) => {
+                Err(error(format!("{name} failed on purpose")))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Network for World {
+    fn bridge(&self, workshop: &WorkshopId) -> String {
+        format!("ctb-{workshop}")
+    }
+
+    fn tap(&self, seat: &SeatRef) -> String {
+        format!("ctt-{}-{}", seat.workshop, seat.seat)
+    }
+
+    async fn free_subnet(
+        &self,
+        pool: Ipv4Net,
+        prefix: u8,
+        recorded: &[Ipv4Net],
+    ) -> Result<Ipv4Net, NetError> {
+        let subnets = pool.subnets(prefix).map_err(|why| NetError::Failed(why.to_string()));
+        self.step("free subnet".into(), NetError::Failed, |_| {
+            subnets?
+                .find(|subnet| !recorded.contains(subnet))
+                .ok_or_else(|| NetError::Exhausted("the pool is used up".into()))
+        })
+        .await
+    }
+
+    async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
+        self.step(format!("ensure {}", net.bridge), NetError::Failed, |state| {
+            let owner = state.bridges.entry(net.bridge.clone()).or_insert_with(|| Some(net.workshop.clone()));
+            match owner {
+                Some(owner) if *owner == net.workshop => Ok(()),
+                _ => Err(NetError::Foreign { kind: ObjectKind::Network, name: net.bridge.clone() }),
+            }
+        })
+        .await
+    }
+
+    async fn ensure_port(&self, _: &WorkshopNet, port: &Port) -> Result<(), NetError> {
+        self.step(format!("ensure {}", port.tap), NetError::Failed, |state| {
+            let owner = state.taps.entry(port.tap.clone()).or_insert_with(|| Some(port.seat.clone()));
+            match owner {
+                Some(owner) if *owner == port.seat => Ok(()),
+                _ => Err(NetError::Foreign { kind: ObjectKind::Instance, name: port.tap.clone() }),
+            }
+        })
+        .await
+    }
+
+    async fn remove_port(&self, seat: &SeatRef, _: Option<Ipv4Addr>) -> Result<(), NetError> {
+        let tap = self.tap(seat);
+        self.step(format!("remove {tap}"), NetError::Failed, |state| {
+            if state.taps.get(&tap).is_some_and(Option::is_some) {
+                state.taps.remove(&tap);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove_workshop(&self, workshop: &WorkshopId, _: Option<Ipv4Net>) -> Result<(), NetError> {
+        let bridge = self.bridge(workshop);
+        self.step(format!("remove {bridge}"), NetError::Failed, |state| {
+            if state.bridges.get(&bridge).is_some_and(Option::is_some) {
+                state.bridges.remove(&bridge);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>, NetError> {
+        let state = self.state();
+        let bridges = state
+            .bridges
+            .iter()
+            .filter_map(|(name, owner)| Some(Found::Bridge { name: name.clone(), workshop: owner.clone()? }));
+        let taps = state
+            .taps
+            .iter()
+            .filter_map(|(name, owner)| Some(Found::Tap { name: name.clone(), seat: owner.clone()? }));
+        Ok(bridges.chain(taps).collect())
+    }
+
+    async fn refresh(&self) -> Result<(), NetError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Host for World {
+    fn memory_mib(&self) -> io::Result<u64> {
+        Ok(self.state().memory_mib)
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.state().free_bytes)
+    }
+
+    fn boot_id(&self) -> io::Result<String> {
+        Ok(self.state().boot_id.clone())
+    }
+
+    fn nameservers(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    fn boot_files(&self) -> Result<BootFiles, String> {
+        let kernel = PathBuf::from("/kernel");
+        Ok(BootFiles { kernel, initramfs: "/initramfs".into(), version: "6.1".into() })
+    }
+
+    async fn answers(&self, address: Ipv4Addr, ports: &[u16]) -> Result<(), String> {
+        let machines: Vec<_> = self.state().machines.values().cloned().collect();
+        let listens = machines.iter().any(|machine| machine.listens_at(address));
+        if listens { Ok(()) } else { Err(format!("port {} does not answer (connection refused)", ports[0])) }
+    }
+}

@@ -1,0 +1,183 @@
+//! Scripted VMs.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use guest_protocol::client::{LinkError, LinkOptions};
+use guest_protocol::{GuestConfig, Health, Phase};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::World;
+use super::guest::ScriptedGuest;
+use crate::edges::{Guest, GuestError, Machine, Machines};
+use crate::vmm::{Exit, How, RunFolder, VmSpec, VmmError};
+
+/// A scripted VM with the agent in it.
+pub(crate) struct ScriptedMachine {
+    key: String,
+    folder: PathBuf,
+    world: World,
+    end: watch::Sender<Option<How>>,
+    pub(crate) health: watch::Sender<Health>,
+    pub(crate) config: Mutex<Option<GuestConfig>>,
+    /// How far its clock is behind, in milliseconds.
+    pub(crate) behind_ms: Mutex<u64>,
+    /// How many speak to its agent.
+    pub(crate) links: AtomicUsize,
+    deaf: bool,
+    mute: bool,
+}
+
+impl std::fmt::Debug for ScriptedMachine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptedMachine").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl ScriptedMachine {
+    pub(crate) fn runs(&self) -> bool {
+        self.end.borrow().is_none()
+    }
+
+    /// Ends it, as its keeper would write down.
+    pub(crate) fn end(&self, how: How) {
+        if self.runs() {
+            let exit = Exit { how, out_of_memory: false, last_words: None, at: Timestamp::now() };
+            let text = serde_json::to_vec(&exit).unwrap();
+            // The folder may be gone with the seat.
+            drop(std::fs::write(self.folder.join("exit.json"), text));
+            drop(std::fs::remove_file(self.folder.join("vmm.json")));
+            self.end.send_replace(Some(how));
+        }
+    }
+
+    /// It is gone with the host.
+    pub(super) fn vanish(&self) {
+        self.end.send_replace(Some(How::Unknown));
+    }
+
+    pub(super) fn listens_at(&self, address: Ipv4Addr) -> bool {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = config.as_ref().and_then(|config| config.network.as_ref());
+        self.runs() && !self.mute && is_there.is_some_and(|network| network.address == address)
+    }
+
+    /// Changes what the agent tells.
+    pub(crate) fn tell(&self, change: impl FnOnce(&mut Health)) {
+        self.health.send_modify(change);
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(super) async fn ended(&self) -> How {
+        let mut end = self.end.subscribe();
+        let ended = end.wait_for(Option::is_some).await;
+        ended.ok().and_then(|how| *how).unwrap_or(How::Unknown)
+    }
+}
+
+/// What an agent says that nobody has spoken to yet.
+fn waiting() -> Health {
+    Health {
+        generation: 1,
+        version: "0".into(),
+        kernel: String::new(),
+        boot_id: String::new(),
+        uptime_ms: 0,
+        clock_unix_ms: 0,
+        phase: Phase::Waiting,
+        reason: None,
+        workload: guest_protocol::Workload::default(),
+    }
+}
+
+#[async_trait]
+impl Machines for World {
+    async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
+        let folder = spec.folder.path().to_owned();
+        let why = |why| VmmError::Launch { seat: spec.seat.clone(), why };
+        self.step("start".into(), why, |state| {
+            if state.machines.get(&folder).is_some_and(|there| there.runs()) {
+                return Err(VmmError::Busy { seat: spec.seat.clone(), folder: folder.clone() });
+            }
+            for drive in &spec.drives {
+                assert!(drive.path.exists(), "{} is not there", drive.path.display());
+            }
+            assert!(spec.nics.iter().all(|nic| state.taps.contains_key(nic.tap.as_str())));
+            std::fs::create_dir_all(&folder).unwrap();
+            state.started += 1;
+            let machine = Arc::new(ScriptedMachine {
+                key: format!("{}#{}", folder.display(), state.started),
+                folder: folder.clone(),
+                world: self.clone(),
+                end: watch::channel(None).0,
+                health: watch::channel(waiting()).0,
+                config: Mutex::default(),
+                behind_ms: Mutex::default(),
+                links: AtomicUsize::new(0),
+                deaf: state.deaf,
+                mute: state.mute,
+            });
+            state.machines.insert(folder.clone(), machine.clone());
+            Ok(machine as Arc<dyn Machine>)
+        })
+        .await
+    }
+
+    async fn adopt(&self, _: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
+        let found = self.machine(folder.path()).filter(|machine| machine.runs());
+        Ok(found.map(|machine| machine as Arc<dyn Machine>))
+    }
+
+    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {
+        let why = |why| VmmError::Launch { seat: seat.to_owned(), why };
+        self.step("clear".into(), why, |state| {
+            if let Some(machine) = state.machines.remove(folder.path()) {
+                machine.end(How::Signal(9));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn overhead_mib(&self) -> u32 {
+        192
+    }
+
+    async fn summary(&self) -> Result<String, VmmError> {
+        Ok("a scripted host".into())
+    }
+}
+
+#[async_trait]
+impl Machine for ScriptedMachine {
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    fn is_alive(&self) -> bool {
+        self.runs()
+    }
+
+    async fn exited(&self) -> Result<Exit, VmmError> {
+        let how = self.ended().await;
+        Ok(Exit { how, out_of_memory: false, last_words: None, at: Timestamp::now() })
+    }
+
+    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, GuestError> {
+        if self.deaf {
+            tokio::time::sleep(options.connect).await;
+            return Err(LinkError::Silent(options.connect).into());
+        }
+        let machine = self.world.machine(&self.folder).filter(|machine| machine.key == self.key);
+        let machine = machine.ok_or(LinkError::Ended("the VM is gone".into()))?;
+        assert_eq!(machine.links.fetch_add(1, Ordering::SeqCst), 0, "two speak to one agent");
+        Ok(Arc::new(ScriptedGuest(machine)))
+    }
+}

@@ -1,0 +1,233 @@
+//! Images: converted once for everybody who waits, and kept for as long as a seat needs them.
+//!
+//! ```text
+//!   archives ─► engine ─► converted before, by name ─► registry        the first that has it
+//!        └─────────┴──── will it boot? ──── convert ─────┘
+//!                                └─► the store ─► pinned by each seat
+//! ```
+//!
+//! The engine is asked first of those that can change their mind: a tag that was moved there means another image from then on.
+//! Without an engine a name means what it meant when it was converted.
+
+mod convert;
+mod find;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use rootfs::ImageFile;
+use rootfs::store::{EntryName, InUse, Owner, Store, StoreError};
+use seats::{ImageRef, ProviderError, SeatRef, Stage};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::locks::Locks;
+use crate::state::StateDir;
+use crate::tell::Tell;
+use crate::{ImageConfig, fail, names, random, records};
+
+/// Connects to the Docker engine, when there is one; otherwise says why it cannot be reached.
+pub type EngineConnect = Arc<dyn Fn() -> BoxFuture<'static, Result<bollard::Docker, String>> + Send + Sync>;
+
+/// How long a name that was looked up is believed to mean the same.
+const SEEN_FOR: Duration = Duration::from_secs(30);
+
+/// The images of one provider.
+pub(crate) struct Images {
+    store: Store,
+    names: PathBuf,
+    config: ImageConfig,
+    engine: Option<EngineConnect>,
+    state: StateDir,
+    seen: Mutex<HashMap<String, (EntryName, Instant)>>,
+    flights: Locks,
+}
+
+impl std::fmt::Debug for Images {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Images").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// An image that can be booted. Nobody removes it before this is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready(Arc<InUse>);
+
+impl Ready {
+    fn new(found: InUse) -> Self {
+        Self(Arc::new(found))
+    }
+
+    pub(crate) fn entry(&self) -> &EntryName {
+        self.0.name()
+    }
+
+    pub(crate) fn rootfs(&self) -> PathBuf {
+        self.0.rootfs()
+    }
+
+    pub(crate) fn image(&self) -> &ImageFile {
+        &self.0.image
+    }
+}
+
+/// What a name meant when it was converted.
+#[derive(Serialize, Deserialize)]
+struct NameRecord {
+    schema: u32,
+    image: String,
+    entry: String,
+}
+
+const NAME_SCHEMA: u32 = 1;
+
+impl Images {
+    /// # Errors
+    /// When the store cannot be used.
+    pub(crate) fn new(
+        state: &StateDir,
+        config: ImageConfig,
+        engine: Option<EngineConnect>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: Store::open(state.images())?,
+            names: state.names(),
+            config,
+            engine,
+            state: state.clone(),
+            seen: Mutex::default(),
+            flights: Locks::default(),
+        })
+    }
+
+    /// The converted image of a name; converts it when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be had, or cannot be booted.
+    pub(crate) async fn ensure(
+        &self,
+        image: &ImageRef,
+        seat: &SeatRef,
+        tell: &Tell,
+    ) -> Result<Ready, ProviderError> {
+        if let Some(ready) = self.believed(image, seat)? {
+            return Ok(ready);
+        }
+        let flight = self.state.folder().join("locks").join(format!("image.{}", hash(image)));
+        let turn = self.flights.turn(flight).await;
+        let _turn = turn.map_err(fail::io(fail::seat(seat), Stage::Image, "waiting for the image"))?;
+        if let Some(ready) = self.believed(image, seat)? {
+            return Ok(ready);
+        }
+        let ready = self.find(image, seat, tell).await?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, (_, at)| at.elapsed() < SEEN_FOR);
+        seen.insert(image.canonical().to_owned(), (ready.entry().clone(), Instant::now()));
+        Ok(ready)
+    }
+
+    /// An entry by its name, if it is still there.
+    pub(crate) fn entry(&self, entry: &EntryName) -> Result<Option<Ready>, StoreError> {
+        Ok(self.store.named(entry)?.map(Ready::new))
+    }
+
+    /// Keeps an image for a seat.
+    pub(crate) fn pin(&self, ready: &Ready, seat: &SeatRef) -> Result<(), ProviderError> {
+        let pinned = self.owner(seat).and_then(|owner| ready.0.pin(&owner).map_err(|why| why.to_string()));
+        pinned.map_err(|why| fail::failed(fail::seat(seat), Stage::Image, why, None))
+    }
+
+    /// Lets go what is kept for a seat: the entry that its record names, or, without one, whatever is kept for it.
+    pub(crate) fn unpin(&self, entry: Option<&EntryName>, seat: &SeatRef) -> Result<(), ProviderError> {
+        let owner = self.owner(seat).map_err(|why| fail::failed(fail::seat(seat), Stage::Undo, why, None))?;
+        let store = |why: StoreError| {
+            fail::failed(fail::seat(seat), Stage::Undo, "its image cannot be let go", Some(Box::new(why)))
+        };
+        match entry {
+            Some(entry) => self.store.unpin(entry, &owner).map_err(store),
+            None => {
+                let entries = self.store.list().map_err(store)?;
+                let mut kept = entries.iter().filter(|entry| entry.pins.contains(&owner));
+                kept.try_for_each(|entry| self.store.unpin(&entry.name, &owner).map_err(store))
+            }
+        }
+    }
+
+    fn owner(&self, seat: &SeatRef) -> Result<Owner, String> {
+        names::pin(self.state.instance(), seat)
+            .parse()
+            .map_err(|_| "the seat has no name for its pin".to_owned())
+    }
+
+    fn believed(&self, image: &ImageRef, seat: &SeatRef) -> Result<Option<Ready>, ProviderError> {
+        let entry = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            match seen.get(image.canonical()) {
+                Some((entry, at)) if at.elapsed() < SEEN_FOR => entry.clone(),
+                _ => return Ok(None),
+            }
+        };
+        self.entry(&entry).map_err(|why| of_store(seat, why))
+    }
+
+    /// What a name meant when it was converted, if that is still there.
+    fn remembered(&self, image: &ImageRef) -> Option<Ready> {
+        let path = self.names.join(format!("{}.json", hash(image)));
+        // One that is not understood is as good as none: the image is looked for again.
+        let record: NameRecord = records::read(&path, NAME_SCHEMA).ok().flatten()?;
+        if record.image != image.canonical() {
+            return None;
+        }
+        self.entry(&record.entry.parse().ok()?).ok().flatten()
+    }
+
+    fn remember(&self, image: &ImageRef, entry: &EntryName) {
+        let record =
+            NameRecord { schema: NAME_SCHEMA, image: image.canonical().to_owned(), entry: entry.to_string() };
+        let path = self.names.join(format!("{}.json", hash(image)));
+        let written = std::fs::create_dir_all(&self.names).and_then(|()| records::write(&path, &record));
+        if let Err(why) = written {
+            tracing::warn!(%image, %why, "what the image's name means could not be written down");
+        }
+    }
+
+    /// Where archives of images are, in order.
+    fn archives(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for path in &self.config.archives {
+            if path.is_dir() && !path.join("index.json").exists() {
+                let mut inside: Vec<_> = std::fs::read_dir(path)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|entry| Some(entry.ok()?.path()))
+                    .filter(|path| is_archive(path))
+                    .collect();
+                inside.sort();
+                found.extend(inside);
+            } else {
+                found.push(path.clone());
+            }
+        }
+        found
+    }
+}
+
+fn is_archive(path: &Path) -> bool {
+    path.is_dir() && path.join("index.json").exists()
+        || path.is_file() && path.extension().is_some_and(|end| end == "tar")
+}
+
+/// What a name's files are called.
+fn hash(image: &ImageRef) -> String {
+    random::digits(&Sha256::digest(image.canonical().as_bytes())[..16])
+}
+
+fn of_store(seat: &SeatRef, why: StoreError) -> ProviderError {
+    match why {
+        StoreError::Io { path, why } => fail::io(fail::seat(seat), Stage::Image, path.display())(why),
+        why => fail::failed(fail::seat(seat), Stage::Image, why.to_string(), Some(Box::new(why))),
+    }
+}

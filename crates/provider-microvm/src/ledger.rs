@@ -1,0 +1,253 @@
+//! What is given out once on a host: subnets, addresses, user numbers, memory.
+//!
+//! All of it is read from the records of all seats, under one lock, and is taken by writing the record of the next. So it is
+//! taken for as long as its owner has a record, and that is until its owner is known to be gone.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use seats::{ObjectKind, ProviderError, Scope, SeatRef, SeatSpec, Stage, WorkshopId};
+
+use crate::core::{Core, blocking};
+use crate::edges::{NetError, Port, WorkshopNet};
+use crate::fail;
+use crate::images::Ready;
+use crate::records::{Address, Mac, Made, SeatRecord, Unreadable, Wish, WorkshopRecord};
+use crate::state::StateDir;
+
+/// Everything that is given out, as the records have it.
+#[derive(Debug, Default)]
+struct Books {
+    /// Memory that is promised, in MiB, monitors included.
+    promised_mib: u64,
+    /// How many seats it is promised to.
+    seats: usize,
+    /// By workshop, its subnet.
+    subnets: Vec<(WorkshopId, Ipv4Net)>,
+    /// Addresses of seats.
+    addresses: BTreeSet<Ipv4Addr>,
+    uids: BTreeSet<u32>,
+    /// Seats of which nothing is known, although something may run for them.
+    unknown: Vec<SeatRef>,
+}
+
+impl Core {
+    /// Gives a seat what it needs and writes its record: from here on it is owned. `kept` is whether its workspace is there.
+    pub(crate) async fn allot(
+        &self,
+        spec: &SeatSpec,
+        ready: &Ready,
+        kept: bool,
+    ) -> Result<(SeatRecord, WorkshopNet), ProviderError> {
+        let seat = &spec.seat;
+        let io = |doing: &'static str| fail::io(fail::seat(seat), Stage::Check, doing);
+        let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io("waiting for the ledger"))?;
+        self.demand_folder(seat, kept)?;
+        let (state, overhead) = (self.state.clone(), self.overhead_mib());
+        let books = blocking(move || read(&state, overhead)).await.map_err(io("reading the records"))?;
+        self.demand_memory(spec, &books)?;
+        if let Some(unknown) = books.unknown.iter().find(|unknown| unknown.workshop == seat.workshop) {
+            let detail = format!(
+                "the record of seat {unknown} cannot be read, and its VM may still use an address of the workshop; \
+                 destroy that seat first"
+            );
+            return Err(ProviderError::Refused { for_whom: fail::seat(seat), detail });
+        }
+        let workshop = self.workshop_record(seat, &books).await?;
+        let taken = &books.addresses;
+        let gateway = workshop.gateway();
+        let free = workshop.subnet.hosts().find(|ip| *ip != gateway && !taken.contains(ip));
+        let ip = free.ok_or_else(|| ProviderError::AddressesExhausted {
+            workshop: seat.workshop.clone(),
+            detail: format!("all addresses of its subnet {} are in use", workshop.subnet),
+        })?;
+        let uid = self.config.first_uid.and_then(|first| (first..).find(|uid| !books.uids.contains(uid)));
+        let made = Made {
+            id: crate::random::hex::<32>().map_err(io("making an id"))?,
+            host_boot: self.edges.host.boot_id().map_err(io("reading the host's boot id"))?,
+            wish: Wish::of(spec).map_err(io("writing down the wish"))?,
+            rootfs: ready.entry().clone(),
+            ports: seats::workspace::exposed_ports(&ready.image().config.exposed_ports),
+            address: Address { ip, mac: Mac::of(ip), tap: self.edges.network.tap(seat) },
+            uid,
+            data_was_kept: kept,
+        };
+        let record = SeatRecord::creating(seat, made);
+        let (state, written, of) = (self.state.clone(), record.clone(), workshop.clone());
+        let write = move || -> std::io::Result<()> {
+            let (whole, folder) = (state.workshop(&of.workshop), state.seat(&written.of()));
+            whole.make()?;
+            of.write(&whole)?;
+            folder.make()?;
+            written.write(&folder)
+        };
+        if let Err(why) = blocking(write).await {
+            // Nothing was made yet, so what was written of the records can go. It is the first error that is told.
+            if !kept {
+                let folder = self.state.seat(seat);
+                drop(crate::records::remove(&folder.record()));
+                drop(folder.empty(false));
+                drop(folder.remove());
+            }
+            drop(self.close_books(&seat.workshop).await);
+            return Err(io("writing the seat's record")(why));
+        }
+        let net = self.net_of(&workshop);
+        Ok((record, net))
+    }
+
+    /// The network of a seat that has a record.
+    pub(crate) async fn network_of(&self, seat: &SeatRef) -> Result<WorkshopNet, ProviderError> {
+        let io = fail::io(fail::seat(seat), Stage::Network, "waiting for the ledger");
+        let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io)?;
+        let folder = self.state.workshop(&seat.workshop);
+        match WorkshopRecord::read(&folder) {
+            Ok(Some(record)) => Ok(self.net_of(&record)),
+            Ok(None) => Err(self.workshop_trouble(&seat.workshop, "its record is gone")),
+            Err(why) => Err(self.workshop_trouble(&seat.workshop, &why.to_string())),
+        }
+    }
+
+    pub(crate) fn net_of(&self, record: &WorkshopRecord) -> WorkshopNet {
+        WorkshopNet {
+            workshop: record.workshop.clone(),
+            bridge: record.bridge.clone(),
+            subnet: record.subnet,
+            gateway: record.gateway(),
+        }
+    }
+
+    /// A seat's port on its workshop's bridge.
+    pub(crate) fn port_of(record: &SeatRecord) -> Port {
+        Port {
+            seat: record.of(),
+            tap: record.address.tap.clone(),
+            mac: record.address.mac,
+            address: record.address.ip,
+            owner: record.uid,
+        }
+    }
+
+    /// Removes the network and the record of a workshop that has no seat any more. Its ledger must be held.
+    pub(crate) async fn close_books(&self, workshop: &WorkshopId) -> Result<(), ProviderError> {
+        let whom = fail::workshop(workshop);
+        let folder = self.state.workshop(workshop);
+        let io = |doing: &'static str| fail::io(whom.clone(), Stage::Undo, doing);
+        let seats = self.state.seats(&Scope::Workshop(workshop.clone())).map_err(io("reading its seats"))?;
+        let is_there = seats.iter().any(|seat| {
+            // What cannot be read may be anything.
+            !matches!(SeatRecord::read(&self.state.seat(seat), seat), Ok(None))
+                && !SeatRecord::read(&self.state.seat(seat), seat)
+                    .is_ok_and(|record| record.is_some_and(|record| record.is_kept()))
+        });
+        if is_there {
+            return Ok(());
+        }
+        match WorkshopRecord::read(&folder) {
+            Ok(None) => {}
+            found => {
+                let subnet = found.ok().flatten().map(|record| record.subnet);
+                let removed = self.edges.network.remove_workshop(workshop, subnet).await;
+                removed.map_err(fail::net(whom.clone(), Stage::Network))?;
+                crate::records::remove(&folder.record()).map_err(io("removing its record"))?;
+            }
+        }
+        folder.remove().map_err(io("removing its folder"))
+    }
+
+    /// A folder without a record that has something in it is somebody else's.
+    fn demand_folder(&self, seat: &SeatRef, kept: bool) -> Result<(), ProviderError> {
+        if kept {
+            return Ok(());
+        }
+        let folder = self.state.seat(seat);
+        let read = fail::io(fail::seat(seat), Stage::Check, "reading the seat's folder");
+        let strangers = folder.strangers().map_err(read)?;
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        let is_data = strangers.iter().all(|name| name == "data.img");
+        let (kind, name) = if is_data {
+            (ObjectKind::Volume, folder.data())
+        } else {
+            (ObjectKind::Instance, folder.path().to_owned())
+        };
+        Err(ProviderError::Foreign { kind, name: name.display().to_string(), for_whom: fail::seat(seat) })
+    }
+
+    fn demand_memory(&self, spec: &SeatSpec, books: &Books) -> Result<(), ProviderError> {
+        let read = fail::io(fail::seat(&spec.seat), Stage::Check, "reading the host's memory");
+        let host = self.edges.host.memory_mib().map_err(read)?;
+        let percent = self.config.memory_percent;
+        let may = host * u64::from(percent) / 100;
+        let needs = u64::from(spec.limits.memory_mib) + u64::from(self.overhead_mib());
+        if books.promised_mib + needs <= may {
+            return Ok(());
+        }
+        let detail = format!(
+            "it needs {needs} MiB of memory with its monitor, and {} of {may} MiB are promised to {} seats \
+             (microvm.memory_percent is {percent}, and the host has {host} MiB)",
+            books.promised_mib, books.seats
+        );
+        Err(ProviderError::HostFull { for_whom: fail::seat(&spec.seat), detail })
+    }
+
+    /// The workshop's record, or what it is to be.
+    async fn workshop_record(&self, seat: &SeatRef, books: &Books) -> Result<WorkshopRecord, ProviderError> {
+        let workshop = &seat.workshop;
+        match WorkshopRecord::read(&self.state.workshop(workshop)) {
+            Ok(Some(record)) => return Ok(record),
+            Ok(None) => {}
+            Err(why) => return Err(self.workshop_trouble(workshop, &why.to_string())),
+        }
+        let prefix = self.config.subnet_prefix().map_err(|why| ProviderError::Refused {
+            for_whom: fail::workshop(workshop),
+            detail: why.to_string(),
+        })?;
+        let recorded: Vec<_> = books.subnets.iter().map(|(_, subnet)| *subnet).collect();
+        let pool = self.config.pool;
+        let free = self.edges.network.free_subnet(pool, prefix, &recorded).await;
+        let subnet = free.map_err(|why| match why {
+            NetError::Exhausted(detail) => {
+                ProviderError::AddressesExhausted { workshop: workshop.clone(), detail }
+            }
+            why => fail::net(fail::workshop(workshop), Stage::Network)(why),
+        })?;
+        let bridge = self.edges.network.bridge(workshop);
+        Ok(WorkshopRecord::new(workshop.clone(), bridge, subnet))
+    }
+
+    fn workshop_trouble(&self, workshop: &WorkshopId, why: &str) -> ProviderError {
+        let path = self.state.workshop(workshop).record();
+        let detail = format!("{}: {why}; destroy the workshop and create it again", path.display());
+        ProviderError::Refused { for_whom: fail::workshop(workshop), detail }
+    }
+}
+
+fn read(state: &StateDir, overhead_mib: u32) -> std::io::Result<Books> {
+    let mut books = Books::default();
+    for workshop in state.workshops()? {
+        if let Ok(Some(record)) = WorkshopRecord::read(&state.workshop(&workshop)) {
+            books.subnets.push((workshop, record.subnet));
+        }
+    }
+    for seat in state.seats(&Scope::All)? {
+        match SeatRecord::read(&state.seat(&seat), &seat) {
+            Ok(Some(record)) if !record.is_kept() => {
+                books.promised_mib += u64::from(record.wish.limits.memory_mib) + u64::from(overhead_mib);
+                books.seats += 1;
+                books.addresses.insert(record.address.ip);
+                books.uids.extend(record.uid);
+            }
+            Ok(_) => {}
+            Err(why @ (Unreadable::Newer { .. } | Unreadable::Damaged(_) | Unreadable::Io(_))) => {
+                tracing::warn!(%seat, %why, "what the seat has is not known");
+                if state.seat(&seat).run().identity().is_ok_and(|vm| vm.is_some()) {
+                    books.unknown.push(seat);
+                }
+            }
+        }
+    }
+    Ok(books)
+}

@@ -1,0 +1,252 @@
+//! The link to a guest's agent, kept for as long as anybody in this process cares for the guest.
+//!
+//! ```text
+//!   Joining ──► Up (health on every change) ──► Lost ──► Up …
+//!      └────────────────────────┴─────────────────┴────► Ended, with the VM
+//! ```
+//!
+//! A monitor lets one at a time speak to an agent, so a VM has one link in a process, whoever asks for it; between processes the
+//! lock of the state folder sees to that. Health is told by the agent when it changes, not asked for. What has to be asked for
+//! is the clock: a host that slept wakes up guests whose clocks stood still.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use guest_protocol::Health;
+use guest_protocol::client::LinkOptions;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::edges::{Guest, Machine};
+
+/// Between two tries to join: at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How far a guest's clock may be from the host's, beside what asking for it took.
+const TOLERANCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether the host slept.
+const SLEPT_EVERY: Duration = Duration::from_secs(5);
+
+/// How a link is.
+#[derive(Clone, Default)]
+pub(crate) struct LinkState {
+    /// The agent, while it can be spoken to.
+    pub(crate) guest: Option<Arc<dyn Guest>>,
+    /// What it said last.
+    pub(crate) health: Option<Health>,
+    /// Why it cannot be spoken to.
+    pub(crate) trouble: Option<String>,
+    /// How often its clock was set.
+    pub(crate) steps: u32,
+}
+
+impl std::fmt::Debug for LinkState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkState")
+            .field("up", &self.guest.is_some())
+            .field("health", &self.health)
+            .field("trouble", &self.trouble)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A link; it ends with the last who holds it.
+pub(crate) struct Link {
+    state: watch::Receiver<LinkState>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How patient a link is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long an agent may take to answer for the first time.
+    pub(crate) connect: Duration,
+    /// How often its clock is looked at.
+    pub(crate) clock_every: Duration,
+}
+
+type Links = Mutex<HashMap<String, Weak<Link>>>;
+
+/// The links of this process, by VM.
+fn links() -> &'static Links {
+    static LINKS: OnceLock<Links> = OnceLock::new();
+    LINKS.get_or_init(Links::default)
+}
+
+impl Link {
+    /// The link to a VM's agent: the one that this process has, or a new one. Needs a runtime.
+    pub(crate) fn of(seat: &str, machine: &Arc<dyn Machine>, patience: Patience) -> Arc<Self> {
+        let mut all = links().lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.get(&machine.key()).and_then(Weak::upgrade);
+        // One whose runtime has ended has a task that will not do anything any more.
+        if let Some(link) = known.filter(|link| !link.task.is_finished()) {
+            return link;
+        }
+        all.retain(|_, link| link.strong_count() > 0);
+        let (tell, state) = watch::channel(LinkState::default());
+        let task = tokio::spawn(keep(seat.to_owned(), machine.clone(), tell, patience));
+        let link = Arc::new(Self { state, task });
+        all.insert(machine.key(), Arc::downgrade(&link));
+        link
+    }
+
+    /// How it is now.
+    pub(crate) fn now(&self) -> LinkState {
+        self.state.borrow().clone()
+    }
+
+    /// To wait for changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    /// Waits until the agent can be spoken to; nothing when the VM has ended.
+    pub(crate) async fn up(&self) -> Option<Arc<dyn Guest>> {
+        let mut state = self.watch();
+        let up = state.wait_for(|state| state.guest.is_some()).await.ok()?;
+        up.guest.clone()
+    }
+}
+
+/// Keeps a link until the VM ends.
+async fn keep(seat: String, machine: Arc<dyn Machine>, tell: watch::Sender<LinkState>, patience: Patience) {
+    let options = LinkOptions { connect: patience.connect, ..LinkOptions::default() };
+    let links = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let why = match machine.guest(options).await {
+                Ok(guest) => {
+                    pause = FIRST_PAUSE;
+                    follow(&seat, &guest, &tell, patience).await
+                }
+                Err(why) => why.to_string(),
+            };
+            tracing::debug!(seat, why, "there is no link to the guest's agent");
+            tell.send_modify(|state| {
+                state.guest = None;
+                state.trouble = Some(why);
+            });
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    };
+    let ended: Result<_, _> = tokio::select! {
+        () = links => return,
+        ended = machine.exited() => ended,
+    };
+    tell.send_modify(|state| {
+        state.guest = None;
+        state.trouble = Some(match ended {
+            Ok(exit) => exit.to_string(),
+            Err(why) => why.to_string(),
+        });
+    });
+}
+
+/// Tells what an agent says until the link is lost, and why it was.
+async fn follow(
+    seat: &str,
+    guest: &Arc<dyn Guest>,
+    tell: &watch::Sender<LinkState>,
+    patience: Patience,
+) -> String {
+    let mut changes = match guest.watch().await {
+        Ok(changes) => changes,
+        Err(why) => return why.to_string(),
+    };
+    let mut clocks = Clocks::new(patience.clock_every);
+    loop {
+        tokio::select! {
+            change = changes.next() => match change {
+                Ok(Some(health)) => {
+                    tell.send_modify(|state| {
+                        state.guest = Some(guest.clone());
+                        state.health = Some(health);
+                        state.trouble = None;
+                    });
+                }
+                Ok(None) => return "the guest's agent has ended".to_owned(),
+                Err(why) => return why.to_string(),
+            },
+            () = clocks.due() => match step(guest).await {
+                Ok(Some(drift)) => {
+                    tracing::info!(seat, drift_ms = drift.as_millis(), "the guest's clock was set");
+                    tell.send_modify(|state| state.steps += 1);
+                }
+                Ok(None) => {}
+                // The watch tells when the link is lost.
+                Err(why) => tracing::warn!(seat, %why, "the guest's clock could not be looked at"),
+            },
+        }
+    }
+}
+
+/// Sets a guest's clock when it is not the host's; tells by how much it was off.
+async fn step(guest: &Arc<dyn Guest>) -> Result<Option<Duration>, guest_protocol::client::ClientError> {
+    let before = now();
+    let health = guest.health().await?;
+    let after = now();
+    if health.clock_unix_ms == 0 {
+        // An agent that does not tell.
+        return Ok(None);
+    }
+    let guests = Duration::from_millis(health.clock_unix_ms);
+    // Somewhere between the two it looked at its clock.
+    let drift = if guests < before { before - guests } else { guests.saturating_sub(after) };
+    if drift <= TOLERANCE {
+        return Ok(None);
+    }
+    let unix_ns = u64::try_from(now().as_nanos()).unwrap_or(u64::MAX);
+    guest.set_time(unix_ns).await?;
+    Ok(Some(drift))
+}
+
+/// When clocks are to be looked at: now and then, and at once after the host slept.
+struct Clocks {
+    every: Duration,
+    looked: Instant,
+    slept: Duration,
+}
+
+impl Clocks {
+    fn new(every: Duration) -> Self {
+        Self { every, looked: Instant::now(), slept: asleep() }
+    }
+
+    /// Waits until it is time. May be dropped and called again.
+    async fn due(&mut self) {
+        loop {
+            let left = self.every.saturating_sub(self.looked.elapsed());
+            tokio::time::sleep(left.min(SLEPT_EVERY)).await;
+            if self.looked.elapsed() >= self.every || asleep() > self.slept + TOLERANCE {
+                *self = Self::new(self.every);
+                return;
+            }
+        }
+    }
+}
+
+/// For how long the host has slept since it was started: the clock that counts that, less the one that does not
+/// (`clock_gettime(2)`).
+fn asleep() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or_default(),
+            u32::try_from(time.tv_nsec).unwrap_or_default(),
+        )
+    };
+    read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

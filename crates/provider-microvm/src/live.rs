@@ -1,0 +1,68 @@
+//! A VM that runs, as one provider knows it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::edges::Machine;
+use crate::link::{Link, Patience};
+
+/// How long a workspace that answered is believed to answer still. Its death is told at once by the agent; this is for one
+/// that hangs.
+const READY_FOR: Duration = Duration::from_secs(10);
+
+/// A VM that runs, or ran when it was looked at.
+pub(crate) struct Live {
+    /// The seat's, which is another one when the seat is made again.
+    pub(crate) id: String,
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) link: Arc<Link>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// When it answered last.
+    ready: Option<Instant>,
+    /// Since when it does not answer.
+    silent_since: Option<Instant>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Begins to look after a VM. Needs a runtime.
+    pub(crate) fn new(seat: &str, id: &str, machine: Arc<dyn Machine>, patience: Patience) -> Arc<Self> {
+        let link = Link::of(seat, &machine, patience);
+        Arc::new(Self { id: id.to_owned(), machine, link, seen: Mutex::default() })
+    }
+
+    /// Whether it answered lately.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.seen().ready.is_some_and(|at| at.elapsed() < READY_FOR)
+    }
+
+    /// For how long it has not answered.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.seen().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Notes whether it answered.
+    pub(crate) fn probed(&self, answers: bool) {
+        let now = Instant::now();
+        let mut seen = self.seen();
+        if answers {
+            *seen = Seen { ready: Some(now), silent_since: None };
+        } else {
+            seen.ready = None;
+            seen.silent_since.get_or_insert(now);
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

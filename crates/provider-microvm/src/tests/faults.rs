@@ -1,0 +1,133 @@
+//! Every step failed in turn, before and after it had its effect: afterwards nothing is left, and the next try succeeds.
+
+use rstest::rstest;
+use seats::{DataPolicy, Provider as _, Status};
+
+use super::bench::{Bench, PATIENCE, create, seat, spec, up};
+use super::life::{is_marked, mark};
+use crate::edges::scripted::{Fault, What};
+use crate::vmm::How;
+
+/// More steps than anything here has.
+const MOST: usize = 40;
+
+#[rstest]
+#[case(What::FailsBefore)]
+#[case(What::FailsAfter)]
+#[tokio::test]
+async fn a_create_that_fails_leaves_nothing(#[case] what: What) {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    let mut failed = Vec::new();
+    for at in 0..MOST {
+        bench.world.script(Some(Fault { at, what }));
+        let created = create(&provider, &wish).await;
+        let step = bench.world.state().steps.get(at).cloned();
+        bench.world.script(None);
+        match (created, step) {
+            (Err(error), Some(step)) => {
+                assert!(error.to_string().contains("on purpose"), "{step}: {error}");
+                assert_eq!(bench.left(), [] as [String; 0], "after {step} failed");
+                failed.push(step);
+            }
+            (Ok(_), None) => break,
+            (created, step) => panic!("{step:?} failed, and the create: {created:?}"),
+        }
+    }
+    assert_eq!(failed, ["free subnet", "ensure ctb-rust-101", "ensure ctt-rust-101-1", "start", "configure"]);
+    up(&provider, &wish).await;
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[rstest]
+#[case(What::FailsBefore)]
+#[case(What::FailsAfter)]
+#[tokio::test]
+async fn a_create_over_kept_data_that_fails_keeps_it(#[case] what: What) {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    let data = bench.seat_folder(&wish.seat).join("data.img");
+    mark(&data);
+    provider.destroy(&wish.seat, DataPolicy::Keep).await.unwrap();
+    let kept = bench.left();
+    for at in 0..5 {
+        bench.world.script(Some(Fault { at, what }));
+        create(&provider, &wish).await.unwrap_err();
+        bench.world.script(None);
+        assert_eq!(bench.left(), kept, "after step {at} failed");
+        assert!(is_marked(&data));
+    }
+    up(&provider, &wish).await;
+    assert!(is_marked(&data));
+}
+
+#[rstest]
+#[case(What::FailsBefore)]
+#[case(What::FailsAfter)]
+#[tokio::test]
+async fn a_start_that_fails_leaves_the_seat_as_it_was(#[case] what: What) {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    let made = up(&provider, &wish).await;
+    let data = bench.seat_folder(&wish.seat).join("data.img");
+    mark(&data);
+    bench.machine(&wish.seat).end(How::Code(0));
+    let mut failed = 0;
+    for at in 0..MOST {
+        bench.world.script(Some(Fault { at, what }));
+        let created = create(&provider, &wish).await;
+        bench.world.script(None);
+        let Err(_) = created else { break };
+        failed += 1;
+        assert!(!bench.world.objects().iter().any(|object| object.starts_with("vm")), "step {at}");
+        let seen = provider.get(&wish.seat).await.unwrap().unwrap();
+        // A start that was not even begun is an interrupted one to who looks; either way it can be made again.
+        assert!(matches!(seen.status, Status::Stopped | Status::Error), "{seen:?}");
+        assert_eq!(seen.id, made.id);
+        assert!(is_marked(&data));
+    }
+    assert!(failed >= 4, "{failed} steps failed");
+    let again = create(&provider, &wish).await.unwrap();
+    let seen = provider.settle(&again.instance, PATIENCE).await.unwrap();
+    assert_eq!((seen.status, seen.id), (Status::Running, made.id));
+}
+
+#[rstest]
+#[case(What::FailsBefore, DataPolicy::Remove)]
+#[case(What::FailsAfter, DataPolicy::Remove)]
+#[case(What::FailsBefore, DataPolicy::Keep)]
+#[case(What::FailsAfter, DataPolicy::Keep)]
+#[tokio::test]
+async fn a_removal_that_failed_can_be_repeated(#[case] what: What, #[case] data: DataPolicy) {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    let image = bench.seat_folder(&wish.seat).join("data.img");
+    let mut failures = 0;
+    for at in 0..MOST {
+        up(&provider, &wish).await;
+        mark(&image);
+        bench.world.script(Some(Fault { at, what }));
+        let removed = provider.destroy(&wish.seat, data).await;
+        let reached = bench.world.state().steps.len() > at;
+        bench.world.script(None);
+        failures += usize::from(removed.is_err());
+        provider.destroy(&wish.seat, data).await.unwrap();
+        assert!(bench.world.objects().is_empty(), "after step {at}");
+        if data == DataPolicy::Keep {
+            assert!(is_marked(&image), "after step {at}");
+            provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+        }
+        assert_eq!(bench.left(), [] as [String; 0], "after step {at}");
+        if !reached {
+            break;
+        }
+    }
+    // The end of the VM, the port, the bridge.
+    assert!(failures >= 3, "{failures} removals failed");
+}

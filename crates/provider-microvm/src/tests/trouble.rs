@@ -1,0 +1,141 @@
+//! Bad input, and hosts that are not as they should be.
+
+use std::time::Duration;
+
+use seats::{DataPolicy, Limits, Provider as _, Scope, SeatSpec, Status};
+
+use super::bench::{Bench, archive, create, seat, spec, up};
+use crate::{StartError, StateError};
+
+#[tokio::test]
+async fn a_host_without_room_is_said_with_figures() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let refused = async |wish: &SeatSpec| create(&provider, wish).await.unwrap_err();
+    bench.world.state().memory_mib = 1000;
+    for number in 1..=3 {
+        create(&provider, &spec(seat("rust-101", number))).await.unwrap();
+    }
+    let error = refused(&spec(seat("rust-101", 4))).await;
+    assert_eq!(error.code(), "host_full");
+    for figure in ["320 MiB", "960 of 1000 MiB", "3 seats", "memory_percent is 100"] {
+        assert!(error.to_string().contains(figure), "{error}");
+    }
+    let small = Limits { memory_mib: 63, ..spec(seat("rust-101", 4)).limits };
+    let error = refused(&SeatSpec { limits: small, ..spec(seat("rust-101", 4)) }).await;
+    assert!(error.code() == "refused" && error.to_string().contains("63"), "{error}");
+    bench.world.state().memory_mib = 100_000;
+    bench.world.state().free_bytes = 1 << 20;
+    let error = refused(&spec(seat("rust-101", 4))).await;
+    assert!(error.code() == "host_full" && error.to_string().contains("1 MiB left"), "{error}");
+    provider.destroy_workshop(&"rust-101".parse().unwrap(), DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_guest_without_an_agent_is_given_up() {
+    let mut bench = Bench::new();
+    bench.config.start_timeout = Duration::from_millis(300);
+    bench.world.state().deaf = true;
+    let provider = bench.provider();
+    let error = create(&provider, &spec(seat("rust-101", 1))).await.unwrap_err();
+    assert!(error.to_string().contains("did not answer within"), "{error}");
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_told_and_only_destroyed_on_request() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    for (text, word) in [
+        ("{\"schema\": 1, \"work", "damaged"),
+        ("", "damaged"),
+        ("{\"schema\": 99, \"else\": {}}", "newer version"),
+    ] {
+        up(&provider, &wish).await;
+        let folder = bench.seat_folder(&wish.seat);
+        std::fs::write(folder.join("seat.json"), text).unwrap();
+        // A service that starts over it leaves it alone.
+        let next = bench.provider();
+        next.start().await.unwrap();
+        let seen = next.list(&Scope::All).await.unwrap();
+        assert_eq!((seen.len(), seen[0].status), (1, Status::Error));
+        assert!(seen[0].reason.as_deref().unwrap().contains(word), "{seen:?}");
+        let error = create(&next, &wish).await.unwrap_err();
+        assert!(error.code() == "refused" && error.to_string().contains(word), "{error}");
+        let error = next.destroy(&wish.seat, DataPolicy::Keep).await.unwrap_err();
+        assert!(error.to_string().contains("data.img"), "{error}");
+        assert_eq!(std::fs::read_to_string(folder.join("seat.json")).unwrap(), text);
+        assert!(!bench.world.objects().is_empty());
+        next.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+        assert_eq!(bench.left(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_workshop_whose_record_is_damaged_is_removed_on_request() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    let record = bench.state().join("workshops/rust-101/workshop.json");
+    std::fs::write(&record, "{").unwrap();
+    let error = create(&provider, &spec(seat("rust-101", 2))).await.unwrap_err();
+    assert!(error.to_string().contains("workshop.json"), "{error}");
+    provider.destroy_workshop(&wish.seat.workshop, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn the_second_service_over_a_folder_is_refused() {
+    let bench = Bench::new();
+    let (one, two) = (bench.provider(), bench.provider());
+    one.start().await.unwrap();
+    match two.start().await {
+        Err(StartError::State(StateError::Taken { .. })) => {}
+        other => panic!("{other:?}"),
+    }
+    drop(one);
+    two.start().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_boot_is_said_before_anything_is_made() {
+    let bench = Bench::new();
+    let archives = &bench.config.images.archives[0];
+    std::fs::write(archives.join("empty.tar"), archive("empty:1", "amd64", false)).unwrap();
+    std::fs::write(archives.join("arm.tar"), archive("arm:1", "arm64", true)).unwrap();
+    std::fs::write(archives.join("damaged.tar"), b"no archive").unwrap();
+    let provider = bench.provider();
+    for (image, code, word) in [
+        ("empty:1", "image_unusable", "/init"),
+        ("arm:1", "image_unusable", "arm64"),
+        ("nowhere:1", "image_unavailable", "damaged.tar"),
+    ] {
+        let wish = SeatSpec { image: image.parse().unwrap(), ..spec(seat("rust-101", 1)) };
+        let error = create(&provider, &wish).await.unwrap_err();
+        assert!(error.code() == code && error.to_string().contains(word), "{error}");
+    }
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn an_image_that_was_collected_meanwhile_is_converted_again() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    bench.machine(&wish.seat).end(crate::vmm::How::Code(0));
+    for entry in std::fs::read_dir(bench.config.state_dir.join("images")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.join("rootfs.ext4").exists() {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+    up(&bench.provider(), &wish).await;
+    // Without an archive, by what its name meant.
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    std::fs::remove_file(bench.config.images.archives[0].join("good.tar")).unwrap();
+    up(&bench.provider(), &wish).await;
+}

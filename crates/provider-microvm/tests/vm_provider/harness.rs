@@ -1,0 +1,192 @@
+//! What the suite needs to know of microVM seats.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use conformance::{Harness, Inventory, Stop, TestImage};
+use guest_protocol::ExecRequest;
+use guest_protocol::client::Agent;
+use provider_microvm::MicrovmProvider;
+use seats::{ImageRef, Limits, ObjectKind, Provider, SeatRef, WorkshopId};
+
+use crate::host::{FOREIGN, Host, START_TIMEOUT, run};
+use crate::image::NAME;
+
+pub(crate) struct OnMicrovms {
+    host: Host,
+    /// Through which the harness speaks to agents: a monitor lets one process do that.
+    own: Arc<MicrovmProvider>,
+}
+
+const MARKER: &str = "/workspace/marker";
+
+fn fail(error: impl std::fmt::Display) -> Stop {
+    Stop::fail(format!("{error:#}"))
+}
+
+impl OnMicrovms {
+    pub(crate) fn new() -> Result<Self, Stop> {
+        let host = Host::new().map_err(fail)?;
+        let own = host.provider();
+        Ok(Self { host, own })
+    }
+
+    async fn agent(&self, seat: &SeatRef) -> Result<Agent, Stop> {
+        self.own.agent(seat, START_TIMEOUT).await.map_err(fail)
+    }
+
+    async fn exec(&self, seat: &SeatRef, argv: &[&str]) -> Result<String, Stop> {
+        let request = ExecRequest::new(argv.iter().copied());
+        let result = self.agent(seat).await?.run(&request, b"", 1 << 20).await.map_err(fail)?;
+        Ok(String::from_utf8_lossy(&result.out).into_owned())
+    }
+
+    fn name(&self, kind: ObjectKind, seat: &SeatRef) -> Result<String, Stop> {
+        let instance = self.host.instance().map_err(fail)?;
+        Ok(match kind {
+            ObjectKind::Instance => self.host.seat_folder(seat).join("notes.txt").display().to_string(),
+            ObjectKind::Volume => self.host.seat_folder(seat).join("data.img").display().to_string(),
+            ObjectKind::Network => instance.bridge(&seat.workshop).to_string(),
+        })
+    }
+}
+
+#[async_trait]
+impl Harness for OnMicrovms {
+    fn provider(&self) -> Arc<dyn Provider> {
+        self.host.provider()
+    }
+
+    async fn inventory(&self, workshop: &WorkshopId) -> Result<Inventory, Stop> {
+        self.host.inventory(workshop).map_err(fail)
+    }
+
+    fn image(&self, kind: TestImage) -> Result<ImageRef, Stop> {
+        let tag = match kind {
+            TestImage::Good => "latest",
+            TestImage::Other => "other",
+            TestImage::Slow => "slow",
+            TestImage::ExitsAtOnce => "exits",
+            TestImage::Mute => "mute",
+            TestImage::Stubborn => "stubborn",
+            TestImage::Missing => return Ok("localhost:9/missing:1".parse()?),
+        };
+        Ok(format!("{NAME}:{tag}").parse()?)
+    }
+
+    async fn write_marker(&self, seat: &SeatRef, content: &str) -> Result<(), Stop> {
+        let script = format!("printf %s '{content}' > {MARKER}");
+        self.exec(seat, &["/bin/sh", "-c", &script]).await.map(drop)
+    }
+
+    async fn read_marker(&self, seat: &SeatRef) -> Result<Option<String>, Stop> {
+        let script = format!("if [ -e {MARKER} ]; then echo \"+$(cat {MARKER})\"; else echo -; fi");
+        let said = self.exec(seat, &["/bin/sh", "-c", &script]).await?;
+        Ok(said.trim_end().strip_prefix('+').map(str::to_owned))
+    }
+
+    async fn plant_foreign(&self, kind: ObjectKind, seat: &SeatRef) -> Result<(), Stop> {
+        let name = self.name(kind, seat)?;
+        if kind == ObjectKind::Network {
+            return run("ip", &["link", "add", &name, "type", "bridge"]).map(drop).map_err(fail);
+        }
+        fs::create_dir_all(self.host.seat_folder(seat))?;
+        fs::write(name, FOREIGN)?;
+        Ok(())
+    }
+
+    async fn foreign_is_untouched(&self, kind: ObjectKind, seat: &SeatRef) -> Result<bool, Stop> {
+        let name = self.name(kind, seat)?;
+        if kind == ObjectKind::Network {
+            // Without our alias, and not even brought up.
+            let line = run("ip", &["-o", "link", "show", &name]);
+            return Ok(line.is_ok_and(|line| !line.contains("alias") && !line.contains("UP")));
+        }
+        Ok(fs::read_to_string(name).is_ok_and(|text| text == FOREIGN))
+    }
+
+    async fn remove_foreign(&self, kind: ObjectKind, seat: &SeatRef) -> Result<(), Stop> {
+        // By now the name may be the seat's own.
+        if !self.foreign_is_untouched(kind, seat).await? {
+            return Ok(());
+        }
+        let name = self.name(kind, seat)?;
+        if kind == ObjectKind::Network {
+            return run("ip", &["link", "del", &name]).map(drop).map_err(fail);
+        }
+        fs::remove_file(name)?;
+        fs::remove_dir(self.host.seat_folder(seat))?;
+        Ok(())
+    }
+
+    async fn secrets_surface(&self, seat: &SeatRef) -> Result<String, Stop> {
+        let mut text = self.host.surface().map_err(fail)?;
+        // Of a seat that is gone there is nothing to ask.
+        if self.host.monitor(seat).is_ok() {
+            text.push_str(&self.exec(seat, &["/bin/cat", "/proc/cmdline"]).await?);
+        }
+        Ok(text)
+    }
+
+    async fn stop(&self, seat: &SeatRef) -> Result<(), Stop> {
+        self.agent(seat).await?.stop(Duration::from_secs(10)).await.map_err(fail)?;
+        let folder = provider_microvm::vmm::RunFolder::new(self.host.seat_folder(seat).join("run"));
+        let ended = async {
+            while folder.exit().ok().flatten().is_none() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(START_TIMEOUT, ended).await.map_err(|_| Stop::fail("the seat is not off"))
+    }
+
+    async fn environment(&self, seat: &SeatRef) -> Result<BTreeMap<String, String>, Stop> {
+        // As the workspace has it, not as the agent was told.
+        let health = self.agent(seat).await?.health().await.map_err(fail)?;
+        let pid = health.workload.pid.ok_or_else(|| Stop::fail("the workspace does not run"))?;
+        let said = self.exec(seat, &["/bin/cat", &format!("/proc/{pid}/environ")]).await?;
+        let variables = said.split('\0').filter_map(|variable| variable.split_once('='));
+        Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    async fn limits(&self, seat: &SeatRef) -> Result<Limits, Stop> {
+        let line = self.host.monitor(seat).map_err(fail)?;
+        let memory = line.split(" -m ").nth(1).and_then(|rest| rest.split('M').next());
+        let memory_mib = memory.and_then(|text| text.parse().ok());
+        let record = fs::read_to_string(self.host.seat_folder(seat).join("run/vmm.json"))?;
+        let record: serde_json::Value = serde_json::from_str(&record).map_err(fail)?;
+        let pid = record["vmm"]["pid"].as_i64().ok_or_else(|| Stop::fail("the monitor has no number"))?;
+        let cpu_millis = crate::host::cpu_millis(pid).map_err(fail)?;
+        let pids = self.exec(seat, &["/bin/sh", "-c", "cat /sys/fs/cgroup/*/pids.max"]).await?;
+        let pids = pids.lines().find_map(|line| line.trim().parse().ok());
+        match (memory_mib, pids) {
+            (Some(memory_mib), Some(pids)) => Ok(Limits { cpu_millis, memory_mib, pids }),
+            other => Err(Stop::fail(format!("limits cannot be read: {other:?} of {line}"))),
+        }
+    }
+
+    async fn can_connect(&self, from: &SeatRef, to: SocketAddr) -> Result<bool, Stop> {
+        let script =
+            format!("nc -w 5 {} {} </dev/null >/dev/null 2>&1 && echo yes || echo no", to.ip(), to.port());
+        Ok(self.exec(from, &["/bin/sh", "-c", &script]).await?.trim() == "yes")
+    }
+
+    fn start_timeout(&self) -> Duration {
+        START_TIMEOUT
+    }
+
+    fn small(&self) -> Limits {
+        Limits { cpu_millis: 1000, memory_mib: 128, pids: 64 }
+    }
+
+    fn class_size(&self) -> u16 {
+        4
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2400)
+    }
+}

@@ -1,0 +1,40 @@
+//! The conformance suite over real guests under QEMU.
+//!
+//! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
+//! for this check alone. Guests run without hardware virtualization, on any machine.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a test that was started again says is passed on"
+)]
+
+mod harness;
+mod host;
+mod image;
+mod namespace;
+
+async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
+    harness::OnMicrovms::new()
+}
+
+macro_rules! isolated_checks {
+    (; $($name:ident,)*) => {$(
+        #[test]
+        #[ignore = "needs root, QEMU and a guest kernel"]
+        fn $name() {
+            let name = concat!("conformance_suite::", stringify!($name));
+            crate::namespace::isolated(name, || {
+                if let Err(why) = conformance::test_one(stringify!($name), super::make) {
+                    panic!("{why}");
+                }
+            });
+        }
+    )*};
+}
+
+mod conformance_suite {
+    conformance::for_each_check!([isolated_checks]);
+}
