@@ -11,7 +11,7 @@ use conformance::{Harness, Inventory, Stop, TestImage};
 use guest_protocol::ExecRequest;
 use guest_protocol::client::Agent;
 use provider_microvm::MicrovmProvider;
-use seats::{ImageRef, Limits, ObjectKind, Provider, SeatRef, WorkshopId};
+use seats::{ImageRef, Instance, Limits, ObjectKind, Provider, SeatRef, Status, WorkshopId};
 
 use crate::host::{FOREIGN, Host, START_TIMEOUT, run};
 use crate::image::NAME;
@@ -160,6 +160,12 @@ impl Harness for OnMicrovms {
         let record: serde_json::Value = serde_json::from_str(&record).map_err(fail)?;
         let pid = record["vmm"]["pid"].as_i64().ok_or_else(|| Stop::fail("the monitor has no number"))?;
         let cpu_millis = crate::host::cpu_millis(pid).map_err(fail)?;
+        // The check does not wait for the guest, and the bound on processes is the guest's own.
+        let provider = self.host.provider();
+        let starts = |found: Option<Instance>| found.is_some_and(|seat| seat.status == Status::Starting);
+        while starts(provider.get(seat).await.map_err(fail)?) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         let pids = self.exec(seat, &["/bin/sh", "-c", "cat /sys/fs/cgroup/*/pids.max"]).await?;
         let pids = pids.lines().find_map(|line| line.trim().parse().ok());
         match (memory_mib, pids) {
