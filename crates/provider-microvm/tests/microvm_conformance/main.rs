@@ -2,6 +2,10 @@
 //!
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
 //! for this check alone. Guests run without hardware virtualization, on any machine.
+//!
+//! It is in no tier yet, and counts as skipped: without hardware virtualization it takes many minutes. By hand, as root:
+//! `cargo test -p provider-microvm --test microvm_conformance -- --ignored --test-threads=2`, after `cargo xtask agent` and
+//! `scripts/ensure-guest-kernel.sh`.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
@@ -23,7 +27,7 @@ async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
 macro_rules! isolated_checks {
     (; $($name:ident,)*) => {$(
         #[test]
-        #[ignore = "needs root, QEMU and a guest kernel"]
+        #[ignore = "many minutes of real guests, and in no tier yet: by hand"]
         fn $name() {
             let name = concat!("conformance_suite::", stringify!($name));
             crate::namespace::isolated(name, || {
