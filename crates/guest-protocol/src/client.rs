@@ -103,8 +103,8 @@ impl Agent {
 
     /// The same over a stream that is made anew when nobody answers on it.
     ///
-    /// QEMU 7.2 needs that: when a host goes away while the guest writes, it may stop sending what the guest writes, and only
-    /// the next end of a connection makes it go on (`flush_buf` of hw/char/virtio-console.c waits for a chardev that is closed).
+    /// A monitor may stop sending what the guest writes when a host goes away in the middle, and go on only after the next end of a
+    /// connection; this does not depend on it.
     ///
     /// # Errors
     /// The last one, when nobody answered on any stream in `options.connect`; at once when the agent is too old.
