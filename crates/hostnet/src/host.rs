@@ -31,6 +31,7 @@ use crate::ipam::Taken;
 use crate::link::{Link, Links};
 use crate::names::{IfName, InstanceId, Owner};
 
+pub use port::PortState;
 pub use survey::{Found, Survey};
 
 /// How the host's network is used.

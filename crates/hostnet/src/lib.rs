@@ -47,4 +47,4 @@ pub use names::{IfName, InstanceId, Owner};
 pub use net::{Port, WorkshopNet};
 
 #[cfg(target_os = "linux")]
-pub use host::{Found, HostNet, Options, Survey};
+pub use host::{Found, HostNet, Options, PortState, Survey};

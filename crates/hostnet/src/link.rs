@@ -29,6 +29,8 @@ pub(crate) struct Link {
     pub(crate) is_bridge: bool,
     pub(crate) is_tap: bool,
     pub(crate) is_up: bool,
+    /// Whether something is at the other end: of a TAP device that is up, whether a program holds it open.
+    pub(crate) has_carrier: bool,
 }
 
 impl Link {
@@ -42,6 +44,7 @@ impl Link {
             is_bridge: false,
             is_tap: false,
             is_up: message.header.flags.contains(LinkFlags::Up),
+            has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
         };
         for attribute in &message.attributes {
             match attribute {

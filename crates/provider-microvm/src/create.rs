@@ -4,7 +4,7 @@
 //!   check ──► image ──► record ──► pin ──► network, port ──► disks ──► VM ──► agent ──► configured
 //!     │                   │         │           │             │        │        │
 //!     │                   └─────────┴───────────┴─────────────┴────────┴────────┴── on failure, taken back by the record
-//!     └── there already: compare; start its VM when that has ended
+//!     └── there already: compare; start its VM when that has ended, or lost its network
 //! ```
 //!
 //! The record stands first and goes last, so the undo needs no list of what was done: it removes whatever the record could have
@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use hostnet::PortState;
 use seats::{Created, Disposition, Instance, ProviderError, SeatSpec, Stage};
 
 use crate::core::{Core, blocking};
@@ -88,12 +89,41 @@ impl Core {
             Phase::Starting => None,
             _ => self.live(&record).await.map_err(fail::vmm(&spec.seat, Stage::Check))?,
         };
-        if live.is_none() {
+        let is_whole = match live {
+            None => false,
+            Some(_) => {
+                let is_plugged = self.plugged(&record).await?;
+                if !is_plugged {
+                    // What it has in memory is to be on its disk before it goes.
+                    tell.stage(Stage::Undo);
+                    self.stop_orderly(&record).await;
+                }
+                is_plugged
+            }
+        };
+        if !is_whole {
             self.start_again(&mut record, spec, tell).await?;
         }
         tell.stage(Stage::Inspect);
         let instance = self.judged(&record).await;
         Ok(Created { instance, disposition: Disposition::Found })
+    }
+
+    /// Whether a VM that runs is on its network, which is mended where that can be done under it. One whose TAP device was deleted
+    /// holds nothing any more.
+    async fn plugged(&self, record: &SeatRecord) -> Result<bool, ProviderError> {
+        let seat = record.of();
+        let Some(net) = self.known_network(&seat) else { return Ok(true) };
+        let (network, port) = (&self.edges.network, Self::port_of(record));
+        let refused = |why| fail::net(fail::seat(&seat), Stage::Network)(why);
+        let state = network.port_state(&net, &port).await.map_err(refused)?;
+        if state == PortState::Loose {
+            network.ensure_workshop(&net).await.map_err(refused)?;
+            network.ensure_port(&net, &port).await.map_err(refused)?;
+            // A device that is down does not tell who holds it.
+            return Ok(network.port_state(&net, &port).await.map_err(refused)? == PortState::Whole);
+        }
+        Ok(state == PortState::Whole)
     }
 
     /// Starts the VM of a seat again, over the disks that it had.

@@ -136,7 +136,7 @@ impl Core {
     }
 
     /// Lets a workspace end that has something to write down. What does not end in time is killed afterwards.
-    async fn stop_orderly(&self, record: &SeatRecord) {
+    pub(crate) async fn stop_orderly(&self, record: &SeatRecord) {
         let seat = record.of();
         let grace = self.config.stop_grace;
         let Ok(Some(live)) = self.live(record).await else { return };

@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use guest_protocol::client::{Agent, ClientError, LinkError, LinkOptions};
 use guest_protocol::{GuestConfig, Health};
+use hostnet::PortState;
 use ipnet::Ipv4Net;
 use seats::{ObjectKind, SeatRef, WorkshopId};
 
@@ -100,6 +101,8 @@ pub(crate) trait Network: Send + Sync {
     -> Result<Ipv4Net, NetError>;
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError>;
     async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError>;
+    /// How a seat's port is.
+    async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError>;
     /// Removes a seat's port; its address is looked for when it is not known. What is somebody else's stays, and is no error.
     async fn remove_port(&self, seat: &SeatRef, address: Option<Ipv4Addr>) -> Result<(), NetError>;
     /// Removes a workshop's network in the same way.

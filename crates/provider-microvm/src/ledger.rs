@@ -109,6 +109,12 @@ impl Core {
         }
     }
 
+    /// The same for whom it is no matter that it may change: nobody is waited for, and a record that says nothing is none.
+    pub(crate) fn known_network(&self, seat: &SeatRef) -> Option<WorkshopNet> {
+        let record = WorkshopRecord::read(&self.state.workshop(&seat.workshop)).ok().flatten()?;
+        Some(self.net_of(&record))
+    }
+
     pub(crate) fn net_of(&self, record: &WorkshopRecord) -> WorkshopNet {
         WorkshopNet {
             workshop: record.workshop.clone(),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use guest_protocol::{Health, Phase as GuestPhase, Workload, WorkloadState};
+use hostnet::PortState;
 use jiff::Timestamp;
 use seats::workspace::{dying, order_ports};
 use seats::{Instance, ProviderKind, SeatRef, Status};
@@ -89,6 +90,9 @@ impl Core {
         {
             return judgement;
         }
+        if let Some(judgement) = self.cut_off(record).await {
+            return judgement;
+        }
         let timeout = self.config.start_timeout;
         // Young seats get their time; old ones (the service may just have come up) from when it was noticed.
         if age(record.started_at) < timeout || live.silent_for() < timeout {
@@ -98,6 +102,19 @@ impl Core {
             Status::Error,
             Some(format!("{silent} after {} s; see its log, or destroy the seat", timeout.as_secs())),
         )
+    }
+
+    /// A seat that runs and that nobody can reach, since somebody took its network away.
+    async fn cut_off(&self, record: &SeatRecord) -> Option<Judgement> {
+        let net = self.known_network(&record.of())?;
+        let what = match self.edges.network.port_state(&net, &Self::port_of(record)).await.ok()? {
+            PortState::Whole => return None,
+            PortState::Loose => "is down or not on its bridge",
+            PortState::Unplugged => "was deleted",
+        };
+        let tap = &record.address.tap;
+        let remedy = "create the seat again to mend it, or destroy it";
+        Some((Status::Error, Some(format!("its network device {tap} {what}; {remedy}"))))
     }
 
     fn of_dead(&self, record: &SeatRecord) -> Judgement {

@@ -11,7 +11,41 @@ use crate::net::{Port, WorkshopNet};
 use crate::sysctl;
 use crate::tap::Tap;
 
+/// How the port of a seat is, as far as its frames depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// A VMM holds the TAP device, which is up and on its bridge.
+    Whole,
+    /// The TAP device is down or not on its bridge: [`HostNet::ensure_workshop`] and [`HostNet::ensure_port`] mend that under a VMM
+    /// that runs.
+    Loose,
+    /// There is no TAP device of the seat's, or none that a VMM holds. A VMM that held one which was deleted holds nothing any more
+    /// and must be started again.
+    Unplugged,
+}
+
 impl HostNet {
+    /// How the port of a seat is now. Nothing is changed.
+    ///
+    /// Whether somebody holds a TAP device is its carrier (`tun_attach` and `__tun_detach` in `drivers/net/tun.c` of the kernel), which is
+    /// told of devices that are up.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`] when the kernel does not say.
+    pub async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError> {
+        let whom = format!("seat {}", port.seat());
+        let link = self.find(port.tap(), &whom).await?;
+        let Some(link) = link.filter(|link| link.is_tap && self.owner(link) == Some(port.owner())) else {
+            return Ok(PortState::Unplugged);
+        };
+        if link.is_up && !link.has_carrier {
+            return Ok(PortState::Unplugged);
+        }
+        let bridge = self.find(net.bridge(), &whom).await?;
+        let is_on = bridge.is_some_and(|bridge| bridge.is_up && link.controller == Some(bridge.index));
+        Ok(if link.is_up && is_on { PortState::Whole } else { PortState::Loose })
+    }
+
     /// Makes the port of a seat what it should be, on the bridge that [`HostNet::ensure_workshop`] made. A TAP device that is there
     /// and ours stays, with the VMM on it. One that was deleted is made anew; a VMM that held the old one must be started again.
     ///

@@ -1,5 +1,7 @@
 //! What the host may lack.
 
+use hostnet::PortState;
+use hostnet::tap::Tap;
 use seats::Level;
 
 use crate::support::{internet, isolated, net, open, port, ready, run, state};
@@ -94,5 +96,41 @@ fn without_the_capability_it_says_so() {
         });
         let error = without.join().unwrap();
         assert!(error.contains("CAP_NET_ADMIN"), "{error}");
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_port_that_lost_something_says_what() {
+    isolated("trouble::a_port_that_lost_something_says_what", async {
+        let host = ready().await;
+        let net = net("rust-101", "10.214.0.0/25");
+        let port = port(&net, 1);
+        let state = async || host.port_state(&net, &port).await.unwrap();
+        let ensure = async || {
+            host.ensure_workshop(&net).await.unwrap();
+            host.ensure_port(&net, &port).await.unwrap();
+        };
+        assert_eq!(state().await, PortState::Unplugged);
+        ensure().await;
+        assert_eq!(state().await, PortState::Unplugged, "nobody holds it yet");
+        let held = Tap::attach(port.tap()).unwrap();
+        assert_eq!(state().await, PortState::Whole);
+
+        run(&format!("ip link set {} down", port.tap()));
+        assert_eq!(state().await, PortState::Loose);
+        ensure().await;
+        assert_eq!(state().await, PortState::Whole);
+        run(&format!("ip link del {}", net.bridge()));
+        assert_eq!(state().await, PortState::Loose);
+        ensure().await;
+        assert_eq!(state().await, PortState::Whole);
+
+        run(&format!("ip link del {}", port.tap()));
+        assert_eq!(state().await, PortState::Unplugged);
+        ensure().await;
+        assert_eq!(state().await, PortState::Unplugged, "the one that is held is another");
+        drop(held);
+        host.remove_all().await.unwrap();
     });
 }

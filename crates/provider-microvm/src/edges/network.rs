@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use async_trait::async_trait;
 use hostnet::filter::element::Element;
 use hostnet::ipam::{self, IpamError, Taken};
-use hostnet::{HostNet, InstanceId, Owner};
+use hostnet::{HostNet, InstanceId, Owner, PortState};
 use ipnet::Ipv4Net;
 use seats::{ObjectKind, SeatRef, WorkshopId};
 use tokio::sync::OnceCell;
@@ -90,6 +90,13 @@ impl Network for KernelNet {
         let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
         let ensured = self.net().await?.ensure_port(&workshop, &port).await;
         ensured.map_err(|why| told(why, ObjectKind::Instance))
+    }
+
+    async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError> {
+        let workshop = self.workshop(&net.workshop, net.subnet)?;
+        let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
+        let state = self.net().await?.port_state(&workshop, &port).await;
+        state.map_err(|why| told(why, ObjectKind::Instance))
     }
 
     async fn remove_port(&self, seat: &SeatRef, address: Option<Ipv4Addr>) -> Result<(), NetError> {

@@ -5,13 +5,14 @@
 mod guest;
 mod machine;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use hostnet::PortState;
 use ipnet::Ipv4Net;
 use seats::{ObjectKind, SeatRef, WorkshopId};
 use tokio::sync::Notify;
@@ -34,6 +35,8 @@ struct Inner {
 pub(crate) struct State {
     pub(crate) bridges: BTreeMap<String, Option<WorkshopId>>,
     pub(crate) taps: BTreeMap<String, Option<SeatRef>>,
+    /// Devices that were deleted under a VM, which holds on to what is gone.
+    pub(crate) unplugged: BTreeSet<String>,
     /// VMs that were started, by their folder.
     pub(crate) machines: BTreeMap<PathBuf, Arc<ScriptedMachine>>,
     /// What was done, in order.
@@ -54,6 +57,7 @@ impl Default for State {
         Self {
             bridges: BTreeMap::new(),
             taps: BTreeMap::new(),
+            unplugged: BTreeSet::new(),
             machines: BTreeMap::new(),
             steps: Vec::new(),
             fault: None,
@@ -97,6 +101,14 @@ impl World {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody deletes the device of a seat that runs.
+    pub(crate) fn unplug(&self, seat: &SeatRef) {
+        let tap = Network::tap(self, seat);
+        let mut state = self.state();
+        state.taps.remove(&tap);
+        state.unplugged.insert(tap);
     }
 
     /// From now on, counted anew.
@@ -212,6 +224,17 @@ impl Network for World {
         .await
     }
 
+    async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError> {
+        let state = self.state();
+        Ok(if state.unplugged.contains(&port.tap) || !state.taps.contains_key(&port.tap) {
+            PortState::Unplugged
+        } else if state.bridges.contains_key(&net.bridge) {
+            PortState::Whole
+        } else {
+            PortState::Loose
+        })
+    }
+
     async fn remove_port(&self, seat: &SeatRef, _: Option<Ipv4Addr>) -> Result<(), NetError> {
         let tap = self.tap(seat);
         self.step(format!("remove {tap}"), NetError::Failed, |state| {
@@ -276,8 +299,11 @@ impl Host for World {
     }
 
     async fn answers(&self, address: Ipv4Addr, ports: &[u16]) -> Result<(), String> {
-        let machines: Vec<_> = self.state().machines.values().cloned().collect();
-        let listens = machines.iter().any(|machine| machine.listens_at(address));
+        let (machines, unplugged): (Vec<_>, _) = {
+            let state = self.state();
+            (state.machines.values().cloned().collect(), state.unplugged.clone())
+        };
+        let listens = machines.iter().any(|machine| machine.listens_at(address, &unplugged));
         if listens { Ok(()) } else { Err(format!("port {} does not answer (connection refused)", ports[0])) }
     }
 }

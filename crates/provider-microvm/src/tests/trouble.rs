@@ -74,6 +74,46 @@ async fn a_record_that_cannot_be_read_is_told_and_only_destroyed_on_request() {
 }
 
 #[tokio::test]
+async fn a_seat_that_lost_its_network_is_told_and_mended_on_request() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    let first = up(&provider, &wish).await;
+    let data = bench.seat_folder(&wish.seat).join("data.img");
+    super::life::mark(&data);
+    bench.world.unplug(&wish.seat);
+    // One who does not remember that it answered a moment ago. Bringing the host in order cannot give the VM its device back.
+    drop(provider);
+    let provider = bench.provider();
+    provider.start().await.unwrap();
+    let seen = provider.get(&wish.seat).await.unwrap().unwrap();
+    assert_eq!((seen.status, &seen.id), (Status::Error, &first.id));
+    assert!(seen.reason.as_deref().unwrap().contains("ctt-rust-101-1 was deleted"), "{seen:?}");
+
+    bench.world.script(None);
+    let again = create(&provider, &wish).await.unwrap();
+    assert_eq!((again.disposition, &again.instance.id), (seats::Disposition::Found, &first.id));
+    let seen = provider.settle(&again.instance, super::bench::PATIENCE).await.unwrap();
+    assert_eq!((seen.status, seen.ip), (Status::Running, first.ip));
+    assert!(super::life::is_marked(&data));
+    let steps = bench.world.state().steps.clone();
+    let place = |step: &str| steps.iter().position(|done| done == step);
+    assert!(
+        place("stop") < place("start") && place("stop").is_some(),
+        "it had no time to write down: {steps:?}"
+    );
+
+    // A bridge can be mended under a VM that runs.
+    bench.world.state().bridges.clear();
+    bench.world.script(None);
+    create(&provider, &wish).await.unwrap();
+    let steps = bench.world.state().steps.clone();
+    assert_eq!(steps, ["ensure ctb-rust-101", "ensure ctt-rust-101-1"]);
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn a_workshop_whose_record_is_damaged_is_removed_on_request() {
     let bench = Bench::new();
     let provider = bench.provider();

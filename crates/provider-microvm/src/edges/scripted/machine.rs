@@ -1,5 +1,6 @@
 //! Scripted VMs.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use crate::vmm::{Exit, How, RunFolder, VmSpec, VmmError};
 pub(crate) struct ScriptedMachine {
     key: String,
     folder: PathBuf,
+    tap: Option<String>,
     world: World,
     end: watch::Sender<Option<How>>,
     pub(crate) health: watch::Sender<Health>,
@@ -60,10 +62,14 @@ impl ScriptedMachine {
         self.end.send_replace(Some(How::Unknown));
     }
 
-    pub(super) fn listens_at(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn listens_at(&self, address: Ipv4Addr, unplugged: &BTreeSet<String>) -> bool {
+        let is_unplugged = self.tap.as_ref().is_some_and(|tap| unplugged.contains(tap));
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let is_there = config.as_ref().and_then(|config| config.network.as_ref());
-        self.runs() && !self.mute && is_there.is_some_and(|network| network.address == address)
+        self.runs()
+            && !self.mute
+            && !is_unplugged
+            && is_there.is_some_and(|network| network.address == address)
     }
 
     /// Changes what the agent tells.
@@ -111,10 +117,15 @@ impl Machines for World {
             }
             assert!(spec.nics.iter().all(|nic| state.taps.contains_key(nic.tap.as_str())));
             std::fs::create_dir_all(&folder).unwrap();
+            let tap = spec.nics.first().map(|nic| nic.tap.as_str().to_owned());
+            if let Some(tap) = &tap {
+                state.unplugged.remove(tap);
+            }
             state.started += 1;
             let machine = Arc::new(ScriptedMachine {
                 key: format!("{}#{}", folder.display(), state.started),
                 folder: folder.clone(),
+                tap,
                 world: self.clone(),
                 end: watch::channel(None).0,
                 health: watch::channel(waiting()).0,
