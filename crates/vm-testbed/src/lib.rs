@@ -5,18 +5,24 @@
 //!   Initramfs   a busybox, the modules that are needed, and the caller's files, as a cpio archive
 //!   Machine     QEMU's microvm with a serial console and disks; killed by its pid when it takes too long
 //!   Console     what the guest said
+//!   archives    images for seats that are such guests, as docker save writes them
+//!   isolated    a network namespace for a test that makes bridges
 //! ```
 
 mod agent;
 mod console;
 mod error;
+mod image;
 mod initramfs;
 mod kernel;
 mod machine;
+mod namespace;
 
 pub use agent::agent;
 pub use console::Console;
 pub use error::BootError;
+pub use image::{IMAGE, archives};
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
 pub use machine::{Disk, Machine, Started};
+pub use namespace::isolated;

@@ -1,0 +1,123 @@
+//! What is left of seats: an outsider's look at the whole namespace, the host's cgroups and mounts, and the state folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+
+use crate::host::{Host, said};
+use crate::process::Service;
+
+/// A process of this namespace.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) line: String,
+}
+
+/// All processes in this test's network namespace but the test itself.
+pub(crate) fn processes() -> Vec<Process> {
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = Pid::from_raw(pid).filter(|pid| *pid != rustix::process::getpid()) else { continue };
+        // One that ends meanwhile, or that nobody waited for yet, has none.
+        if fs::read_link(entry.path().join("ns/net")).is_ok_and(|namespace| namespace == own) {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            found.push(Process { pid, line: String::from_utf8_lossy(&line).replace('\0', " ") });
+        }
+    }
+    found
+}
+
+/// The cgroups of a name, in every hierarchy, with all below them.
+pub(crate) fn cgroups(name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    for root in roots.chain([PathBuf::from("/sys/fs/cgroup")]) {
+        below(&root.join(name), &mut found);
+    }
+    found
+}
+
+fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+    if !folder.is_dir() || found.iter().any(|known| known == folder) {
+        return;
+    }
+    found.push(folder.to_owned());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        below(&entry.path(), found);
+    }
+}
+
+impl Host {
+    /// Everything that seats have on this host, a line each, sorted; nothing when there are none. `services` are not counted.
+    pub(crate) fn left(&self, services: &[&Service]) -> BTreeSet<String> {
+        let mut left = BTreeSet::new();
+        for process in processes() {
+            let pid = process.pid.as_raw_nonzero().get().cast_unsigned();
+            if services.iter().all(|service| service.pid() != pid) {
+                left.insert(format!("process {pid}: {}", process.line));
+            }
+        }
+        for (what, program, arguments) in [
+            ("interface", "ip", &["-o", "link"][..]),
+            ("address", "ip", &["-o", "-4", "address"]),
+            ("route", "ip", &["-o", "-4", "route", "show", "table", "all"]),
+            ("neighbour", "ip", &["neighbour", "show", "nud", "all"]),
+            ("forwarding entry", "bridge", &["fdb", "show"]),
+        ] {
+            let text = said(program, arguments);
+            let lines = text.lines().filter(|line| !line.contains("lo: ") && !line.contains(" lo"));
+            left.extend(lines.map(|line| format!("{what} {line}")));
+        }
+        left.extend(filter().into_iter().map(|element| format!("packet filter {element}")));
+        let folder = self.folder().to_str().unwrap();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        left.extend(mounts.lines().filter(|line| line.contains(folder)).map(|line| format!("mount {line}")));
+        for group in cgroups(&self.cgroup()) {
+            // The one for all seats stays with the host.
+            if !group.ends_with(self.cgroup()) {
+                left.insert(format!("cgroup {}", group.display()));
+            }
+        }
+        for state in fs::read_dir(self.folder()).unwrap().flatten().map(|entry| entry.path()) {
+            files(&state.join("microvm/workshops"), &mut left);
+            files(&state.join("microvm/locks"), &mut left);
+            for image in fs::read_dir(state.join("images")).into_iter().flatten().flatten() {
+                files(&image.path().join("pins"), &mut left);
+            }
+        }
+        // Made by the first who waits for it, and no seat's.
+        left.retain(|line| !line.ends_with("microvm/locks/.ledger"));
+        left
+    }
+}
+
+/// All elements of the sets and maps of the packet filter.
+fn filter() -> Vec<String> {
+    let text = said("nft", &["-j", "-s", "list", "ruleset"]);
+    let ruleset: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut found = Vec::new();
+    for object in ruleset["nftables"].as_array().unwrap() {
+        for kind in ["set", "map"] {
+            let (name, elements) = (&object[kind]["name"], &object[kind]["elem"]);
+            for element in elements.as_array().into_iter().flatten() {
+                found.push(format!("{name} {element}"));
+            }
+        }
+    }
+    found
+}
+
+/// Files, and folders that are empty.
+fn files(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        found.insert(format!("file {}", entry.path().display()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            files(&entry.path(), found);
+        }
+    }
+}
