@@ -15,6 +15,7 @@ mod left;
 mod neighbours;
 #[path = "../cli/process.rs"]
 mod process;
+mod same;
 mod trouble;
 
 /// Runs a test in a network namespace of its own.
