@@ -357,6 +357,9 @@ pub(crate) struct WhichImage {
     /// A registry that is spoken to without TLS, as HOST:PORT; those on loopback are anyway.
     #[arg(long, value_name = "HOST")]
     pub(crate) insecure_registry: Vec<String>,
+    /// How much memory the conversion may take, such as 512MiB; images of many names take more than the usual 150 MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
 }
 
 /// Where files are kept, and the engine.

@@ -68,9 +68,11 @@ pub(crate) struct Networks {
 const TWIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a network is removed again that the engine calls in use while nothing is attached to it: somebody may be
-/// detaching the last container at this moment.
-const DETACHING_TRIES: u32 = 10;
+/// detaching the last container at this moment. A busy engine takes seconds over it, so the pauses grow: about ten
+/// seconds in all.
+const DETACHING_TRIES: u32 = 12;
 const DETACHING_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_DETACHING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Engines before 28.1 count endpoints apart from the endpoints themselves, and can lose count
 /// (<https://github.com/moby/moby/issues/42119>). Nothing but a restart makes them count again.
@@ -230,6 +232,7 @@ impl Networks {
     ) -> Result<(), ProviderError> {
         let whom = Whom::Workshop(workshop);
         let mut tries = 1..=DETACHING_TRIES;
+        let mut pause = DETACHING_PAUSE;
         let detail = loop {
             match docker.remove_network(id).await {
                 Ok(()) => {
@@ -247,7 +250,8 @@ impl Networks {
             if tries.next().is_none() {
                 break PHANTOM.to_owned();
             }
-            tokio::time::sleep(DETACHING_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_DETACHING_PAUSE);
         };
         Err(ProviderError::InUse { kind: ObjectKind::Network, name, for_whom: whom.to_string(), detail })
     }

@@ -74,7 +74,7 @@ pub struct MicrovmConfig {
 
 /// Where images come from. They are looked for in this order: archives, the engine, what was converted before, the
 /// registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ImageConfig {
     /// Files that `docker save` wrote, or OCI layouts; a folder stands for the archives in it.
     pub archives: Vec<PathBuf>,
@@ -82,6 +82,19 @@ pub struct ImageConfig {
     pub registry: bool,
     /// Registries, as `host` or `host:port`, that are asked without TLS.
     pub insecure_registries: Vec<String>,
+    /// Bytes of memory that a conversion may take ([`rootfs::Limits::memory`]).
+    pub memory: u64,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self {
+            archives: Vec::new(),
+            registry: false,
+            insecure_registries: Vec::new(),
+            memory: rootfs::Limits::MEMORY,
+        }
+    }
 }
 
 impl MicrovmConfig {

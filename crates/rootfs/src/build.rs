@@ -19,6 +19,7 @@ use crate::digest::Hashing;
 use crate::ext4::{PlanError, Size};
 use crate::init::Added;
 use crate::layer::{Budget, LayerError, contents, scan};
+use crate::memory;
 use crate::merge::{MergeError, apply};
 use crate::source::Image;
 use crate::space::{NoRoom, room};
@@ -80,6 +81,7 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
         let index = u32::try_from(number).unwrap_or(u32::MAX);
         let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
+        budget.begin(&tree);
         // A plain layer is its own blob, and a blob without a digest is known by what it unpacks to: one hash is enough.
         let packed = image.layer_digest(number).filter(|digest| *digest != diff_id);
         let layer = match packed {
@@ -106,6 +108,15 @@ fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tr
     Ok(tree)
 }
 
+/// Whether a tree can be laid out with the memory that is allowed.
+pub(crate) fn affordable(tree: &Tree, size: Size, limits: &Limits) -> Result<(), BuildError> {
+    let needs = memory::to_lay_out(tree, size);
+    if needs <= limits.memory_of_names() {
+        return Ok(());
+    }
+    Err(BuildError::Memory { names: tree.len(), needs: Limits::memory_for(needs), allowed: limits.memory })
+}
+
 /// Makes the file system of an image, on the disk when this returns. The file must not be there yet; after an error there
 /// is none.
 ///
@@ -127,6 +138,7 @@ pub fn build(
         added = Some(Added::to(&mut tree, image, init)?);
         name.push_str(&format!("{}\n", init.digest()));
     }
+    affordable(&tree, options.size, limits)?;
     let plan = options.writer.writer().plan(&tree, Digest::of(name.as_bytes()), options.size)?;
     let write = |why| BuildError::Write { path: path.into(), why };
     room(path.parent().unwrap_or(path), plan.allocates().map_err(write)?)?;
@@ -212,6 +224,20 @@ pub enum BuildError {
     /// The tree cannot become a file system.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// It would take more memory than is allowed, of which nothing was taken yet.
+    #[error(
+        "laying out its {names} names takes about {} MiB of memory, and {} MiB are allowed",
+        .needs >> 20,
+        .allowed >> 20
+    )]
+    Memory {
+        /// Files, folders, links and devices.
+        names: usize,
+        /// Bytes that would do, in whole MiB.
+        needs: u64,
+        /// [`Limits::memory`].
+        allowed: u64,
+    },
     /// The init program cannot be placed.
     #[error(transparent)]
     Init(#[from] InitError),

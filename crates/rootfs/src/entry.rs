@@ -17,6 +17,14 @@ pub struct Meta {
     pub xattrs: Xattrs,
 }
 
+impl Meta {
+    /// Bytes of the attributes, names and values.
+    pub(crate) fn bytes(&self) -> u64 {
+        let xattrs = self.xattrs.iter().flat_map(|xattrs| xattrs.iter());
+        xattrs.map(|(name, value)| (name.len() + value.len()) as u64).sum()
+    }
+}
+
 /// Extended attributes; most inodes have none, and none takes one word.
 pub type Xattrs = Option<Box<Vec<(Box<[u8]>, Box<[u8]>)>>>;
 
@@ -77,6 +85,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// Bytes of the map of a sparse file.
+    pub(crate) fn map_bytes(&self) -> u64 {
+        self.data.as_ref().map_or(0, |data| size_of_val::<[Extent]>(data) as u64)
+    }
+
     /// Whether there are bytes to be stored.
     pub(crate) fn has_data(&self) -> bool {
         self.data.as_ref().map_or(self.size > 0, |map| !map.is_empty())

@@ -114,7 +114,9 @@ impl Plan {
         let wanted = declaring.files()?;
         let restore = declaring.restored();
         let layout = declaring.builder.seal().map_err(|error| match error {
-            mkext4::Error::Invalid(why) if why.contains("too small") || why.contains("full") => {
+            mkext4::Error::Invalid(why)
+                if ["too small", "full", "geometry provides"].iter().any(|words| why.contains(words)) =>
+            {
                 PlanError::Full
             }
             mkext4::Error::Unsupported(why) if why.contains("too small") || why.contains("journal") => {
@@ -180,6 +182,18 @@ pub(crate) fn seconds(time: &Time) -> i64 {
     const FIRST: i64 = -(1 << 31);
     const LAST: i64 = (1 << 34) - (1 << 31) - 1;
     time.seconds.clamp(FIRST, LAST)
+}
+
+/// Bytes of the blocks of a file system that are held in memory: all but the content of files.
+pub(crate) fn held(tree: &Tree, size: Size) -> u64 {
+    let need = size::need(tree);
+    let bytes = match size {
+        Size::Fitting => need.bytes,
+        Size::Exactly(bytes) if bytes < size::TOO_LARGE => bytes.max(need.bytes),
+        // It is refused for that.
+        Size::Exactly(_) => 0,
+    };
+    need.metadata + bytes / size::PER_BYTE_OF_BITMAPS
 }
 
 /// Bytes and inodes of a file system for a tree.

@@ -42,7 +42,8 @@ pub use self::finding::{Finding, Level, MOST_PATHS};
 pub use self::report::{Distribution, Link, LinkKind, Report, SCHEMA, Starts, User, Verdict};
 use self::survey::Survey;
 use self::view::View;
-use crate::build::{BuildError, tree};
+use crate::build::{BuildError, affordable, tree};
+use crate::ext4::Size;
 use crate::source::{Image, host_architecture};
 use crate::{Limits, NodeId, NodeKind, Tree};
 
@@ -54,6 +55,8 @@ use crate::{Limits, NodeId, NodeKind, Tree};
 pub fn inspect(image: &Image, limits: &Limits) -> Result<Report, BuildError> {
     let config = &image.config.config;
     let tree = tree(image, limits)?;
+    // Whether it becomes a file system is found out by laying it out.
+    affordable(&tree, Size::Fitting, limits)?;
     let environment = Environment::new(config);
     let path = view::path(&tree, &environment, config);
     let texts = Texts::of(&tree);

@@ -12,8 +12,9 @@ pub(crate) use self::tar::{Archive, Header, Seekable};
 pub use self::tar::{Malformed, TarError};
 pub(crate) use self::unpack::unpacked;
 use crate::digest::Hashing;
+use crate::memory;
 use crate::path::{MAX_PATH, shown};
-use crate::{BadPath, Content, Device, Digest, Entry, EntryKind, EntryPath, Limits, Meta, Xattrs};
+use crate::{BadPath, Content, Device, Digest, Entry, EntryKind, EntryPath, Limits, Meta, Tree, Xattrs};
 
 /// What a file name begins with that hides another (OCI image specification 1.1, layer.md, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -50,6 +51,8 @@ pub struct Budget {
     bytes: u64,
     apparent: u64,
     metadata: u64,
+    /// Memory that names take: those of the tree so far, and of the layer that is read.
+    memory: u64,
 }
 
 impl Budget {
@@ -57,21 +60,28 @@ impl Budget {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let Limits { entries, bytes, apparent, metadata, .. } = limits;
-        Self { limits, entries, bytes, apparent, metadata }
+        Self { limits, entries, bytes, apparent, metadata, memory: 0 }
+    }
+
+    /// What the tree takes so far; the next layer comes on top of it.
+    pub(crate) fn begin(&mut self, tree: &Tree) {
+        self.memory = memory::of_tree(tree);
     }
 
     fn take(&mut self, entry: &Entry) -> Result<(), Excess> {
-        let xattrs = entry.meta.xattrs.iter().flat_map(|xattrs| xattrs.iter());
-        let size: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
-        let target = match &entry.kind {
-            EntryKind::Symlink(target) => target.len(),
-            EntryKind::HardLink(target) => target.as_bytes().len(),
-            EntryKind::File(content) => content.data.as_ref().map_or(0, |data| data.len() * 16),
+        let kind = match &entry.kind {
+            EntryKind::Symlink(target) => target.len() as u64,
+            EntryKind::HardLink(target) => target.as_bytes().len() as u64,
+            EntryKind::File(content) => content.map_bytes(),
             _ => 0,
         };
-        let held = (size + target + entry.path.as_bytes().len()) as u64;
+        let held = entry.meta.bytes() + kind + entry.path.as_bytes().len() as u64;
         self.entries = self.entries.checked_sub(1).ok_or(Excess::Entries(self.limits.entries))?;
         self.metadata = self.metadata.checked_sub(held).ok_or(Excess::Metadata(self.limits.metadata))?;
+        self.memory += memory::of_entry(held);
+        if self.memory > self.limits.memory_of_names() {
+            return Err(Excess::Memory(self.limits.memory >> 20));
+        }
         if let EntryKind::File(content) = &entry.kind {
             self.apparent =
                 self.apparent.checked_sub(content.size).ok_or(Excess::Apparent(self.limits.apparent))?;
@@ -89,7 +99,8 @@ impl Budget {
 /// With the entry that is wrong, when the layer is malformed, asks for too much, or cannot be read.
 pub fn scan(number: u32, packed: impl Read + Send, budget: &mut Budget) -> Result<Layer, LayerError> {
     let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
-    let plain = unpacked(packed).map_err(|error| fail(b"", TarError::from(error).into()))?;
+    let plain = unpacked(packed, budget.limits.window_log());
+    let plain = plain.map_err(|error| fail(b"", TarError::from(error).into()))?;
     // One byte more than is left tells a layer that is too large from one that is as large as it may be.
     let most = budget.bytes;
     let mut hashing = Hashing::new(plain.take(most.saturating_add(1)));
@@ -139,7 +150,8 @@ pub fn contents(
     mut visit: impl FnMut(u32, &mut dyn Read) -> io::Result<()>,
 ) -> Result<Digest, LayerError> {
     let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
-    let plain = unpacked(packed).map_err(|error| fail(b"", TarError::from(error).into()))?;
+    let plain = unpacked(packed, limits.window_log());
+    let plain = plain.map_err(|error| fail(b"", TarError::from(error).into()))?;
     // Somebody may have put another blob in its place since it was scanned.
     let mut hashing = Hashing::new(plain.take(limits.bytes));
     let mut archive = Archive::new(Streamed(&mut hashing), limits.header);
@@ -282,4 +294,7 @@ pub enum Excess {
     /// [`Limits::metadata`]
     #[error("the names and attributes of the image have more than {0} bytes")]
     Metadata(u64),
+    /// [`Limits::memory`], in MiB
+    #[error("the names and attributes of the image take more memory than the {0} MiB that are allowed")]
+    Memory(u64),
 }

@@ -23,6 +23,7 @@ mod init;
 pub mod inspect;
 pub mod layer;
 mod limits;
+mod memory;
 pub mod merge;
 mod path;
 mod progress;

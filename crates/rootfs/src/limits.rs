@@ -18,6 +18,36 @@ pub struct Limits {
     pub metadata: u64,
     /// Layers.
     pub layers: usize,
+    /// Bytes of memory, at least [`Limits::LEAST_MEMORY`]: an image whose names and unpackers take more is refused before
+    /// they do. It is an estimate from above of what a conversion adds to a process.
+    pub memory: u64,
+}
+
+impl Limits {
+    /// What [`Limits::memory`] is unless more is allowed: enough for any number of bytes, and for some hundred
+    /// thousand names.
+    pub const MEMORY: u64 = 150 << 20;
+    /// The least memory that a conversion is tried with.
+    pub const LEAST_MEMORY: u64 = 64 << 20;
+
+    /// Bytes for names and what becomes of them: four fifths. The rest is for buffers, an unpacker's window, and the
+    /// program itself.
+    #[must_use]
+    pub fn memory_of_names(&self) -> u64 {
+        self.memory - self.memory / 5
+    }
+
+    /// The memory with which [`Limits::memory_of_names`] has room for so many bytes, in whole MiB.
+    #[must_use]
+    pub fn memory_for(names: u64) -> u64 {
+        (names + names / 4 + 1).next_multiple_of(1 << 20).max(Self::LEAST_MEMORY)
+    }
+
+    /// The largest window of an unpacker, as a power of two: the largest that fits into an eighth.
+    #[must_use]
+    pub fn window_log(&self) -> u32 {
+        (self.memory.max(Self::LEAST_MEMORY) / 8).ilog2().min(31)
+    }
 }
 
 impl Default for Limits {
@@ -30,6 +60,7 @@ impl Default for Limits {
             metadata: 128 << 20,
             // Docker allows 127.
             layers: 1024,
+            memory: Self::MEMORY,
         }
     }
 }

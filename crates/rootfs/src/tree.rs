@@ -50,6 +50,21 @@ pub struct Tree {
     nodes: Vec<Node>,
     /// Bytes of all paths that were ever given, as they are without symbolic links.
     paths: u64,
+    /// What was ever held, for [`memory`](crate::memory).
+    pub(crate) held: Held,
+}
+
+/// Names that were ever given and bytes that were ever kept; what goes away again is not taken off.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    /// Names in folders, further names of the same node included.
+    pub(crate) names: u64,
+    /// Bytes of those.
+    pub(crate) name_bytes: u64,
+    /// Files with bytes of their own.
+    pub(crate) files: u64,
+    /// Bytes of attributes, of what links hold, and of the maps of sparse files.
+    pub(crate) other_bytes: u64,
 }
 
 impl NodeId {
@@ -67,7 +82,7 @@ impl Tree {
     #[must_use]
     pub fn new() -> Self {
         let meta = Meta { mode: 0o755, ..Meta::default() };
-        Self { nodes: vec![Node::directory(meta)], paths: 0 }
+        Self { nodes: vec![Node::directory(meta)], paths: 0, held: Held::default() }
     }
 
     /// How many nodes there are, those that lost their last name included.
@@ -119,11 +134,14 @@ impl Tree {
     }
 
     pub(crate) fn set_meta(&mut self, id: NodeId, meta: Meta) {
+        self.held.other_bytes += meta.bytes();
         self.nodes[id.0 as usize].meta = meta;
     }
 
     pub(crate) fn add(&mut self, node: Node) -> NodeId {
         let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.held.other_bytes += node.meta.bytes() + node.kind.bytes();
+        self.held.files += u64::from(matches!(&node.kind, NodeKind::File(content) if content.has_data()));
         self.nodes.push(node);
         NodeId(id)
     }
@@ -131,6 +149,8 @@ impl Tree {
     /// Gives a node a name in a folder; what had it loses it.
     pub(crate) fn link(&mut self, folder: NodeId, name: &[u8], node: NodeId) {
         if let NodeKind::Directory(children) = &mut self.nodes[folder.0 as usize].kind {
+            self.held.names += 1;
+            self.held.name_bytes += name.len() as u64;
             children.insert(name.into(), node);
         }
     }
@@ -195,6 +215,17 @@ impl Tree {
 impl Default for Tree {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl NodeKind {
+    /// What is held of it beside its names.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::File(content) => content.map_bytes(),
+            Self::Symlink(target) => target.len() as u64,
+            _ => 0,
+        }
     }
 }
 

@@ -315,8 +315,15 @@ fn sparse_maps_that_lie_are_refused() {
 
 #[test]
 fn floods_and_bombs_end_at_their_bound() {
-    let limits =
-        Limits { entries: 10, bytes: 100_000, apparent: 1 << 40, header: 2048, metadata: 5000, layers: 10 };
+    let limits = Limits {
+        entries: 10,
+        bytes: 100_000,
+        apparent: 1 << 40,
+        header: 2048,
+        metadata: 5000,
+        layers: 10,
+        ..Limits::default()
+    };
     let excess = |archive: &[u8]| scan(0, archive, &mut Budget::new(limits)).unwrap_err().why;
     let names: Vec<u8> =
         (0..20).flat_map(|number| header(b'0', format!("n{number}").as_bytes(), 0)).collect();

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use rootfs::store::Store;
 
 use super::configured;
-use crate::cli::Rootfs;
+use crate::cli::{Rootfs, WhichImage};
 use crate::config::{Config, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
@@ -31,11 +31,11 @@ pub(super) fn run(command: Rootfs, surroundings: &Surroundings, ui: Ui) -> anyho
         Rootfs::Inspect { image, place } => {
             let config = configured(&place, surroundings)?;
             let source = source::Source::parse(&image.image)?;
+            let limits = limits(&image)?;
             let spool = std::env::temp_dir();
             let progress = progress::Progress::new(ui);
             let report = open::working(async |_| {
                 let image = open::open(&source, &image, &config, &spool, &progress).await?;
-                let limits = rootfs::Limits::default();
                 open::blocking(move || {
                     rootfs::inspect::inspect(&image, &limits).map_err(|why| build::failed(&why))
                 })
@@ -57,6 +57,19 @@ pub(super) fn run(command: Rootfs, surroundings: &Surroundings, ui: Ui) -> anyho
             kept::gc(&store(&configured(&place, surroundings)?)?, &policy, ui)
         }
     }
+}
+
+/// What an image may ask for.
+fn limits(image: &WhichImage) -> Result<rootfs::Limits, Failure> {
+    let memory = image.memory.as_deref().map(amount::bytes).transpose()?.unwrap_or(rootfs::Limits::MEMORY);
+    let least = rootfs::Limits::LEAST_MEMORY;
+    if memory < least {
+        let message = format!("{memory} bytes of memory are too few for a conversion");
+        return Err(
+            Failure::new(Exit::Usage, message).remedy(format!("allow --memory {}MiB or more", least >> 20))
+        );
+    }
+    Ok(rootfs::Limits { memory, ..rootfs::Limits::default() })
 }
 
 fn store_folder(config: &Config) -> PathBuf {

@@ -258,6 +258,8 @@ settings! {
         "Whether an image that is nowhere else is fetched from the registry that its name says.";
     "microvm.insecure_registries" microvm_insecure_registries: Vec<String> = "",
         "Registries, as host or host:port, that are asked without TLS; those on loopback are anyway.";
+    "microvm.image_memory_mib" microvm_image_memory_mib: Whole<64, 1_048_576> = "150",
+        "How much memory the conversion of an image may take; images of more than some 100 000 names need more.";
     "microvm.console_max_mib" microvm_console_max_mib: Whole<1, 10_240> = "10",
         "The size at which the log of a seat's console is rotated.";
     "microvm.console_files" microvm_console_files: Whole<1, 100> = "2",

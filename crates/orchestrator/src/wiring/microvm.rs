@@ -30,6 +30,7 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
             archives: settings.microvm_image_archives.clone(),
             registry: settings.microvm_registry,
             insecure_registries: settings.microvm_insecure_registries.clone(),
+            memory: u64::from(settings.microvm_image_memory_mib.0) << 20,
         },
         pool: settings.microvm_pool,
         subnet_prefix: settings.microvm_subnet_prefix.and_then(|prefix| u8::try_from(prefix.0).ok()),

@@ -23,7 +23,8 @@ impl Images {
         tell: &Tell,
     ) -> Result<Ready, ProviderError> {
         let (store, name, whom, told) = (self.store.clone(), image.clone(), seat.clone(), tell.clone());
-        let work = move || blocking(&store, &found, &name, &told).map_err(|why| why.of(&name, &whom));
+        let memory = self.config.memory;
+        let work = move || blocking(&store, &found, &name, memory, &told).map_err(|why| why.of(&name, &whom));
         let done = tokio::task::spawn_blocking(work).await;
         let made = done.map_err(|why| {
             let detail = "the conversion of the image broke off";
@@ -57,14 +58,25 @@ impl Trouble {
             Self::Build(BuildError::Write { path, why }) => {
                 fail::io(fail::seat(seat), Stage::Image, path.display())(why)
             }
+            Self::Build(why @ BuildError::Memory { needs, .. }) => {
+                let needs = needs >> 20;
+                unusable(image, format!("{why}; allow microvm.image_memory_mib = {needs}"))
+            }
             Self::Build(why) => unusable(image, format!("it cannot be converted: {why}")),
             Self::Store(why) => of_store(seat, why),
         }
     }
 }
 
-fn blocking(store: &Store, found: &Image, name: &ImageRef, tell: &Tell) -> Result<InUse, Trouble> {
-    let options = Options::default();
+fn blocking(
+    store: &Store,
+    found: &Image,
+    name: &ImageRef,
+    memory: u64,
+    tell: &Tell,
+) -> Result<InUse, Trouble> {
+    let limits = Limits { memory, ..Limits::default() };
+    let options = Options { limits, ..Options::default() };
     let key = Key::of(found, &options);
     if let Some(there) = store.get(&key)? {
         return Ok(there);
@@ -75,7 +87,7 @@ fn blocking(store: &Store, found: &Image, name: &ImageRef, tell: &Tell) -> Resul
         return Err(Trouble::Unusable(why));
     }
     tell.note(format!("looking at {name}"));
-    let report = inspect(found, &Limits::default()).map_err(Trouble::Build)?;
+    let report = inspect(found, &limits).map_err(Trouble::Build)?;
     if report.verdict == Verdict::WillNotBoot {
         let against = report.findings.iter().filter(|finding| finding.level == Level::WillNotBoot);
         let details: Vec<_> = against.map(|finding| finding.detail.as_str()).collect();

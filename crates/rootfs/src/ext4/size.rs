@@ -8,13 +8,24 @@ use crate::{Extent, NodeKind, Tree};
 const LEAST_ROOM: u64 = 16 << 20;
 /// The smallest file system that has a journal.
 const LEAST: u64 = 16 << 20;
-/// From here on the library, which numbers blocks with 32 bits, has too few numbers. Bitmaps are held in memory while a
-/// file system is laid out: about 75 MiB for each TiB of it.
+/// From here on the library, which numbers blocks with 32 bits, has too few numbers.
 pub(super) const TOO_LARGE: u64 = (16 << 40) - BLOCK;
+/// Bytes of a file system for each byte of its bitmaps and descriptors, which are held in memory while it is laid out: about
+/// 75 MiB for each TiB.
+pub(super) const PER_BYTE_OF_BITMAPS: u64 = 13_000;
+/// Bytes of a group of blocks: as many blocks as one of them has bits.
+const GROUP: u64 = BLOCK * BLOCK * 8;
 /// Inodes beside those of the tree.
 const MORE_INODES: u32 = 1024;
 /// Bytes of a folder per name, beside the name itself, in folders that have an index.
 const PER_NAME: u64 = 16;
+/// Bytes of an extent at most, half of it to have room for those that end early with their group.
+const LARGEST_EXTENT: u64 = 64 << 20;
+/// Extents that an inode holds itself, and those of a block of its tree.
+const IN_INODE: u64 = 4;
+const PER_LEAF: u64 = 340;
+/// Bytes of memory for each extent of a file that has more of them than its inode holds.
+const PER_EXTENT: u64 = 64;
 
 /// How large the file is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +43,8 @@ pub(super) struct Need {
     pub(super) bytes: u64,
     /// Inodes.
     pub(super) inodes: u32,
+    /// Bytes of memory for the blocks of folders, long links, attributes and trees of extents.
+    pub(super) metadata: u64,
 }
 
 /// A size that no tree of this kind has, or that this one does not fit into.
@@ -68,14 +81,16 @@ impl Size {
 
 /// What a tree needs, rather a little more than too little.
 pub(super) fn need(tree: &Tree) -> Need {
-    let (mut blocks, mut names) = (0_u64, 0_u64);
+    // Blocks of what is laid out beforehand, of what streams, and of the trees that say where it is: those are among
+    // what streams as well.
+    let (mut held, mut streamed, mut trees) = (0_u64, 0_u64, 0_u64);
+    let mut several = 0;
     let mut seen = std::collections::BTreeSet::new();
     tree.walk(|_, id, node| {
-        names += 1;
         if !seen.insert(id) {
             return;
         }
-        blocks += match &node.kind {
+        held += match &node.kind {
             NodeKind::Directory(children) => {
                 let bytes: u64 = children.keys().map(|name| name.len() as u64 + PER_NAME).sum();
                 // Folders with an index are filled to two thirds, about.
@@ -83,18 +98,25 @@ pub(super) fn need(tree: &Tree) -> Need {
             }
             NodeKind::File(content) => {
                 let data = content.data.as_ref().map(|map| aligned(map, content.size));
+                let parts = data.as_ref().map_or(1, |data| data.len() as u64);
                 let bytes = data.map_or(content.size, |data| data.iter().map(|extent| extent.len).sum());
                 // A block of the extent tree for every 128 MiB, and one more.
-                bytes.div_ceil(BLOCK) + bytes / (128 << 20) + 1
+                streamed += bytes.div_ceil(BLOCK) + bytes / (128 << 20) + 1;
+                let extents = parts + bytes / LARGEST_EXTENT;
+                if extents > IN_INODE {
+                    trees += 2 + extents / PER_LEAF;
+                    several += extents;
+                }
+                0
             }
             NodeKind::Symlink(target) if target.len() >= 60 => 1,
             _ => 0,
         };
-        blocks += u64::from(node.meta.xattrs.is_some());
+        held += u64::from(node.meta.xattrs.is_some());
     });
     let inodes = u32::try_from(seen.len()).unwrap_or(u32::MAX).saturating_add(MORE_INODES);
     let tables = u64::from(inodes) * 256 / BLOCK + 64;
-    let content = (blocks + tables) * BLOCK;
+    let content = (held + streamed + tables) * BLOCK;
     // Bitmaps and descriptors of each 128 MiB, and the journal in its steps.
     let groups = content / (128 << 20) + 2;
     let journal = match content >> 20 {
@@ -107,7 +129,11 @@ pub(super) fn need(tree: &Tree) -> Need {
         _ => 1024,
     } << 20;
     let bytes = content + groups * (64 + 2) * BLOCK + journal + (4 << 20);
-    Need { bytes: bytes.max(LEAST).next_multiple_of(BLOCK), inodes }
+    // What is short has an inode and no block, and a group holds no more inodes than a block has bits.
+    let groups = u64::from(inodes).div_ceil(BLOCK * 8);
+    let bytes = if bytes.div_ceil(GROUP) < groups { groups * GROUP } else { bytes };
+    let metadata = (held + trees) * BLOCK + several * PER_EXTENT;
+    Need { bytes: bytes.max(LEAST).next_multiple_of(BLOCK), inodes, metadata }
 }
 
 /// The whole blocks that have data, joined where they touch; the last one ends with the file.

@@ -14,7 +14,15 @@ use super::StoreError;
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// To close the file is not enough: a program that this process is starting at this moment has it open as well,
+    /// between fork and exec, and a lock lasts as long as anybody has its file open (flock(2)). Unlocked, it is free.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
+    }
 }
 
 impl Lock {
@@ -51,7 +59,7 @@ impl Lock {
             let file = opened(path)?;
             lock(&file)?;
             if is_at(&file, path)? {
-                return Ok(Self { path: path.into(), _file: file });
+                return Ok(Self { path: path.into(), file });
             }
         }
     }

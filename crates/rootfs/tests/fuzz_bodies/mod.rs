@@ -17,6 +17,7 @@ pub(crate) const LIMITS: Limits = Limits {
     header: 8 << 10,
     metadata: 64 << 10,
     layers: 8,
+    memory: Limits::LEAST_MEMORY,
 };
 
 /// Any bytes as a layer: both ways of reading it agree, and what it makes is within its bounds.

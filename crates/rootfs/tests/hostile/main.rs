@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 mod archive;
+mod costly;
 mod documents;
 mod image;
 mod memory;

@@ -1,9 +1,9 @@
 //! What ext4 has no room for, and what it has just room for.
 
-use rootfs::Quiet;
 use rootfs::build::{Options, build};
 use rootfs::ext4::Size;
 use rootfs::writer::WriterKind;
+use rootfs::{Limits, Quiet};
 
 use crate::item::{Item, Kind, file, folder, image, item, layer};
 use crate::seen::{debugfs, e2fsck};
@@ -24,7 +24,8 @@ fn a_folder_may_have_more_than_65000_folders() {
     items.extend((0..66_000).map(|number| folder(format!("d/{number}"))));
     let image = image(place.path(), &layer(&items));
     let path = place.path().join("rootfs.ext4");
-    build(&image, &path, &Options::default(), &Quiet).unwrap();
+    let limits = Limits { memory: 1 << 30, ..Limits::default() };
+    build(&image, &path, &Options { limits, ..Options::default() }, &Quiet).unwrap();
     e2fsck(&path);
     let listed = debugfs(&path, "ls -p /d\n");
     assert_eq!(listed.split(|&byte| byte == b'\n').filter(|line| line.ends_with(b"//")).count(), 66_002);

@@ -34,7 +34,8 @@ fn half_a_million_files() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
     let path = place.path().join("rootfs.ext4");
-    let built = build(&image, &path, &Options::default(), &Quiet).unwrap();
+    let limits = Limits { memory: 1 << 30, ..Limits::default() };
+    let built = build(&image, &path, &Options { limits, ..Options::default() }, &Quiet).unwrap();
     let after = peak();
     e2fsck(&path);
     assert_eq!(built.sha256, Digest::of(&std::fs::read(&path).unwrap()));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rootfs::build::{BuildError, Built, Options, build};
 use rootfs::ext4::{PlanError, Size};
+use rootfs::layer::{Excess, LayerProblem};
 use rootfs::store::{InUse, Key, Store, StoreError};
 use rootfs::writer::WriterKind;
 use rootfs::{ImageFile, Init, InitError, Stage};
@@ -16,7 +17,7 @@ use super::open::{self, Partial};
 use super::out::Out;
 use super::progress::Progress;
 use super::source::Source;
-use super::{amount, configured, store, store_folder};
+use super::{amount, configured, limits, store, store_folder};
 use crate::cli::{Build, Writer};
 use crate::config::{Config, Surroundings};
 use crate::exit::{Exit, Failure};
@@ -64,7 +65,8 @@ fn options(args: &Build) -> Result<Options, Failure> {
         Writer::Mkext4 => WriterKind::Mkext4,
         Writer::Mke2fs => WriterKind::Mke2fs,
     };
-    Ok(Options { size: size.map_or(Size::Fitting, Size::Exactly), init, writer, ..Options::default() })
+    let limits = limits(&args.image)?;
+    Ok(Options { size: size.map_or(Size::Fitting, Size::Exactly), limits, init, writer })
 }
 
 async fn into_file(
@@ -147,6 +149,12 @@ pub(super) fn failed(why: &BuildError) -> Failure {
         BuildError::Plan(PlanError::TooSmall(small)) => {
             let remedy = format!("ask for at least --size {}, or leave it out", small.least);
             Failure::new(Exit::Usage, message).remedy(remedy)
+        }
+        BuildError::Memory { needs, .. } => {
+            Failure::new(Exit::Failure, message).remedy(format!("allow --memory {}MiB", needs >> 20))
+        }
+        BuildError::Layer(why) if matches!(why.why, LayerProblem::Excess(Excess::Memory(_))) => {
+            Failure::new(Exit::Failure, message).remedy("allow more with --memory, such as --memory 1GiB")
         }
         BuildError::Init(InitError::Taken | InitError::Read { .. } | InitError::Wrong { .. }) => {
             Failure::new(Exit::Usage, message)
