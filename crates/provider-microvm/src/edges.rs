@@ -134,16 +134,7 @@ pub(crate) trait Machine: Send + Sync {
     /// Waits for its end.
     async fn exited(&self) -> Result<Exit, VmmError>;
     /// Opens the link to its agent, of which there is one at a time.
-    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, GuestError>;
-}
-
-/// Why there is no link to a guest's agent.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GuestError {
-    #[error(transparent)]
-    Vm(#[from] VmmError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
+    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError>;
 }
 
 /// The agent in a guest.

@@ -97,6 +97,21 @@ fn a_size_that_is_too_small_tells_the_least_that_fits() {
 }
 
 #[test]
+fn an_image_that_takes_more_memory_than_is_allowed_tells_how_much_to_allow() {
+    let folder = tempfile::tempdir().unwrap();
+    names_archive(&folder.path().join("image.tar"), 12_000);
+    let with = |memory: &[&str]| {
+        rootfs(folder.path(), &[&["build", "image.tar", "-o", "out.ext4"], memory].concat())
+    };
+    let refused = with(&["--memory", "64MiB"]).code(1);
+    assert!(refused.err.contains("and 64 MiB are allowed"), "{}", refused.err);
+    let enough = refused.err.split("--memory ").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert_eq!(names(folder.path()), ["image.tar"]);
+    rootfs(folder.path(), &["inspect", "image.tar", "--memory", "64MiB"]).code(1);
+    with(&["--memory", enough]).code(0);
+}
+
+#[test]
 fn what_is_no_image_is_told_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     archive(&folder.path().join("image.tar"));
@@ -111,6 +126,8 @@ fn what_is_no_image_is_told_and_leaves_nothing() {
         (&["build", "image.tar", "--architecture", "s390x"], 1),
         (&["build", "docker://"], 2),
         (&["build", "image.tar", "--size", "4G"], 2),
+        (&["build", "image.tar", "--memory", "1MiB"], 2),
+        (&["inspect", "image.tar", "--memory", "much"], 2),
         (&["build", "image.tar", "--init", "missing"], 2),
         (&["build", "image.tar", "--init", "."], 2),
         (&["build", "image.tar", "--writer", "cp"], 2),

@@ -1,12 +1,13 @@
 //! Real VMs.
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use guest_protocol::client::{Agent, LinkOptions};
+use guest_protocol::client::{Agent, LinkError, LinkOptions};
 
 use super::guest::RealGuest;
-use super::{Guest, GuestError, Machine, Machines};
+use super::{Guest, Machine, Machines};
 use crate::vmm::{Accel, Accelerator, Exit, Monitor as _, Qemu, RunFolder, Vm, VmSpec, VmmError};
 
 /// VMs of QEMU.
@@ -77,8 +78,9 @@ impl Machine for RealMachine {
         self.0.exited().await
     }
 
-    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, GuestError> {
-        let stream = self.0.connect_agent().await?;
-        Ok(Arc::new(RealGuest(Agent::connect(stream, options).await?)))
+    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError> {
+        // A host that went away in the middle may have left the stream where nothing comes through.
+        let open = || async { self.0.connect_agent().await.map_err(io::Error::other) };
+        Ok(Arc::new(RealGuest(Agent::reach(open, options).await?)))
     }
 }

@@ -24,6 +24,13 @@ pub(crate) fn large_archive(path: &Path) {
     save(path, &[("data", bytes.collect(), 0o644)]);
 }
 
+/// The same of so many folders without anything in them.
+pub(crate) fn names_archive(path: &Path, folders: usize) {
+    let names: Vec<_> = (0..folders).map(|number| format!("{number}/")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), Vec::new(), 0o755)).collect();
+    save(path, &files);
+}
+
 fn save(path: &Path, files: &[(&str, Vec<u8>, u32)]) {
     let mut layer = tar::Builder::new(Vec::new());
     for (name, content, mode) in files {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::World;
 use super::guest::ScriptedGuest;
-use crate::edges::{Guest, GuestError, Machine, Machines};
+use crate::edges::{Guest, Machine, Machines};
 use crate::vmm::{Exit, How, RunFolder, VmSpec, VmmError};
 
 /// A scripted VM with the agent in it.
@@ -181,10 +181,10 @@ impl Machine for ScriptedMachine {
         Ok(Exit { how, out_of_memory: false, last_words: None, at: Timestamp::now() })
     }
 
-    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, GuestError> {
+    async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError> {
         if self.deaf {
             tokio::time::sleep(options.connect).await;
-            return Err(LinkError::Silent(options.connect).into());
+            return Err(LinkError::Silent(options.connect));
         }
         let machine = self.world.machine(&self.folder).filter(|machine| machine.key == self.key);
         let machine = machine.ok_or(LinkError::Ended("the VM is gone".into()))?;

@@ -14,7 +14,6 @@ use provider_microvm::MicrovmProvider;
 use seats::{ImageRef, Instance, Limits, ObjectKind, Provider, SeatRef, Status, WorkshopId};
 
 use crate::host::{FOREIGN, Host, START_TIMEOUT, run};
-use crate::image::NAME;
 
 pub(crate) struct OnMicrovms {
     host: Host,
@@ -75,7 +74,7 @@ impl Harness for OnMicrovms {
             TestImage::Stubborn => "stubborn",
             TestImage::Missing => return Ok("localhost:9/missing:1".parse()?),
         };
-        Ok(format!("{NAME}:{tag}").parse()?)
+        Ok(format!("{}:{tag}", vm_testbed::IMAGE).parse()?)
     }
 
     async fn write_marker(&self, seat: &SeatRef, content: &str) -> Result<(), Stop> {

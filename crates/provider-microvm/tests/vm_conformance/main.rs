@@ -3,22 +3,15 @@
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
 //! for this check alone. Guests run without hardware virtualization, on any machine.
 //!
-//! It is in no tier yet, and counts as skipped: without hardware virtualization it takes many minutes. By hand, as root:
-//! `cargo test -p provider-microvm --test microvm_conformance -- --ignored --test-threads=2`, after `cargo xtask agent` and
+//! By hand, as root:
+//! `cargo test -p provider-microvm --test vm_conformance -- --ignored --test-threads=2`, after `cargo xtask agent` and
 //! `scripts/ensure-guest-kernel.sh`.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what a test that was started again says is passed on"
-)]
 
 mod harness;
 mod host;
-mod image;
-mod namespace;
 
 async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
     harness::OnMicrovms::new()
@@ -27,10 +20,10 @@ async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
 macro_rules! isolated_checks {
     (; $($name:ident,)*) => {$(
         #[test]
-        #[ignore = "many minutes of real guests, and in no tier yet: by hand"]
+        #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
         fn $name() {
             let name = concat!("conformance_suite::", stringify!($name));
-            crate::namespace::isolated(name, || {
+            vm_testbed::isolated(name, || {
                 if let Err(why) = conformance::test_one(stringify!($name), super::make) {
                     panic!("{why}");
                 }

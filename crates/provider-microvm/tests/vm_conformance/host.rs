@@ -14,8 +14,6 @@ use provider_microvm::vmm::{Accelerator, KeeperCommand};
 use provider_microvm::{ImageConfig, MicrovmConfig, MicrovmProvider};
 use seats::{SeatRef, WorkshopId};
 
-use crate::image;
-
 /// What a planted file says.
 pub(crate) const FOREIGN: &str = "somebody else's";
 
@@ -34,7 +32,7 @@ impl Host {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
         let archives = folder.path().join("archives");
         fs::create_dir(&archives)?;
-        image::archives(&archives)?;
+        vm_testbed::archives(&archives)?;
         let boot = folder.path().join("boot");
         let package = vm_testbed::Kernel::find()?;
         let package = package.image().ancestors().nth(2).context("the kernel is in no package")?.to_owned();
