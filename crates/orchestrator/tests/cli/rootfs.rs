@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use image::{archive, large_archive, names};
+use image::{archive, large_archive, names, names_archive};
 use rootfs::Digest;
 
 use crate::process::{Done, orchestrator, run};
