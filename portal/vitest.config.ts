@@ -25,9 +25,10 @@ export default defineConfig({
     hookTimeout: 180_000,
     env: binary === undefined ? {} : { CLARATEACH_TEST_SERVICE: binary },
     projects: [
-      project("unit", named(""), [...named(".sim"), ...named(".docker")]),
+      project("unit", named(""), [...named(".sim"), ...named(".docker"), ...named(".microvm")]),
       project("sim", named(".sim"), []),
       project("docker", named(".docker"), []),
+      project("microvm", named(".microvm"), []),
     ],
   },
 });

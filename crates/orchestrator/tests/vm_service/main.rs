@@ -13,6 +13,7 @@ mod class;
 mod host;
 mod left;
 mod neighbours;
+mod portal;
 #[path = "../cli/process.rs"]
 mod process;
 mod same;

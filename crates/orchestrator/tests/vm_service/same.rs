@@ -24,7 +24,7 @@ fn no_engine() -> Option<String> {
 }
 
 /// Says what the test runner cannot: that the test of this thread was skipped. `cargo xtask test` reads it from this file.
-fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?");
     writeln!(std::io::stderr().lock(), "SKIPPED {test}: {reason}").unwrap();
