@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::live::Live;
 use crate::locks;
 use crate::records::{Phase, SeatRecord, Unreadable};
-use crate::vmm::{Exit, How};
+use crate::vmm::Exit;
 
 type Judgement = (Status, Option<String>);
 
@@ -130,7 +130,7 @@ impl Core {
 fn of_exit(exit: Option<&Exit>) -> Judgement {
     match exit {
         None => (Status::Stopped, Some("it has no VM; create the seat again to start it".to_owned())),
-        Some(exit) if exit.how == How::Code(0) => {
+        Some(exit) if exit.is_orderly() => {
             (Status::Stopped, Some(format!("{exit}; create the seat again to start it")))
         }
         Some(exit) => {
@@ -226,6 +226,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::vmm::How;
 
     fn workload(state: WorkloadState, restarts: u32, exit: Option<i32>) -> Workload {
         Workload {
@@ -265,7 +266,7 @@ mod tests {
     #[case(How::Signal(9), Status::Error)]
     #[case(How::Unknown, Status::Error)]
     fn a_dead_vm_is_stopped_or_broken(#[case] how: How, #[case] status: Status) {
-        let exit = Exit { how, out_of_memory: false, last_words: None, at: Timestamp::now() };
+        let exit = Exit::plain(how);
         let (found, reason) = of_exit(Some(&exit));
         assert_eq!(found, status);
         assert!(reason.unwrap().contains("create the seat again"));

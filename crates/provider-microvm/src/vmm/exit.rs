@@ -16,6 +16,9 @@ pub struct Exit {
     pub out_of_memory: bool,
     /// The last lines, two at most, that the monitor itself wrote to its standard error.
     pub last_words: Option<String>,
+    /// What the guest's kernel said on its console when it panicked. To the monitor that is a restart like any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic: Option<String>,
     /// When.
     pub at: Timestamp,
 }
@@ -32,24 +35,47 @@ pub enum How {
     Unknown,
 }
 
+/// What was said before the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    /// By the monitor.
+    pub(super) last_words: Option<String>,
+    /// By the guest's kernel.
+    pub(super) panic: Option<String>,
+}
+
 impl Exit {
-    pub(super) fn of(status: ExitStatus, out_of_memory: bool, last_words: Option<String>) -> Self {
+    pub(super) fn of(status: ExitStatus, out_of_memory: bool, said: Said) -> Self {
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => How::Code(code),
             (None, Some(signal)) => How::Signal(signal),
             (None, None) => How::Unknown,
         };
-        Self { how, out_of_memory, last_words, at: Timestamp::now() }
+        let Said { last_words, panic } = said;
+        Self { how, out_of_memory, last_words, panic, at: Timestamp::now() }
     }
 
     pub(super) fn unknown() -> Self {
-        Self { how: How::Unknown, out_of_memory: false, last_words: None, at: Timestamp::now() }
+        Self::plain(How::Unknown)
+    }
+
+    /// One of which nothing else is known.
+    pub(crate) fn plain(how: How) -> Self {
+        Self { how, out_of_memory: false, last_words: None, panic: None, at: Timestamp::now() }
+    }
+
+    /// Whether the guest wanted it so.
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.how == How::Code(0) && self.panic.is_none()
     }
 }
 
 /// In words that fit behind a colon: `the VM was killed by SIGKILL`.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (How::Code(0), Some(words)) = (self.how, &self.panic) {
+            return write!(f, "the guest's kernel panicked: {words}");
+        }
         match self.how {
             How::Code(0) => f.write_str("the guest switched the VM off or restarted it")?,
             How::Code(code) => write!(f, "the VM monitor gave up with exit code {code}")?,
@@ -100,7 +126,22 @@ mod tests {
     use super::*;
 
     fn words(raw: i32, memory: bool, last: Option<&str>) -> String {
-        Exit::of(ExitStatus::from_raw(raw), memory, last.map(Into::into)).to_string()
+        let said = Said { last_words: last.map(Into::into), panic: None };
+        Exit::of(ExitStatus::from_raw(raw), memory, said).to_string()
+    }
+
+    #[test]
+    fn a_panic_is_no_orderly_end() {
+        let end = |raw, panic: Option<&str>| {
+            let said = Said { last_words: None, panic: panic.map(Into::into) };
+            let exit = Exit::of(ExitStatus::from_raw(raw), false, said);
+            (exit.is_orderly(), exit.to_string())
+        };
+        let panicked = "the guest's kernel panicked: out of luck".to_owned();
+        assert_eq!(end(0, Some("out of luck")), (false, panicked));
+        assert!(end(0, None).0);
+        // It was the signal that ended it.
+        assert_eq!(end(9, Some("out of luck")), (false, "the VM was killed by SIGKILL".into()));
     }
 
     #[test]
@@ -125,7 +166,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let exit = Exit::of(ExitStatus::from_raw(9), true, Some("x".into()));
+        let said = Said { last_words: Some("x".into()), panic: None };
+        let exit = Exit::of(ExitStatus::from_raw(9), true, said);
         let text = serde_json::to_string(&exit).unwrap();
         assert_eq!(serde_json::from_str::<Exit>(&text).unwrap(), exit);
         assert!(text.contains(r#""how":{"signal":9}"#), "{text}");

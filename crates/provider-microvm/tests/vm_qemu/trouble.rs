@@ -52,6 +52,11 @@ async fn the_end_of_a_vm_is_noticed_and_told() -> Result<()> {
         say(&next, "end", "").await.ok();
         let told = next.exited().await?.to_string();
         ensure!(told == "the guest switched the VM off or restarted it", "{told}");
+        // The monitor cannot tell a panic from an orderly restart.
+        let last = monitor().start(&spec).await?;
+        say(&last, "shell echo c > /proc/sysrq-trigger", "done").await.ok();
+        let told = last.exited().await?.to_string();
+        ensure!(told == "the guest's kernel panicked: sysrq triggered crash", "{told}");
         Ok(())
     })
     .await

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use guest_protocol::client::{LinkError, LinkOptions};
 use guest_protocol::{GuestConfig, Health, Phase};
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::World;
@@ -48,7 +47,7 @@ impl ScriptedMachine {
     /// Ends it, as its keeper would write down.
     pub(crate) fn end(&self, how: How) {
         if self.runs() {
-            let exit = Exit { how, out_of_memory: false, last_words: None, at: Timestamp::now() };
+            let exit = Exit::plain(how);
             let text = serde_json::to_vec(&exit).unwrap();
             // The folder may be gone with the seat.
             drop(std::fs::write(self.folder.join("exit.json"), text));
@@ -178,7 +177,7 @@ impl Machine for ScriptedMachine {
 
     async fn exited(&self) -> Result<Exit, VmmError> {
         let how = self.ended().await;
-        Ok(Exit { how, out_of_memory: false, last_words: None, at: Timestamp::now() })
+        Ok(Exit::plain(how))
     }
 
     async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError> {

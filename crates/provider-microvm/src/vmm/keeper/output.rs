@@ -14,15 +14,17 @@ const LONGEST: usize = 400;
 pub(super) struct Output {
     pipe: File,
     open: bool,
-    last: Option<LastLine>,
+    last: LastLine,
+    panic: Panic,
 }
 
 impl Output {
-    /// One whose last lines are remembered, or not.
-    pub(super) fn new(pipe: impl Into<OwnedFd>, remember: bool) -> io::Result<Self> {
+    /// One that is open.
+    pub(super) fn new(pipe: impl Into<OwnedFd>) -> io::Result<Self> {
         let pipe = pipe.into();
         rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self { pipe: pipe.into(), open: true, last: remember.then(LastLine::default) })
+        let (last, panic) = (LastLine::default(), Panic::default());
+        Ok(Self { pipe: pipe.into(), open: true, last, panic })
     }
 
     /// What to wait for, while it is open.
@@ -41,9 +43,8 @@ impl Output {
                     let bytes = &buffer[..count];
                     copied += count;
                     log.write(bytes);
-                    if let Some(last) = &mut self.last {
-                        last.add(bytes);
-                    }
+                    self.last.add(bytes);
+                    self.panic.add(bytes);
                 }
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
@@ -54,7 +55,41 @@ impl Output {
 
     /// The last two lines that are not empty.
     pub(super) fn last_lines(&self) -> Option<String> {
-        self.last.as_ref()?.text()
+        self.last.text()
+    }
+
+    /// Why a kernel that wrote this panicked, if it did.
+    pub(super) fn panic(&self) -> Option<String> {
+        self.panic.words.clone()
+    }
+}
+
+/// Looks for the line that a kernel writes when it panics (`panic()`, kernel/panic.c).
+#[derive(Debug, Default)]
+struct Panic {
+    begun: Vec<u8>,
+    words: Option<String>,
+}
+
+impl Panic {
+    const MARK: &str = "Kernel panic - not syncing: ";
+
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte != b'\n' {
+                if self.begun.len() < LONGEST {
+                    self.begun.push(byte);
+                }
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.begun);
+            // Kernels put a time before it; workloads, whose lines may be there as well, do not begin so.
+            let said = line.split_once(Self::MARK);
+            if let Some((_, words)) = said.filter(|(at, _)| at.starts_with('[') && at.ends_with("] ")) {
+                self.words = Some(words.chars().filter(|char| !char.is_control()).collect());
+            }
+            self.begun.clear();
+        }
     }
 }
 
@@ -97,6 +132,23 @@ mod tests {
         let mut line = LastLine::default();
         parts.iter().for_each(|part| line.add(part.as_bytes()));
         line.text()
+    }
+
+    #[test]
+    fn a_panic_is_found_among_other_lines() {
+        let found = |parts: &[&str]| {
+            let mut panic = Panic::default();
+            parts.iter().for_each(|part| panic.add(part.as_bytes()));
+            panic.words
+        };
+        let end = "[    3.2] ---[ end Kernel panic - not syncing: no init ]---\n";
+        assert_eq!(
+            found(&["x\n[    3.1] Kernel pan", "ic - not syncing: no init\r\n"]).as_deref(),
+            Some("no init")
+        );
+        assert_eq!(found(&[end, "[ 4.0] later\n"]), None);
+        assert_eq!(found(&["learner: Kernel panic - not syncing: ha\n"]), None);
+        assert_eq!(found(&["[ 1.0] all is well\n"]), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::output::Output;
 use super::{open, spawn};
 use crate::vmm::accelerator;
 use crate::vmm::cgroup::Cgroup;
+use crate::vmm::exit::Said;
 use crate::vmm::folder::Owner;
 use crate::vmm::identity::{self, Identity, ProcessId};
 use crate::vmm::{Exit, RunFolder};
@@ -173,10 +174,9 @@ impl Kept {
         console.copy(&mut self.log, REST);
         messages.copy(&mut self.log, REST);
         let memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
-        let exit = self
-            .child
-            .wait()
-            .map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, messages.last_lines()));
+        let said = Said { last_words: messages.last_lines(), panic: console.panic() };
+        let exit =
+            self.child.wait().map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, said));
         if self.launching.is_none() {
             drop(self.folder.write_exit(&exit));
         }
@@ -190,8 +190,8 @@ impl Kept {
     /// Copies until the monitor has ended; the child is not waited for yet.
     fn watch(&mut self) -> io::Result<(Output, Output)> {
         let missing = || io::Error::other("no pipe");
-        let mut console = Output::new(self.child.stdout.take().ok_or_else(missing)?, false)?;
-        let mut messages = Output::new(self.child.stderr.take().ok_or_else(missing)?, true)?;
+        let mut console = Output::new(self.child.stdout.take().ok_or_else(missing)?)?;
+        let mut messages = Output::new(self.child.stderr.take().ok_or_else(missing)?)?;
         let pidfd = self.vmm.open()?;
         let Some(pidfd) = pidfd else { return Ok((console, messages)) };
         let mut said = Vec::new();
