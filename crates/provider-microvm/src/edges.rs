@@ -133,6 +133,9 @@ pub(crate) trait Machine: Send + Sync {
     fn is_alive(&self) -> bool;
     /// Waits for its end.
     async fn exited(&self) -> Result<Exit, VmmError>;
+    /// Lets a VM go on that stands still because a disk of its could not be written to; QEMU tries again what failed then, and stops
+    /// once more when it still fails. Whether it stood.
+    async fn unstick(&self) -> Result<bool, VmmError>;
     /// Opens the link to its agent, of which there is one at a time.
     async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError>;
 }

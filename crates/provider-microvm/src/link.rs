@@ -7,7 +7,8 @@
 //!
 //! A monitor lets one at a time speak to an agent, so a VM has one link in a process, whoever asks for it; between processes the
 //! lock of the state folder sees to that. Health is told by the agent when it changes, not asked for. What has to be asked for
-//! is the clock: a host that slept wakes up guests whose clocks stood still.
+//! is the clock: a host that slept wakes up guests whose clocks stood still; and whether the VM itself stands still, because the
+//! host's disk is full: it is let go now and then, and goes on once there is room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -25,6 +26,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How far a guest's clock may be from the host's, beside what asking for it took.
 const TOLERANCE: Duration = Duration::from_secs(1);
+/// How often a VM is let go that stands still for want of space.
+const UNSTICK_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether the host slept.
 const SLEPT_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,8 @@ pub(crate) struct LinkState {
     pub(crate) trouble: Option<String>,
     /// How often its clock was set.
     pub(crate) steps: u32,
+    /// Whether the VM stood still, when it was last looked at, because a disk of its could not be written to.
+    pub(crate) is_stuck: bool,
 }
 
 impl std::fmt::Debug for LinkState {
@@ -139,6 +144,7 @@ async fn keep(seat: String, machine: Arc<dyn Machine>, tell: watch::Sender<LinkS
     };
     let ended: Result<_, _> = tokio::select! {
         () = links => return,
+        () = unstick(&seat, &machine, &tell) => return,
         ended = machine.exited() => ended,
     };
     tell.send_modify(|state| {
@@ -148,6 +154,22 @@ async fn keep(seat: String, machine: Arc<dyn Machine>, tell: watch::Sender<LinkS
             Err(why) => why.to_string(),
         });
     });
+}
+
+/// Lets a VM go on whenever it stands still.
+async fn unstick(seat: &str, machine: &Arc<dyn Machine>, tell: &watch::Sender<LinkState>) {
+    loop {
+        tokio::time::sleep(UNSTICK_EVERY).await;
+        // A monitor that does not answer is seen by what its guest does not do.
+        let Ok(is_stuck) = machine.unstick().await else { continue };
+        let changed =
+            tell.send_if_modified(|state| std::mem::replace(&mut state.is_stuck, is_stuck) != is_stuck);
+        if changed && is_stuck {
+            tracing::error!(seat, "the guest stands still until there is free space on the host's disk");
+        } else if changed {
+            tracing::info!(seat, "the guest goes on: there is space on the host's disk again");
+        }
+    }
 }
 
 /// Tells what an agent says until the link is lost, and why it was.

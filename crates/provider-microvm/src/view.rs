@@ -90,6 +90,11 @@ impl Core {
         {
             return judgement;
         }
+        if live.link.now().is_stuck {
+            let reason =
+                "its guest waits for free space on the host's disk; free some, and it goes on by itself";
+            return (Status::Error, Some(reason.to_owned()));
+        }
         if let Some(judgement) = self.cut_off(record).await {
             return judgement;
         }

@@ -23,13 +23,18 @@ const TAGS: [(&str, &[&str]); 7] = [
     ("remembers", &["sh", "-c", REMEMBERS]),
 ];
 
-/// Serves its workspace, where it writes a line into `starts` whenever it is started, on the disk before it answers.
-const REMEMBERS: &str = "set -e; cd /workspace; echo started >> starts; cat /www/health > health; sync; \
+/// Serves its workspace, where it writes a line into `starts` whenever it is started, on the disk before it answers; whoever asks for
+/// `/cgi-bin/fill` has it write 8 MiB there and waits until they are on the disk.
+const REMEMBERS: &str = "set -e; cd /workspace; echo started >> starts; cat /www/health > health; mkdir -p cgi-bin; \
+                         printf '#!/bin/sh\necho\ndd if=/dev/urandom of=/workspace/blob bs=1M count=8 conv=fsync 2>&1\necho ended $?\n' \
+                         > cgi-bin/fill; chmod 755 cgi-bin/fill; sync; \
                          httpd -h /workspace -p 3001; exec httpd -f -h /workspace -p 3002";
 
 /// Programs of busybox that the script and tests use.
-const APPLETS: [&str; 14] =
-    ["sh", "httpd", "sleep", "cat", "echo", "printf", "nc", "id", "ls", "sync", "env", "cut", "dd", "df"];
+const APPLETS: [&str; 16] = [
+    "mkdir", "chmod", "sh", "httpd", "sleep", "cat", "echo", "printf", "nc", "id", "ls", "sync", "env",
+    "cut", "dd", "df",
+];
 
 /// Writes an archive of each image into a folder, as `docker save` writes them: [`IMAGE`] with the tags `latest`, `other`, `exits`,
 /// `mute`, `slow`, `stubborn`, and `remembers`, whose workspace tells at `/starts` on either port how often it was started.

@@ -49,8 +49,17 @@ impl Host {
         Self::over(folder, state)
     }
 
-    /// With a state folder that is there.
-    pub(crate) fn over(folder: TempDir, state: PathBuf) -> Self {
+    /// With a state folder on a disk of its own of so many MiB.
+    pub(crate) fn on_a_disk_of(mib: u32) -> Self {
+        let folder = tempfile::Builder::new().prefix("ms").tempdir().unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        let options = format!("size={mib}m,mode=0711");
+        said("mount", &["-t", "tmpfs", "-o", &options, "disk", state.to_str().unwrap()]);
+        Self::over(folder, state)
+    }
+
+    fn over(folder: TempDir, state: PathBuf) -> Self {
         // The users of monitors must reach the kernel in it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let archives = folder.path().join("archives");
@@ -120,6 +129,8 @@ impl Drop for Host {
         for process in crate::left::processes() {
             let _ = rustix::process::kill_process(process.pid, rustix::process::Signal::KILL);
         }
+        // A disk of its own goes with its mount namespace, but not before the folder under it.
+        drop(Command::new("umount").args(["--quiet", "--lazy"]).arg(&self.state).output());
         for folder in crate::left::cgroups(&self.cgroup()).into_iter().rev() {
             // Its last process may be still on its way out.
             for _ in 0..50 {

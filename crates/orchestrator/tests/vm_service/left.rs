@@ -76,7 +76,9 @@ impl Host {
         left.extend(filter().into_iter().map(|element| format!("packet filter {element}")));
         let folder = self.folder().to_str().unwrap();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        left.extend(mounts.lines().filter(|line| line.contains(folder)).map(|line| format!("mount {line}")));
+        let own = format!(" {} ", self.state().display());
+        let mounts = mounts.lines().filter(|line| line.contains(folder) && !line.contains(&own));
+        left.extend(mounts.map(|line| format!("mount {line}")));
         for group in cgroups(&self.cgroup()) {
             // The one for all seats stays with the host.
             if !group.ends_with(self.cgroup()) {

@@ -10,6 +10,7 @@
 
 mod chaos;
 mod class;
+mod disk;
 mod host;
 mod left;
 mod neighbours;

@@ -78,6 +78,10 @@ impl Machine for RealMachine {
         self.0.exited().await
     }
 
+    async fn unstick(&self) -> Result<bool, VmmError> {
+        self.0.unstick().await
+    }
+
     async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError> {
         // A host that went away in the middle may have left the stream where nothing comes through.
         let open = || async { self.0.connect_agent().await.map_err(io::Error::other) };

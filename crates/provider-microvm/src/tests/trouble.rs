@@ -114,6 +114,30 @@ async fn a_seat_that_lost_its_network_is_told_and_mended_on_request() {
 }
 
 #[tokio::test]
+async fn a_guest_that_waits_for_space_says_so_and_goes_on() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    let machine = bench.machine(&wish.seat);
+    for (is_stuck, status) in [(true, Status::Error), (false, Status::Running)] {
+        machine.stuck.store(is_stuck, std::sync::atomic::Ordering::SeqCst);
+        // What answered a moment ago is believed for a while.
+        let seen = tokio::time::timeout(super::bench::PATIENCE, async {
+            loop {
+                let seen = provider.get(&wish.seat).await.unwrap().unwrap();
+                if seen.status == status {
+                    break seen;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        let seen = seen.await.expect("nothing is said of it");
+        assert_eq!(seen.reason.is_some_and(|why| why.contains("free space on the host's disk")), is_stuck);
+    }
+}
+
+#[tokio::test]
 async fn a_workshop_whose_record_is_damaged_is_removed_on_request() {
     let bench = Bench::new();
     let provider = bench.provider();

@@ -95,6 +95,24 @@ impl Vm {
         self.qmp().await?.cont().await.map_err(|why| self.monitor(why))
     }
 
+    /// Lets a machine go on whose processors QEMU stopped because the host had no room for what a disk was to hold (`werror=enospc`,
+    /// the default of its block devices). It tries again what failed, and stops the machine once more when that still fails, so
+    /// nothing that the guest wrote is lost. Whether it stood.
+    ///
+    /// # Errors
+    /// When the monitor does not answer or refuses.
+    pub async fn unstick(&self) -> Result<bool, VmmError> {
+        let qmp = self.qmp().await?;
+        let unstick = async {
+            let is_stuck = qmp.query_status().await? == super::qemu::RunState::IoError;
+            if is_stuck {
+                qmp.cont().await?;
+            }
+            Ok(is_stuck)
+        };
+        unstick.await.map_err(|why| self.monitor(why))
+    }
+
     /// Presses the power button, which a guest without a program for it does not notice. An orderly end is the agent's.
     ///
     /// # Errors

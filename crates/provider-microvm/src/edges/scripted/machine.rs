@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -27,6 +27,8 @@ pub(crate) struct ScriptedMachine {
     pub(crate) config: Mutex<Option<GuestConfig>>,
     /// How far its clock is behind, in milliseconds.
     pub(crate) behind_ms: Mutex<u64>,
+    /// Whether its disk cannot be written to.
+    pub(crate) stuck: AtomicBool,
     /// How many speak to its agent.
     pub(crate) links: AtomicUsize,
     deaf: bool,
@@ -67,6 +69,7 @@ impl ScriptedMachine {
         let is_there = config.as_ref().and_then(|config| config.network.as_ref());
         self.runs()
             && !self.mute
+            && !self.stuck.load(Ordering::SeqCst)
             && !is_unplugged
             && is_there.is_some_and(|network| network.address == address)
     }
@@ -130,6 +133,7 @@ impl Machines for World {
                 health: watch::channel(waiting()).0,
                 config: Mutex::default(),
                 behind_ms: Mutex::default(),
+                stuck: AtomicBool::new(false),
                 links: AtomicUsize::new(0),
                 deaf: state.deaf,
                 mute: state.mute,
@@ -178,6 +182,10 @@ impl Machine for ScriptedMachine {
     async fn exited(&self) -> Result<Exit, VmmError> {
         let how = self.ended().await;
         Ok(Exit::plain(how))
+    }
+
+    async fn unstick(&self) -> Result<bool, VmmError> {
+        Ok(self.stuck.load(Ordering::SeqCst))
     }
 
     async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError> {
