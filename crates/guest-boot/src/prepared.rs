@@ -8,6 +8,7 @@
 //!       boot.json
 //!     current           the id of the one that new seats boot
 //!     .new-…            one that is being made, or what a killed process left of it
+//!     lock              locked by whoever changes any of it
 //! ```
 //!
 //! A VM keeps the one that it was started with for as long as it lives, so a new set-up disturbs no seat. Whoever runs the VMs must be able
@@ -27,6 +28,8 @@ const INITRAMFS: &str = "initramfs";
 const ABOUT: &str = "boot.json";
 const CURRENT: &str = "current";
 const NEW: &str = ".new-";
+/// Whoever has it locked changes what is kept.
+const LOCK: &str = "lock";
 
 /// The name of a prepared boot: 16 hexadecimal digits of the SHA-256 of its kernel and its first root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,6 +165,7 @@ impl Boot {
 pub(crate) fn keep(folder: &Path, kernel: &[u8], initramfs: &[u8], about: &[u8]) -> io::Result<BootId> {
     let id = BootId::of(kernel, initramfs);
     fs::create_dir_all(folder)?;
+    let _turn = turn(folder)?;
     let place = folder.join(id.as_str());
     if Boot::of_id(folder, &id).is_err() {
         let new = tempfile::Builder::new().prefix(NEW).tempdir_in(folder)?;
@@ -178,11 +182,7 @@ pub(crate) fn keep(folder: &Path, kernel: &[u8], initramfs: &[u8], about: &[u8])
             Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
             _ => {}
         }
-        match fs::rename(new.path(), &place) {
-            // Another process was quicker, with the same bytes.
-            Err(_) if Boot::of_id(folder, &id).is_ok() => {}
-            moved => moved?,
-        }
+        fs::rename(new.path(), &place)?;
     }
     let mut current = tempfile::Builder::new().prefix(NEW).tempfile_in(folder)?;
     writeln!(current, "{id}")?;
@@ -193,20 +193,32 @@ pub(crate) fn keep(folder: &Path, kernel: &[u8], initramfs: &[u8], about: &[u8])
     Ok(id)
 }
 
+/// Waits until nobody else changes what is kept; until the file is closed, nobody does. One that is made is not current yet, and
+/// would be removed by who tidies up.
+fn turn(folder: &Path) -> io::Result<fs::File> {
+    let lock = fs::File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
 /// Removes the boots that are neither current nor among those still used, and what killed processes left. Tells which went.
 ///
 /// # Errors
 /// When the folder cannot be read; what cannot be removed stays for the next time.
 pub fn prune(folder: &Path, used: &[BootId]) -> io::Result<Vec<BootId>> {
-    let current = match fs::read_to_string(folder.join(CURRENT)) {
-        Ok(text) => text,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(why) => return Err(why),
-    };
+    if !folder.join(CURRENT).exists() {
+        return Ok(Vec::new());
+    }
+    let _turn = turn(folder)?;
+    let current = fs::read_to_string(folder.join(CURRENT))?;
     let mut gone = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(NEW) {
+            // Whoever made it is gone: nobody else has the turn. A file is that of a `current` to be.
+            drop(if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) });
+        }
         let Ok(id) = name.parse::<BootId>() else { continue };
         if id.as_str() != current.trim_end() && !used.contains(&id) && fs::remove_dir_all(&path).is_ok() {
             gone.push(id);
@@ -214,4 +226,47 @@ pub fn prune(folder: &Path, used: &[BootId]) -> io::Result<Vec<BootId>> {
     }
     gone.sort();
     Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_tidies_up_takes_nothing_from_who_is_at_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let makers: Vec<_> = (0..8_u8)
+            .map(|number| {
+                let folder = folder.path().to_owned();
+                std::thread::spawn(move || {
+                    let id = keep(&folder, &[number], b"first root", b"{}").unwrap();
+                    prune(&folder, std::slice::from_ref(&id)).unwrap();
+                    // Only one that is no longer current may have been taken since.
+                    let current = fs::read_to_string(folder.join(CURRENT)).unwrap();
+                    assert!(current.trim_end() != id.as_str() || folder.join(id.as_str()).is_dir());
+                })
+            })
+            .collect();
+        makers.into_iter().for_each(|maker| maker.join().unwrap());
+        let current = fs::read_to_string(folder.path().join(CURRENT)).unwrap();
+        assert!(folder.path().join(current.trim_end()).is_dir());
+    }
+
+    #[test]
+    fn what_a_killed_setup_left_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = keep(folder.path(), b"kernel", b"first root", b"{}").unwrap();
+        fs::create_dir(folder.path().join(".new-abc")).unwrap();
+        fs::write(folder.path().join(".new-abc/kernel"), "half").unwrap();
+        fs::write(folder.path().join(".new-def"), "").unwrap();
+        fs::write(folder.path().join("notes"), "an operator's").unwrap();
+        assert!(prune(folder.path(), &[]).unwrap().is_empty());
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let mut expected = vec![id.to_string(), CURRENT.into(), LOCK.into(), "notes".into()];
+        expected.sort();
+        assert_eq!(names, expected);
+    }
 }
