@@ -11,7 +11,7 @@
 //! Only ratios of one run mean something: the machine, its other work and the engine's mood are the same for all
 //! three. A budget that is missed is a result and no failure; a measurement that went wrong is a failure.
 //!
-//! `cargo xtask bench rootfs` is about the converter, and the same holds for it: see [`rootfs`].
+//! `cargo xtask bench microvm` is about microVM seats: see [`microvm`]. `cargo xtask bench rootfs` is about the converter, and the same holds for it: see [`rootfs`].
 
 mod budget;
 mod build;
@@ -20,6 +20,8 @@ mod floor;
 mod ground;
 mod list;
 mod machine;
+#[cfg(target_os = "linux")]
+mod microvm;
 mod objects;
 mod print;
 mod process;
@@ -52,6 +54,9 @@ pub(crate) enum Bench {
     Class(Options),
     /// An image to an ext4 file: the original plan's pipeline, mke2fs and the converter, in turns.
     Rootfs(rootfs::Options),
+    /// A microVM seat beside the same guest started by hand, and a killed service that finds its seats again.
+    #[cfg(target_os = "linux")]
+    Microvm(microvm::Options),
 }
 
 /// How much is measured, and of what.
@@ -98,5 +103,7 @@ pub(crate) async fn run(repo: &Repo, stop: &Stop, bench: &Bench) -> Result<bool>
         Bench::Class(options) => class::run(repo, stop, options).await.map(|()| true),
         // Here other programs do all the work.
         Bench::Rootfs(options) => rootfs::run(repo, stop, options).await.map(|()| true),
+        #[cfg(target_os = "linux")]
+        Bench::Microvm(options) => microvm::run(repo, stop, options).await,
     }
 }

@@ -1,0 +1,79 @@
+//! `cargo xtask bench microvm`: what a microVM seat costs beside its guest.
+//!
+//! Two ways to boot the same kernel and first root take turns, each on a machine that is otherwise idle:
+//!
+//! ```text
+//!   bare      one QEMU command with the seat's machine and nothing else    what there can be at best
+//!   service   PUT /workshops/{id} of a release build, one seat             what there is
+//!
+//!   request ──► monitor runs ──► the agent waits for its host ──► the workspace takes connections on both ports
+//!               └───────── bare: the same way to here ─────┘
+//! ```
+//!
+//! Then a class is up while the service is killed and started again. All of it is in a network namespace of its own, without
+//! a Docker engine, by a build of this program that is started again in there. A budget that is missed is a result.
+
+mod bare;
+mod host;
+mod inside;
+mod memory;
+mod print;
+mod seat;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use super::build;
+use crate::agent;
+use crate::child::{Family, show};
+use crate::repo::Repo;
+use crate::stop::Stop;
+
+/// How long an interrupted bench may take to end its guests.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// How much is measured.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// How often each way boots, after one turn that does not count.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// The class that a killed service finds again.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    seats: u16,
+    /// The service's binary; without it, a release build is made.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// The network namespace from which this program started itself in another one.
+    #[arg(long, hide = true)]
+    outside: Option<PathBuf>,
+}
+
+/// Measures, prints the result and writes it to `target/bench/`.
+pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<bool> {
+    let here = std::fs::read_link("/proc/self/ns/net")?;
+    if let Some(outside) = &options.outside {
+        ensure!(here != *outside, "this is no network namespace of the bench's own");
+        let binary = options.binary.as_deref().context("no binary")?;
+        return inside::run(repo, stop, options, binary).await.map(|()| true);
+    }
+    let work = repo.scratch("bench").join("work");
+    std::fs::create_dir_all(&work)?;
+    ensure!(agent::build(repo, stop).await?.is_some(), "the guest agent does not compile (see above)");
+    let kernel = show(&mut repo.command("scripts/ensure-guest-kernel.sh"), stop).await?;
+    ensure!(kernel.success(), "there is no guest kernel (see above)");
+    let binary = build::release(repo, stop, options.binary.as_deref(), &work).await?;
+    let mut again = repo.command("unshare");
+    again.args(["--net", "--mount", "--"]).arg(std::env::current_exe()?);
+    again.args(["bench", "microvm", "--outside"]).arg(here).arg("--binary").arg(binary);
+    again.args(["--rounds", &options.rounds.to_string(), "--seats", &options.seats.to_string()]);
+    let mut family = Family::spawn(&mut again).context("unshare (util-linux) cannot be run")?;
+    let ended = stop.or(family.ended()).await;
+    if ended.is_err() {
+        family.end(SWEEP).await?;
+    }
+    Ok(ended?.success())
+}

@@ -1,0 +1,60 @@
+//! What was measured, as tables.
+
+use super::inside::Report;
+use super::seat::Turn;
+use crate::bench::budget::Verdict;
+use crate::bench::spread::Spread;
+use crate::bench::table::Table;
+use crate::console;
+
+pub(super) fn print(report: &Report) {
+    let of = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what));
+    let rows = [
+        ("request to monitor, ms", of(|turn| turn.started)),
+        ("  of it the network, ms", of(|turn| turn.network)),
+        ("  of it the disks, ms", of(|turn| turn.volume)),
+        ("monitor to agent, ms", of(|turn| turn.agent)),
+        ("the same by a bare command, ms", Spread::of(report.bare.iter().copied())),
+        ("agent to workspace, ms", of(|turn| turn.workspace)),
+        ("disks of a new seat, KiB", of(|turn| turn.disk_bytes as f64 / 1024.0)),
+        ("memory of the guest, MiB", of(|turn| turn.memory.guest)),
+        ("memory beyond it, MiB", of(|turn| turn.memory.beyond)),
+    ];
+    let mut table = Table::new(["one seat", "median", "least", "most"]);
+    for (what, spread) in rows {
+        let Some(Spread { median, min, max, .. }) = spread else { continue };
+        table.row([what.into(), figure(median), figure(min), figure(max)]);
+    }
+    console::title("microVM seats");
+    table.print();
+    let mut budgets = Table::new(["budget", "measured", "allowed", ""]);
+    for verdict in verdicts(report) {
+        let measured = format!("{} {}", figure(verdict.measured), verdict.unit);
+        let allowed = format!("{} {}", figure(verdict.budget), verdict.unit);
+        budgets.row([verdict.what, measured, allowed, if verdict.met { "met" } else { "missed" }.into()]);
+    }
+    budgets.print();
+}
+
+fn verdicts(report: &Report) -> Vec<Verdict> {
+    let of = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what)).map(|spread| spread.median);
+    let mut verdicts = Vec::new();
+    let mut most = |what: String, measured: Option<f64>, unit, budget| {
+        verdicts.extend(measured.map(|measured| Verdict::new(what, measured, unit, true, budget)));
+    };
+    most("request to monitor".into(), of(|turn| turn.started), "ms", 50.0);
+    most("network of a seat".into(), of(|turn| turn.network), "ms", 5.0);
+    most("disks of a seat".into(), of(|turn| turn.volume), "ms", 10.0);
+    most("disks of a seat".into(), of(|turn| turn.disk_bytes as f64 / 1_048_576.0), "MiB", 1.0);
+    let bare = Spread::of(report.bare.iter().copied()).map(|spread| spread.median);
+    let boot = of(|turn| turn.agent).zip(bare).map(|(agent, bare)| agent / bare);
+    most("boot: service / bare command".into(), boot, "×", 1.1);
+    if let Some(adopted) = &report.adopted {
+        most(format!("restart: {} seats known again", adopted.seats), Some(adopted.took), "ms", 1000.0);
+    }
+    verdicts
+}
+
+fn figure(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+}

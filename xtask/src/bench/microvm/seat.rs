@@ -1,0 +1,106 @@
+//! One seat of the service, from the request to its workspace.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::host::Host;
+use super::memory::Memory;
+use crate::bench::service::Client;
+use crate::bench::ways::Made;
+
+/// Between two looks.
+pub(super) const LOOK: Duration = Duration::from_millis(1);
+/// The workshop of the turns.
+const WORKSHOP: &str = "bench";
+
+/// What one turn showed, in milliseconds unless said.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Turn {
+    /// From the request until the monitor's record is there, which its keeper writes once it runs.
+    pub(super) started: f64,
+    /// From then until the agent waits for its host.
+    pub(super) agent: f64,
+    /// From the agent until the request is answered: the workspace takes connections.
+    pub(super) workspace: f64,
+    /// What the service tells of its stages.
+    pub(super) network: f64,
+    pub(super) volume: f64,
+    /// Bytes of the seat's two disks on the host's disk, right after.
+    pub(super) disk_bytes: u64,
+    pub(super) memory: Memory,
+}
+
+/// Makes one seat, looks at it, and takes it away.
+pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Turn> {
+    let folder = host.seat(WORKSHOP, 1);
+    let began = Instant::now();
+    let watching = async {
+        while !folder.join("run/vmm.json").exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+        let started = began.elapsed();
+        while !agent_is_up(&folder.join("console.log")) {
+            tokio::time::sleep(LOOK).await;
+        }
+        (started, began.elapsed())
+    };
+    let creating = async {
+        let made = client.create(WORKSHOP, 1, image).await;
+        (made, began.elapsed())
+    };
+    // A seat that does not come up ends the watch.
+    tokio::pin!(watching, creating);
+    let mut seen = None;
+    let (made, all) = loop {
+        tokio::select! {
+            times = &mut watching, if seen.is_none() => seen = Some(times),
+            made = &mut creating => break made,
+        }
+    };
+    let made = made?;
+    let (started, agent) = seen.context("the seat is up, and its agent was not seen on the console")?;
+    let turn = Turn {
+        started: ms(started),
+        agent: ms(agent - started),
+        workspace: ms(all - agent),
+        network: stage(&made, "network")?,
+        volume: stage(&made, "volume")?,
+        disk_bytes: allocated(&folder.join("scratch.img"))? + allocated(&folder.join("data.img"))?,
+        memory: Memory::of(&monitor(&folder)?)?,
+    };
+    client.destroy(WORKSHOP).await?;
+    Ok(turn)
+}
+
+/// Whether the agent said that it waits for its host: the last thing before the two differ.
+pub(super) fn agent_is_up(console: &Path) -> bool {
+    let text = fs::read(console).unwrap_or_default();
+    String::from_utf8_lossy(&text).contains("clarateach-agent: waits for the host")
+}
+
+/// The process numbers of a seat's monitor and keeper.
+fn monitor(folder: &Path) -> Result<[i64; 2]> {
+    let record: Value = serde_json::from_slice(&fs::read(folder.join("run/vmm.json"))?)?;
+    let pid = |of: &str| record[of]["pid"].as_i64().with_context(|| format!("no {of} in {record}"));
+    Ok([pid("vmm")?, pid("keeper")?])
+}
+
+/// Blocks of stat(2) have 512 bytes.
+fn allocated(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).with_context(|| path.display().to_string())?.blocks() * 512)
+}
+
+fn stage(made: &Made, name: &str) -> Result<f64> {
+    let times = made.stages.get(name).and_then(|times| times.first());
+    times.copied().with_context(|| format!("the service tells no stage {name}: {:?}", made.stages))
+}
+
+pub(super) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
