@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   workshop   bridge (down) → alias → settings → filter → address → up
-//!   seat       TAP (goes away by itself) → alias → kept → filter → on the bridge → isolated → forwarding entry → up → neighbour
+//!   seat       filter → TAP (goes away by itself) → alias, on the bridge → kept → isolated, up → forwarding entry → neighbour
 //! ```
 //!
 //! A crash leaves no interface without owner: a TAP device stays only once its alias is set, and a bridge that has our name and

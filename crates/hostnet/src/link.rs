@@ -154,11 +154,17 @@ impl Links {
         self.change(LinkUnspec::new_with_index(index).controller(bridge).build()).await
     }
 
+    pub(crate) async fn mark_and_enslave(&self, index: u32, alias: &str, bridge: u32) -> Answer<()> {
+        self.change(LinkUnspec::new_with_index(index).alias(alias).controller(bridge).build()).await
+    }
+
     /// Makes a port of a bridge reach nothing but the bridge itself, and get nothing but what is sent to its guest.
     ///
     /// `Documentation/networking/bridge.rst` and `ip-link(8)`: isolated ports do not talk to each other; nothing is learnt from
     /// frames; frames for unknown, multicast and broadcast addresses are not copied to it.
-    pub(crate) async fn restrict_port(&self, index: u32) -> Answer<()> {
+    ///
+    /// Starts it too: the kernel does that last (`rtnl_changelink` of `net/core/rtnetlink.c`).
+    pub(crate) async fn restrict_port_and_up(&self, index: u32) -> Answer<()> {
         let port = LinkBridgePort::new(index)
             .isolated(true)
             .learning(false)
@@ -166,6 +172,7 @@ impl Links {
             .mcast_flood(false)
             .bcast_flood(false)
             .hairpin(false)
+            .up()
             .build();
         self.change(port).await
     }

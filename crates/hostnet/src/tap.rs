@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 
 use rustix::ioctl::{IntegerSetter, Opcode, Updater, opcode};
+use rustix::net::{AddressFamily, SocketType};
 
 use crate::names::IfName;
 
@@ -71,6 +72,15 @@ impl Tap {
     pub fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
         self.set::<SET_OWNER>(uid)?;
         self.set::<SET_GROUP>(gid)
+    }
+
+    /// The index of an interface.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub(crate) fn index(name: &IfName) -> io::Result<u32> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        Ok(rustix::net::netdevice::name_to_index(&socket, name.as_str())?)
     }
 
     /// Keeps the device when it is closed.

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use super::workshop::{foreign, gone};
+use super::workshop::foreign;
 use super::{HostNet, doing};
 use crate::error::NetError;
 use crate::filter::element::Element;
-use crate::link::Link;
 use crate::net::{Port, WorkshopNet};
 use crate::sysctl;
 use crate::tap::Tap;
@@ -61,43 +60,48 @@ impl HostNet {
         if self.owner(&bridge) != Some(net.owner()) {
             return Err(foreign(&whom, &bridge));
         }
-        let link = match self.find(port.tap(), &whom).await? {
-            Some(link) if link.is_tap && self.owner(&link) == Some(port.owner()) => link,
+        let there = match self.find(port.tap(), &whom).await? {
+            Some(link) if link.is_tap && self.owner(&link) == Some(port.owner()) => Some(link),
             Some(link) => return Err(foreign(&whom, &link)),
-            None => self.add_tap(port, &whom).await?,
+            None => None,
         };
         self.add_elements(&Element::of_port(net, port), &whom).await?;
-        if link.controller != Some(bridge.index) {
-            let on = self.links.enslave(link.index, bridge.index).await;
-            on.map_err(doing(&whom, "putting the TAP device on the bridge"))?;
-        }
-        let restricted = self.links.restrict_port(link.index).await;
-        restricted.map_err(doing(&whom, "isolating the port"))?;
-        let entry = self.links.add_forwarding_entry(link.index, port.mac()).await;
+        let index = match there {
+            None => self.add_tap(port, bridge.index, &whom).await?,
+            Some(link) => {
+                if link.controller != Some(bridge.index) {
+                    let on = self.links.enslave(link.index, bridge.index).await;
+                    on.map_err(doing(&whom, "putting the TAP device on the bridge"))?;
+                }
+                link.index
+            }
+        };
+        let restricted = self.links.restrict_port_and_up(index).await;
+        restricted.map_err(doing(&whom, "isolating the port and starting it"))?;
+        let entry = self.links.add_forwarding_entry(index, port.mac()).await;
         entry.map_err(doing(&whom, "telling the bridge of the seat"))?;
-        if !link.is_up {
-            self.links.up(link.index).await.map_err(doing(&whom, "starting the TAP device"))?;
-        }
         let neighbour = self.links.add_neighbour(bridge.index, port.address(), port.mac()).await;
         neighbour.map_err(doing(&whom, "telling the host of the seat"))
     }
 
-    /// It goes away by itself when anything here fails or the process ends: only with an owner it stays.
-    async fn add_tap(&self, port: &Port, whom: &str) -> Result<Link, NetError> {
+    /// Makes the device and puts it on the bridge, down. It goes away by itself when anything here fails or the process ends: only
+    /// with an owner it stays. Its index.
+    async fn add_tap(&self, port: &Port, bridge: u32, whom: &str) -> Result<u32, NetError> {
         let (name, uid, gid) = (port.tap().clone(), port.uid, port.gid);
         let made = blocking(move || {
             let tap = Tap::create(&name)?;
             tap.set_owner(uid, gid)?;
-            Ok(tap)
+            let index = Tap::index(&name)?;
+            Ok((tap, index))
         });
-        let tap = made.await.map_err(doing(whom, "making the TAP device (is the module tun loaded?)"))?;
-        let link = self.find(port.tap(), whom).await?.ok_or_else(|| gone(whom))?;
+        let (tap, index) =
+            made.await.map_err(doing(whom, "making the TAP device (is the module tun loaded?)"))?;
         sysctl::no_ipv6(port.tap())?;
-        let alias = self.links.set_alias(link.index, &port.owner().alias(self.instance())).await;
-        alias.map_err(doing(whom, "marking the TAP device as ours"))?;
+        let marked = self.links.mark_and_enslave(index, &port.owner().alias(self.instance()), bridge).await;
+        marked.map_err(doing(whom, "marking the TAP device as ours and putting it on the bridge"))?;
         let kept = blocking(move || tap.keep()).await;
         kept.map_err(doing(whom, "keeping the TAP device"))?;
-        Ok(link)
+        Ok(index)
     }
 }
 

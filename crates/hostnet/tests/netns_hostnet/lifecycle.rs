@@ -1,5 +1,7 @@
 //! Making, making again, repairing, taking away.
 
+use std::time::Instant;
+
 use hostnet::filter::element::Element;
 use hostnet::{HostNet, Options, Owner};
 
@@ -82,11 +84,16 @@ fn forty_seats_come_and_go() {
         let net = net("rust-101", "10.214.0.0/25");
         host.ensure_workshop(&net).await.unwrap();
         let before = state();
+        let mut took = Vec::new();
         for round in 1..=40 {
             let port = port(&net, round % 5 + 1);
+            let started = Instant::now();
             host.ensure_port(&net, &port).await.unwrap();
+            took.push(started.elapsed());
             host.remove_port(&net, &port).await.unwrap();
         }
+        took.sort();
+        println!("network of a seat made in {:?} (median), {:?} (best)", took[took.len() / 2], took[0]);
         assert_eq!(state(), before);
     });
 }
