@@ -11,8 +11,9 @@ pub(super) fn print(report: &Report) {
     let of = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what));
     let rows = [
         ("request to monitor, ms", of(|turn| turn.started)),
-        ("  of it the network, ms", of(|turn| turn.network)),
-        ("  of it the disks, ms", of(|turn| turn.volume)),
+        ("  of it record, bridge and port, ms", of(|turn| stage(turn, "network"))),
+        ("  of it the disks, ms", of(|turn| stage(turn, "volume"))),
+        ("  of it the monitor, ms", of(|turn| stage(turn, "create"))),
         ("monitor to agent, ms", of(|turn| turn.agent)),
         ("the same by a bare command, ms", Spread::of(report.bare.iter().copied())),
         ("agent to workspace, ms", of(|turn| turn.workspace)),
@@ -43,8 +44,8 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
         verdicts.extend(measured.map(|measured| Verdict::new(what, measured, unit, true, budget)));
     };
     most("request to monitor".into(), of(|turn| turn.started), "ms", 50.0);
-    most("network of a seat".into(), of(|turn| turn.network), "ms", 5.0);
-    most("disks of a seat".into(), of(|turn| turn.volume), "ms", 10.0);
+    most("network of a seat".into(), of(|turn| stage(turn, "network")), "ms", 5.0);
+    most("disks of a seat".into(), of(|turn| stage(turn, "volume")), "ms", 10.0);
     most("disks of a seat".into(), of(|turn| turn.disk_bytes as f64 / 1_048_576.0), "MiB", 1.0);
     let bare = Spread::of(report.bare.iter().copied()).map(|spread| spread.median);
     let boot = of(|turn| turn.agent).zip(bare).map(|(agent, bare)| agent / bare);
@@ -53,6 +54,11 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
         most(format!("restart: {} seats known again", adopted.seats), Some(adopted.took), "ms", 1000.0);
     }
     verdicts
+}
+
+/// Milliseconds of a stage; one that was not told took none.
+fn stage(turn: &Turn, name: &str) -> f64 {
+    turn.stages.get(name).copied().unwrap_or_default()
 }
 
 fn figure(value: f64) -> String {

@@ -1,11 +1,12 @@
 //! One seat of the service, from the request to its workspace.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,9 +29,8 @@ pub(super) struct Turn {
     pub(super) agent: f64,
     /// From the agent until the request is answered: the workspace takes connections.
     pub(super) workspace: f64,
-    /// What the service tells of its stages.
-    pub(super) network: f64,
-    pub(super) volume: f64,
+    /// What the service tells of its stages, by their names.
+    pub(super) stages: BTreeMap<String, f64>,
     /// Bytes of the seat's two disks on the host's disk, right after.
     pub(super) disk_bytes: u64,
     pub(super) memory: Memory,
@@ -69,8 +69,7 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
         started: ms(started),
         agent: ms(agent - started),
         workspace: ms(all - agent),
-        network: stage(&made, "network")?,
-        volume: stage(&made, "volume")?,
+        stages: stages(&made)?,
         disk_bytes: allocated(&folder.join("scratch.img"))? + allocated(&folder.join("data.img"))?,
         memory: Memory::of(&monitor(&folder)?)?,
     };
@@ -96,9 +95,14 @@ fn allocated(path: &Path) -> Result<u64> {
     Ok(fs::metadata(path).with_context(|| path.display().to_string())?.blocks() * 512)
 }
 
-fn stage(made: &Made, name: &str) -> Result<f64> {
-    let times = made.stages.get(name).and_then(|times| times.first());
-    times.copied().with_context(|| format!("the service tells no stage {name}: {:?}", made.stages))
+/// The stages of the one seat.
+fn stages(made: &Made) -> Result<BTreeMap<String, f64>> {
+    let one = |(name, times): (&String, &Vec<f64>)| Some((name.clone(), *times.first()?));
+    let stages: BTreeMap<_, _> = made.stages.iter().filter_map(one).collect();
+    for name in ["network", "volume", "create"] {
+        ensure!(stages.contains_key(name), "the service tells no stage {name}: {stages:?}");
+    }
+    Ok(stages)
 }
 
 pub(super) fn ms(duration: Duration) -> f64 {
