@@ -59,6 +59,17 @@ pub(crate) async fn objects(workshop: Option<&str>) -> Result<BTreeSet<Object>> 
     Ok(found)
 }
 
+/// Whether an engine keeps a network because it lost count of what is attached: nothing is, and it says "in use" all the same
+/// (docs/performance.md, "A stuck network"). A network that is only left over is removed by the question.
+pub(crate) async fn is_stuck(network: &str) -> Result<bool> {
+    let format = ["network", "inspect", "--format", "{{len .Containers}}", network];
+    if output(Command::new("docker").args(format)).await?.trim() != "0" {
+        return Ok(false);
+    }
+    let removed = output(Command::new("docker").args(["network", "rm", network])).await;
+    Ok(removed.is_err_and(|why| format!("{why:#}").contains("active endpoints")))
+}
+
 /// Removes everything that carries the label of a workshop.
 pub(crate) async fn remove(workshop: &str) -> Result<()> {
     let found = objects(Some(workshop)).await?;

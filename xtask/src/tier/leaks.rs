@@ -25,6 +25,19 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Report> {
         let now = bench.stop.or(engine::objects(None)).await?;
         left.retain(|object| now.contains(object));
     }
+    let mut stuck = Vec::new();
+    for network in left.iter().filter(|object| object.kind == "network") {
+        if engine::is_stuck(&network.name).await? {
+            stuck.push(network.clone());
+        }
+    }
+    left.retain(|object| !stuck.contains(object));
+    if left.is_empty() && !stuck.is_empty() {
+        let names: Vec<_> = stuck.iter().map(|network| network.name.as_str()).collect();
+        let why =
+            "the engine lost count of their endpoints and keeps them until it is restarted (moby 42119)";
+        return Ok(Report::skipped(1, format!("{}: {why}", names.join(", "))));
+    }
     let names: Vec<_> = left.iter().map(ToString::to_string).collect();
     let trouble = format!("{} objects were left on the engine\n    {}", left.len(), names.join("\n    "));
     Ok(Report::one((!left.is_empty()).then_some(trouble)))
