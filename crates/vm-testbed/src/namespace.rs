@@ -34,7 +34,8 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
         .output()
         .unwrap_or_else(|why| panic!("unshare: {why}"));
     let said = String::from_utf8_lossy(&output.stdout);
-    print!("{said}");
-    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    // Set off, so that nobody takes its count for that of the whole binary.
+    said.lines().for_each(|line| println!("| {line}"));
+    String::from_utf8_lossy(&output.stderr).lines().for_each(|line| eprintln!("| {line}"));
     assert!(output.status.success() && said.contains("1 passed"), "{name}: see above");
 }
