@@ -18,7 +18,7 @@ use seats::{SeatRef, WorkshopId};
 pub(crate) const FOREIGN: &str = "somebody else's";
 
 /// How long an emulated guest may take to boot on a busy machine.
-pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(240);
 
 pub(crate) struct Host {
     folder: tempfile::TempDir,
