@@ -210,6 +210,8 @@ async fn a_signal_of_the_hosts_reaches_it() {
     assert_eq!(&within(logs.next()).await.unwrap().unwrap().bytes[..], b"ready\n");
     agent.signal(Signal::HUP).await.unwrap();
     assert_eq!(&within(logs.next()).await.unwrap().unwrap().bytes[..], b"heard\n");
+    // In a guest it would end with the agent.
+    agent.stop(Duration::from_secs(60)).await.unwrap();
 
     let (_served, agent) = Served::with("exit 0").await;
     wait(&agent, |health| health.workload.last_exit.is_some()).await;
