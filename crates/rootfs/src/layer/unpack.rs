@@ -24,8 +24,29 @@ pub(crate) fn unpacked<'a>(
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             let mut decoder = zstd::Decoder::with_buffer(reader)?;
             decoder.window_log_max(window_log)?;
-            Box::new(BufReader::with_capacity(BUFFER, decoder))
+            Box::new(BufReader::with_capacity(BUFFER, Windowed { decoder, window_log }))
         }
         _ => Box::new(reader),
     })
+}
+
+/// A zstd stream whose refusal of a window says which one would do.
+struct Windowed<R> {
+    decoder: R,
+    window_log: u32,
+}
+
+impl<R: Read> Read for Windowed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|why| {
+            // ZSTD_error_frameParameter_windowTooLarge, of which the library gives the text alone (zstd, lib/common/error_private.c).
+            if !why.to_string().contains("requires too much memory") {
+                return why;
+            }
+            let most = 1_u64 << self.window_log >> 20;
+            io::Error::other(format!(
+                "it was packed with a window of more than {most} MiB, and an eighth of the memory that a conversion may take is the most"
+            ))
+        })
+    }
 }

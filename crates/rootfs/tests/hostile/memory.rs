@@ -206,6 +206,7 @@ fn windows_of_unpackers_are_bounded() {
         bytes[5] = u8::try_from(log - 10).unwrap() << 3;
         let (kib, outcome) = peak(&packed(&bytes, Digest::of(b"")));
         assert!(outcome.starts_with("refused layer 1, "), "{outcome}");
+        assert!(outcome.contains("packed with a window of more than 16 MiB"), "{outcome}");
         assert!(kib < 64 * MIB, "{kib} KiB");
     }
 }
