@@ -2,25 +2,27 @@
 //!
 //! ```text
 //!   layers, once: names ──► one tree ──► layout ──► everything but content is written
-//!   layers, once more: content ────────────────────► to its place
+//!   layers, once more: content ────────────────────► to its place ──► followed by hash and sync
 //! ```
 //!
-//! Layers of which nothing is left are not read a second time.
+//! Every byte of a layer is hashed in one of the two readings; layers of which nothing is left, and that were hashed in the
+//! first, are not read a second time.
 
 mod end;
+mod scan;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use self::end::{Removing, sync};
-use crate::digest::Hashing;
+use self::end::{Following, Removing};
+use self::scan::{Check, Scanned, scanned};
 use crate::ext4::{PlanError, Size};
 use crate::init::Added;
-use crate::layer::{Budget, LayerError, contents, scan};
+use crate::layer::{Headers, LayerError, each};
 use crate::memory;
-use crate::merge::{MergeError, apply};
+use crate::merge::MergeError;
 use crate::source::Image;
 use crate::space::{NoRoom, room};
 use crate::writer::WriterKind;
@@ -68,44 +70,7 @@ pub struct Built {
 /// # Errors
 /// With the layer and entry that is wrong.
 pub fn tree(image: &Image, limits: &Limits) -> Result<Tree, BuildError> {
-    scanned(image, limits, &Quiet)
-}
-
-fn scanned(image: &Image, limits: &Limits, progress: &dyn Progress) -> Result<Tree, BuildError> {
-    progress.begin(Stage::Scan, None);
-    if image.layers() > limits.layers {
-        return Err(BuildError::Layers(limits.layers));
-    }
-    let mut budget = Budget::new(*limits);
-    let mut tree = Tree::new();
-    for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
-        let index = u32::try_from(number).unwrap_or(u32::MAX);
-        let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
-        budget.begin(&tree);
-        // A plain layer is its own blob, and a blob without a digest is known by what it unpacks to: one hash is enough.
-        let packed = image.layer_digest(number).filter(|digest| *digest != diff_id);
-        let layer = match packed {
-            None => scan(index, opened, &mut budget)?,
-            Some(expected) => {
-                let mut stored = Hashing::new(opened);
-                let layer = scan(index, &mut stored, &mut budget)?;
-                // What follows the packed stream is part of the blob as well.
-                let rest = io::copy(&mut stored, &mut io::sink());
-                rest.map_err(|why| BuildError::Read { layer: number, why })?;
-                let (found, _) = stored.finish();
-                if found != expected {
-                    return Err(BuildError::Damaged { layer: number, expected, found });
-                }
-                layer
-            }
-        };
-        if layer.diff_id != diff_id {
-            return Err(BuildError::Damaged { layer: number, expected: diff_id, found: layer.diff_id });
-        }
-        progress.advance(layer.bytes);
-        apply(&mut tree, &layer.entries, limits).map_err(|why| BuildError::Merge { layer: number, why })?;
-    }
-    Ok(tree)
+    scanned(image, limits, &Quiet, Check::Now).map(|scanned| scanned.tree)
 }
 
 /// Whether a tree can be laid out with the memory that is allowed.
@@ -130,7 +95,7 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     let progress = Timed::new(progress);
     let limits = &options.limits;
-    let mut tree = scanned(image, limits, &progress)?;
+    let Scanned { mut tree, unread } = scanned(image, limits, &progress, Check::Later)?;
     progress.begin(Stage::Layout, None);
     let mut name = format!("{CONVERTER}\n{}\n", image.id);
     let mut added = None;
@@ -147,41 +112,76 @@ pub fn build(
     let removing = Removing::new(path);
     let mut writing = plan.write(path, file.try_clone().map_err(write)?).map_err(write)?;
     let wanted = tree.layers();
-    for (number, &diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
-        let index = u32::try_from(number).unwrap_or(u32::MAX);
-        if !wanted.contains(&index) {
-            continue;
-        }
-        let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
-        let mut full = None;
-        let found = contents(index, opened, limits, |entry, reader| {
-            let taken = writing.fill(index, entry, reader).map_err(|why| match why.kind() {
-                // Reading cannot fail so: it is not the layer that is to blame.
-                kind @ (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                    full = Some(why);
-                    kind.into()
+    let (content, sha256) = std::thread::scope(|scope| {
+        let mut following = Following::begin(scope, &file).map_err(write)?;
+        for (number, seen) in unread.iter().enumerate() {
+            let index = u32::try_from(number).unwrap_or(u32::MAX);
+            let is_wanted = wanted.contains(&index);
+            if !is_wanted && seen.is_none() {
+                continue;
+            }
+            let mut full = None;
+            let read = reread(image, number, limits, seen.as_ref(), |entry, reader| {
+                if !is_wanted {
+                    return Ok(());
                 }
-                _ => why,
-            })?;
-            progress.advance(taken);
-            Ok(())
-        });
-        let found = match full {
-            Some(why) => return Err(write(why)),
-            None => found?,
-        };
-        if found != diff_id {
-            return Err(BuildError::Damaged { layer: number, expected: diff_id, found });
+                let taken = writing.fill(index, entry, reader).map_err(|why| match why.kind() {
+                    // Reading cannot fail so: it is not the layer that is to blame.
+                    kind @ (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                        full = Some(why);
+                        kind.into()
+                    }
+                    _ => why,
+                })?;
+                progress.advance(taken);
+                following.settled(writing.settled());
+                Ok(())
+            });
+            match full {
+                Some(why) => return Err(write(why)),
+                None => read?,
+            }
         }
-    }
-    if let Some(added) = &added {
-        progress.advance(added.contents(|layer, entry, reader| writing.fill(layer, entry, reader))?);
-    }
-    let content = writing.finish().map_err(write)?;
-    progress.begin(Stage::Sync, Some(plan.size()));
-    let sha256 = sync(&file, &progress).map_err(write)?;
+        if let Some(added) = &added {
+            progress.advance(added.contents(|layer, entry, reader| writing.fill(layer, entry, reader))?);
+        }
+        let settled = writing.settled();
+        let content = writing.finish().map_err(write)?;
+        progress.begin(Stage::Sync, Some(plan.size()));
+        let sha256 = following.finish(&file, settled, &progress).map_err(write)?;
+        Ok::<_, BuildError>((content, sha256))
+    })?;
     removing.keep();
     Ok(Built { size: plan.size(), sha256, content, inodes: tree.len(), stages: progress.stages() })
+}
+
+/// Reads a layer once more, whose headers must be those that were seen the first time.
+fn reread(
+    image: &Image,
+    number: usize,
+    limits: &Limits,
+    seen: Option<&Headers>,
+    mut visit: impl FnMut(u32, &mut dyn Read) -> io::Result<()>,
+) -> Result<(), BuildError> {
+    let index = u32::try_from(number).unwrap_or(u32::MAX);
+    let opened = image.layer(number).map_err(|why| BuildError::Read { layer: number, why })?;
+    let mut again = seen.map(Headers::again);
+    let found = each(index, opened, limits, |entry, header, reader| {
+        if let Some(again) = &mut again {
+            again.add(header);
+        }
+        visit(entry, reader)
+    })?;
+    match image.config.rootfs.diff_ids.get(number) {
+        Some(&expected) if expected != found => {
+            return Err(BuildError::Damaged { layer: number, expected, found });
+        }
+        _ => {}
+    }
+    match (seen, &again) {
+        (Some(seen), Some(again)) if !again.same(seen) => Err(BuildError::Changed { layer: number }),
+        _ => Ok(()),
+    }
 }
 
 /// Why no file system came of an image.
@@ -208,6 +208,12 @@ pub enum BuildError {
         expected: Digest,
         /// What it is.
         found: Digest,
+    },
+    /// A layer was another one when it was read for the second time.
+    #[error("layer {} was changed while the image was read; try again", .layer + 1)]
+    Changed {
+        /// Which, from 0.
+        layer: usize,
     },
     /// A layer is malformed, or asks for too much.
     #[error(transparent)]

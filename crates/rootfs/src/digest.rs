@@ -1,11 +1,14 @@
 //! Names of content.
 
+mod hashing;
+
 use std::fmt;
-use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use self::hashing::Hashing;
 
 /// A SHA-256, as images name their parts by: `sha256:` and 64 lower case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,12 +21,7 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// What a hash has come to.
-    #[cfg(feature = "registry")]
     pub(crate) fn from_hash(hash: Sha256) -> Self {
         Self(hash.finalize().into())
     }
@@ -87,34 +85,6 @@ impl<'de> Deserialize<'de> for Digest {
 #[error("a digest is sha256: and 64 lower case hexadecimal digits")]
 pub struct BadDigest;
 
-/// Hashes and counts what is read through it.
-#[derive(Debug)]
-pub(crate) struct Hashing<R> {
-    reader: R,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<R> Hashing<R> {
-    pub(crate) fn new(reader: R) -> Self {
-        Self { reader, hash: Sha256::new(), bytes: 0 }
-    }
-
-    /// The digest of what was read, and how much that was.
-    pub(crate) fn finish(self) -> (Digest, u64) {
-        (Digest(self.hash.finalize().into()), self.bytes)
-    }
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        self.bytes += read as u64;
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -127,9 +97,6 @@ mod tests {
     fn a_digest_is_what_it_was_parsed_from() {
         assert_eq!(EMPTY.parse::<Digest>().unwrap().to_string(), EMPTY);
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
-        let mut hashing = Hashing::new(&b"abc"[..]);
-        io::copy(&mut hashing, &mut io::sink()).unwrap();
-        assert_eq!(hashing.finish(), (Digest::of(b"abc"), 3));
     }
 
     #[rstest]

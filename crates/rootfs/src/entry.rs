@@ -29,7 +29,7 @@ impl Meta {
 pub type Xattrs = Option<Box<Vec<(Box<[u8]>, Box<[u8]>)>>>;
 
 /// A time since 1970, before it with negative seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Time {
     /// Whole seconds.
     pub seconds: i64,
@@ -97,7 +97,7 @@ impl Content {
 }
 
 /// A part of a sparse file that has data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Extent {
     /// Its first byte.
     pub offset: u64,

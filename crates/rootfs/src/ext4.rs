@@ -19,6 +19,7 @@ mod wanted;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use mkext4::{FsBuilder, InodeCount, Layout, Options};
 
@@ -26,7 +27,7 @@ use self::content::{Aligned, Reader};
 use self::declare::Declaring;
 pub use self::empty::{LEAST as LEAST_EMPTY, empty};
 use self::restore::Restore;
-use self::sink::{Counting, Sparse};
+use self::sink::{Counting, Forward, Sparse};
 use self::size::{BadSize, Need};
 pub use self::size::{Size, TooSmall};
 use self::wanted::Wanteds;
@@ -146,10 +147,12 @@ impl Planned for Plan {
 
     fn write(&self, _: &Path, file: File) -> io::Result<Box<dyn Filling + '_>> {
         let sink = Sparse::new(file.try_clone()?, self.size)?;
+        let forward = sink.forward();
         // All metadata is written with this.
         let writer = self.layout.writer(sink).map_err(io_error)?;
         self.restore.apply(&file)?;
-        Ok(Box::new(Writing { plan: self, writer }))
+        forward.begin();
+        Ok(Box::new(Writing { plan: self, writer, forward }))
     }
 }
 
@@ -157,6 +160,8 @@ impl Planned for Plan {
 struct Writing<'a> {
     plan: &'a Plan,
     writer: mkext4::build::ImageWriter<'a, Sparse>,
+    /// Of content alone: everything else is written.
+    forward: Rc<Forward>,
 }
 
 impl Filling for Writing<'_> {
@@ -170,6 +175,10 @@ impl Filling for Writing<'_> {
             }
         };
         result.map(|_| wanted.size).map_err(io_error)
+    }
+
+    fn settled(&self) -> u64 {
+        self.forward.end()
     }
 
     fn finish(self: Box<Self>) -> io::Result<u64> {

@@ -1,16 +1,23 @@
 //! One layer of an image: read once for its names, and once more for the content of those that are left.
+//!
+//! A packed layer is unpacked both times. In a plain one the first time goes from header to header and reads nothing between
+//! them, so it has no digest; whether those headers are the layer's is said by [`Headers`] when all of it was read.
 
 mod number;
 mod pax;
+mod seen;
+mod skip;
 mod tar;
 mod unpack;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
-use self::tar::Streamed;
-pub(crate) use self::tar::{Archive, Header, Seekable};
+pub(crate) use self::seen::Headers;
+pub(crate) use self::skip::Seekable;
+use self::skip::{Skip, Streamed};
+pub(crate) use self::tar::{Archive, Header};
 pub use self::tar::{Malformed, TarError};
-pub(crate) use self::unpack::unpacked;
+pub(crate) use self::unpack::{is_plain, unpacked};
 use crate::digest::Hashing;
 use crate::memory;
 use crate::path::{MAX_PATH, shown};
@@ -104,7 +111,11 @@ pub fn scan(number: u32, packed: impl Read + Send, budget: &mut Budget) -> Resul
     // One byte more than is left tells a layer that is too large from one that is as large as it may be.
     let most = budget.bytes;
     let mut hashing = Hashing::new(plain.take(most.saturating_add(1)));
-    let entries = entries(number, &mut hashing, budget);
+    let mut archive = Archive::new(Streamed(&mut hashing), budget.limits.header);
+    let entries = entries(number, &mut archive, budget, |_| {}).and_then(|(entries, last)| {
+        archive.drain().map_err(|error| fail(&last, TarError::from(error).into()))?;
+        Ok((entries, last))
+    });
     let (diff_id, bytes) = hashing.finish();
     // What was cut off there looks like a damaged archive, and is none.
     if bytes > most {
@@ -119,22 +130,47 @@ pub fn scan(number: u32, packed: impl Read + Send, budget: &mut Budget) -> Resul
     Ok(Layer { entries, diff_id, bytes })
 }
 
-/// The entries of a layer, and the name of the last one.
-fn entries(number: u32, plain: impl Read, budget: &mut Budget) -> Result<(Vec<Entry>, Vec<u8>), LayerError> {
+/// Goes through the headers of a layer that is stored as it is, and is at its beginning; gives its entries, how many bytes it
+/// has, and what was seen. It is not its layer before [`each`] has seen the same and come to its digest.
+///
+/// # Errors
+/// As of [`scan`].
+pub(crate) fn names(
+    number: u32,
+    plain: impl Read + Seek,
+    budget: &mut Budget,
+    mut seen: Headers,
+) -> Result<(Vec<Entry>, u64, Headers), LayerError> {
     let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
-    let mut archive = Archive::new(Streamed(plain), budget.limits.header);
+    let file = Seekable::new(plain).map_err(|error| fail(b"", TarError::from(error).into()))?;
+    let bytes = file.left();
+    let left = budget.bytes.checked_sub(bytes);
+    budget.bytes = left.ok_or_else(|| fail(b"", Excess::Bytes(budget.limits.bytes).into()))?;
+    let mut archive = Archive::new(file, budget.limits.header);
+    let (entries, _) = entries(number, &mut archive, budget, |header| seen.add(header))?;
+    Ok((entries, bytes, seen))
+}
+
+/// The entries of a layer, and the name of the last one.
+fn entries(
+    number: u32,
+    archive: &mut Archive<impl Skip>,
+    budget: &mut Budget,
+    mut see: impl FnMut(&Header),
+) -> Result<(Vec<Entry>, Vec<u8>), LayerError> {
+    let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
     let mut entries = Vec::new();
     let mut last = Vec::new();
     for entry in 0.. {
         let header = archive.next().map_err(|error| fail(&last, error.into()))?;
         let Some(header) = header else { break };
+        see(&header);
         last.clone_from(&header.path);
         if let Some(entry) = entry_of(header, number, entry).map_err(|why| fail(&last, why))? {
             budget.take(&entry).map_err(|excess| fail(&last, excess.into()))?;
             entries.push(entry);
         }
     }
-    archive.drain().map_err(|error| fail(&last, TarError::from(error).into()))?;
     Ok((entries, last))
 }
 
@@ -149,6 +185,16 @@ pub fn contents(
     limits: &Limits,
     mut visit: impl FnMut(u32, &mut dyn Read) -> io::Result<()>,
 ) -> Result<Digest, LayerError> {
+    each(number, packed, limits, |entry, _, reader| visit(entry, reader))
+}
+
+/// As [`contents`], with the headers.
+pub(crate) fn each(
+    number: u32,
+    packed: impl Read + Send,
+    limits: &Limits,
+    mut visit: impl FnMut(u32, &Header, &mut dyn Read) -> io::Result<()>,
+) -> Result<Digest, LayerError> {
     let fail = |path: &[u8], why| LayerError { layer: number, path: shown(path), why };
     let plain = unpacked(packed, limits.window_log());
     let plain = plain.map_err(|error| fail(b"", TarError::from(error).into()))?;
@@ -159,8 +205,9 @@ pub fn contents(
     for entry in 0.. {
         let header = archive.next().map_err(|error| fail(&last, error.into()))?;
         let Some(header) = header else { break };
+        let visited = visit(entry, &header, &mut archive.content());
         last = header.path;
-        visit(entry, &mut archive.content()).map_err(|error| fail(&last, TarError::from(error).into()))?;
+        visited.map_err(|error| fail(&last, TarError::from(error).into()))?;
     }
     archive.drain().map_err(|error| fail(b"", TarError::from(error).into()))?;
     Ok(hashing.finish().0)

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 pub enum Stage {
     /// The image is brought from an engine or a registry.
     Fetch,
-    /// The names of all layers are read, and their digests checked.
+    /// The names of all layers are read, and the digests of those that are packed are checked.
     Scan,
     /// The file system is laid out.
     Layout,
-    /// Content is written to its place.
+    /// Content is written to its place, and the other digests are checked.
     Write,
     /// The file is synced, and its digest taken.
     Sync,

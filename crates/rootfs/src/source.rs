@@ -14,7 +14,7 @@ pub mod registry;
 #[cfg(any(feature = "engine", feature = "registry"))]
 mod spool;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 pub use self::blobs::BlobError;
@@ -117,7 +117,7 @@ impl Image {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn layer(&self, number: usize) -> io::Result<impl Read + Send + use<>> {
+    pub fn layer(&self, number: usize) -> io::Result<impl Read + Seek + Send + use<>> {
         let layer = self.layers.get(number).ok_or(io::ErrorKind::NotFound)?;
         self.blobs.read(&layer.name).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
     }

@@ -53,6 +53,12 @@ pub trait Filling {
     /// When it is shorter than the entry said, or cannot be written.
     fn fill(&mut self, layer: u32, entry: u32, reader: &mut dyn Read) -> io::Result<u64>;
 
+    /// What lies before this place in the file stays as it is, whatever is still to come. Less than it was before when that
+    /// could not be kept.
+    fn settled(&self) -> u64 {
+        0
+    }
+
     /// Ends the file, and says how many bytes of content it has. It is not synced.
     ///
     /// # Errors

@@ -96,19 +96,24 @@ fn an_image_with_that_folder_takes_no_init_program() {
     build(&image(&layout), &out.path().join("fs"), &Options::default(), &Quiet).unwrap();
 }
 
-/// Ruins a blob between the first reading and the second.
-struct Ruin<'a> {
+/// Puts other bytes into a blob between the first reading and the second.
+struct Exchange<'a> {
     blob: &'a Path,
+    bytes: Vec<u8>,
     told: Mutex<Vec<Stage>>,
 }
 
-impl Progress for Ruin<'_> {
+impl<'a> Exchange<'a> {
+    fn new(blob: &'a Path, bytes: Vec<u8>) -> Self {
+        Self { blob, bytes, told: Mutex::default() }
+    }
+}
+
+impl Progress for Exchange<'_> {
     fn begin(&self, stage: Stage, _: Option<u64>) {
         self.told.lock().unwrap().push(stage);
         if stage == Stage::Write {
-            let mut bytes = std::fs::read(self.blob).unwrap();
-            bytes[512] ^= 1;
-            std::fs::write(self.blob, bytes).unwrap();
+            std::fs::write(self.blob, &self.bytes).unwrap();
         }
     }
 
@@ -122,9 +127,55 @@ fn an_image_that_changes_under_way_leaves_nothing() {
     layout.index(&[layout.image(std::slice::from_ref(&bytes))]);
     let out = tempfile::tempdir().unwrap();
     let blob = layout.blob_path(Digest::of(&bytes));
-    let ruin = Ruin { blob: &blob, told: Mutex::default() };
-    let error = build(&image(&layout), &out.path().join("fs"), &Options::default(), &ruin).unwrap_err();
+    let mut ruined = bytes;
+    ruined[512] ^= 1;
+    let exchange = Exchange::new(&blob, ruined);
+    let error = build(&image(&layout), &out.path().join("fs"), &Options::default(), &exchange).unwrap_err();
     assert!(matches!(error, BuildError::Damaged { layer: 0, .. }), "{error}");
-    assert!(ruin.told.lock().unwrap().contains(&Stage::Write));
+    assert!(exchange.told.lock().unwrap().contains(&Stage::Write));
     assert!(names(out.path()).is_empty());
+}
+
+/// Names come from the first reading, and what is hashed is the second.
+#[test]
+fn names_that_are_not_those_of_the_layer_make_no_file_system() {
+    let layout = Layout::new();
+    let bytes = layer("a", b"content");
+    layout.index(&[layout.image(std::slice::from_ref(&bytes))]);
+    let out = tempfile::tempdir().unwrap();
+    let blob = layout.blob_path(Digest::of(&bytes));
+    let mut header = tar::Header::from_byte_slice(&bytes[..512]).clone();
+    header.set_mode(0o4755);
+    header.set_cksum();
+    let other_mode = [header.as_bytes(), &bytes[512..]].concat();
+    let one_more = [&layer("a", b"content")[..1024], &layer("b", b"content")].concat();
+    for first in [layer("b", b"content"), other_mode, one_more] {
+        std::fs::write(&blob, first).unwrap();
+        let exchange = Exchange::new(&blob, bytes.clone());
+        let error =
+            build(&image(&layout), &out.path().join("fs"), &Options::default(), &exchange).unwrap_err();
+        assert!(matches!(error, BuildError::Changed { layer: 0 }), "{error}");
+        assert!(names(out.path()).is_empty());
+    }
+    build(&image(&layout), &out.path().join("fs"), &Options::default(), &Quiet).unwrap();
+}
+
+/// A layer of which nothing is left is read for its digest all the same.
+#[test]
+fn damage_in_what_nothing_is_left_of_is_found() {
+    let layout = Layout::new();
+    let below = layer("a", &[1; 5000]);
+    layout.index(&[layout.image(&[below.clone(), layer("a", b"above")])]);
+    let blob = layout.blob_path(Digest::of(&below));
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("fs");
+    let mut damaged = below.clone();
+    damaged[512 + 4999] ^= 1;
+    std::fs::write(&blob, damaged).unwrap();
+    let error = build(&image(&layout), &file, &Options::default(), &Quiet).unwrap_err();
+    assert!(matches!(error, BuildError::Damaged { layer: 0, .. }), "{error}");
+    assert!(names(out.path()).is_empty());
+    std::fs::write(&blob, below).unwrap();
+    build(&image(&layout), &file, &Options::default(), &Quiet).unwrap();
+    assert_eq!(debugfs(&file, "cat /a"), "above");
 }

@@ -9,10 +9,11 @@
 //!    └─────────────── what belongs to one entry ──────────────────────────────────────────────────┘
 //! ```
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
 use super::number::{decimal, field, seconds};
 use super::pax::Pax;
+use super::skip::Skip;
 use crate::{Extent, Time};
 
 const BLOCK: usize = 512;
@@ -62,7 +63,7 @@ pub enum TarError {
 }
 
 /// An entry's header, with everything that came before it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Header {
     pub(crate) kind: u8,
     pub(crate) path: Vec<u8>,
@@ -78,48 +79,6 @@ pub(crate) struct Header {
     pub(crate) major: u64,
     pub(crate) minor: u64,
     pub(crate) xattrs: std::collections::BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-/// Something whose bytes can be passed over.
-pub(crate) trait Skip: Read {
-    /// Passes over so many bytes, or as many as there are; says how many.
-    fn skip(&mut self, bytes: u64) -> io::Result<u64>;
-}
-
-/// A stream: what is passed over is read.
-#[derive(Debug)]
-pub(crate) struct Streamed<R>(pub(crate) R);
-
-/// A file: what is passed over is not.
-#[derive(Debug)]
-pub(crate) struct Seekable<R>(pub(crate) R);
-
-impl<R: Read> Read for Streamed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R: Read> Skip for Streamed<R> {
-    fn skip(&mut self, bytes: u64) -> io::Result<u64> {
-        io::copy(&mut self.0.by_ref().take(bytes), &mut io::sink())
-    }
-}
-
-impl<R: Read> Read for Seekable<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R: Read + Seek> Skip for Seekable<R> {
-    fn skip(&mut self, bytes: u64) -> io::Result<u64> {
-        let at = self.0.stream_position()?;
-        let end = self.0.seek(SeekFrom::End(0))?;
-        let to = at.saturating_add(bytes).min(end);
-        self.0.seek(SeekFrom::Start(to))?;
-        Ok(to.saturating_sub(at))
-    }
 }
 
 /// An archive that is read from its beginning to its end.
@@ -174,7 +133,7 @@ impl<R: Skip> Archive<R> {
 
     /// Reads on to the very end, so that what hashes the stream has seen all of it.
     pub(super) fn drain(mut self) -> io::Result<()> {
-        io::copy(&mut self.reader, &mut io::sink()).map(drop)
+        self.reader.skip(u64::MAX).map(drop)
     }
 
     fn entry(

@@ -1,11 +1,38 @@
 //! Layers as they are stored: plain, gzip or zstd, told by their first bytes rather than by what a manifest claims.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use flate2::bufread::MultiGzDecoder;
 
 /// Read ahead of the unpacker.
 const BUFFER: usize = 256 * 1024;
+
+/// How a layer is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    Gzip,
+    Zstd,
+    None,
+}
+
+impl Packing {
+    /// By its first bytes (RFC 1952, section 2.3.1; RFC 8878, section 3.1.1).
+    fn of(first: &[u8]) -> Self {
+        match first {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Whether a layer, which is at its beginning and stays there, is stored as it is.
+pub(crate) fn is_plain(file: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let mut first = Vec::new();
+    file.take(4).read_to_end(&mut first)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(Packing::of(&first) == Packing::None)
+}
 
 /// The bytes of a layer, unpacked.
 ///
@@ -19,14 +46,14 @@ pub(crate) fn unpacked<'a>(
     window_log: u32,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut reader = BufReader::with_capacity(BUFFER, reader);
-    Ok(match reader.fill_buf()? {
-        [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(reader))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+    Ok(match Packing::of(reader.fill_buf()?) {
+        Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(reader))),
+        Packing::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(reader)?;
             decoder.window_log_max(window_log)?;
             Box::new(BufReader::with_capacity(BUFFER, Windowed { decoder, window_log }))
         }
-        _ => Box::new(reader),
+        Packing::None => Box::new(reader),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,6 @@ impl Blobs {
 
     /// Parts of a file that is no archive: names, with where each begins and its length.
     #[cfg(feature = "registry")]
-    #[cfg(feature = "registry")]
     pub(super) fn parts(file: File, parts: impl IntoIterator<Item = (String, u64, u64)>) -> Self {
         let member = |(name, offset, len): (String, u64, u64)| {
             (name.into_bytes().into(), Member::Bytes { offset, len })
@@ -90,7 +89,7 @@ impl Blobs {
 
     /// A blob from its beginning. Its name comes from a document of the image, so it is taken for a path inside and
     /// for nothing else.
-    pub(super) fn read(&self, name: &str) -> Result<Box<dyn Read + Send>, BlobError> {
+    pub(super) fn read(&self, name: &str) -> Result<Box<dyn Blob>, BlobError> {
         let path = EntryPath::parse(name.as_bytes()).map_err(|_| BlobError::Missing)?;
         match self {
             Self::Folder(folder) => {
@@ -109,7 +108,7 @@ impl Blobs {
                     match members.get(wanted.as_bytes()).ok_or(BlobError::Missing)? {
                         Member::Link(target) => wanted = target,
                         &Member::Bytes { offset, len } => {
-                            return Ok(Box::new(Part { file: file.clone(), offset, left: len }));
+                            return Ok(Box::new(Part { file: file.clone(), offset, len, at: 0 }));
                         }
                     }
                 }
@@ -140,9 +139,8 @@ fn regular(path: &Path) -> Result<File, BlobError> {
 
 /// Where the members of an archive are; of several with one name the last counts.
 fn members(file: &File) -> Result<BTreeMap<Box<[u8]>, Member>, BlobError> {
-    let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(0)).map_err(BlobError::Io)?;
-    let mut archive = Archive::new(Seekable(reader), Limits::default().header);
+    let file = Seekable::new(file).map_err(BlobError::Io)?;
+    let mut archive = Archive::new(file, Limits::default().header);
     let mut members = BTreeMap::new();
     let mut held = 0;
     while let Some(header) = archive.next()? {
@@ -185,20 +183,43 @@ fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
     EntryPath::parse(&names.join(&b'/')).ok()
 }
 
+/// The bytes of a blob.
+pub(super) trait Blob: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Blob for T {}
+
 /// A part of a file, read without moving anybody else's place in it.
 #[derive(Debug)]
 struct Part {
     file: Arc<File>,
     offset: u64,
-    left: u64,
+    len: u64,
+    /// Where in the part the next byte is; never beyond its end.
+    at: u64,
 }
 
 impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.file.read_at(&mut buffer[..most], self.offset)?;
-        self.offset += read as u64;
-        self.left -= read as u64;
+        let most = usize::try_from(self.len - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..most], self.offset + self.at)?;
+        self.at += read as u64;
         Ok(read)
+    }
+}
+
+impl Seek for Part {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+        };
+        match at.filter(|at| *at <= self.len) {
+            Some(at) => {
+                self.at = at;
+                Ok(at)
+            }
+            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not in this part of the file")),
+        }
     }
 }
