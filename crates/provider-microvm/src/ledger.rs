@@ -78,7 +78,10 @@ impl Core {
         let write = move || -> std::io::Result<()> {
             let (whole, folder) = (state.workshop(&of.workshop), state.seat(&written.of()));
             whole.make()?;
-            of.write(&whole)?;
+            // It waits for the disk, once for a workshop.
+            if WorkshopRecord::read(&whole).ok().flatten().as_ref() != Some(&of) {
+                of.write(&whole)?;
+            }
             folder.make()?;
             written.write(&folder)
         };

@@ -3,7 +3,7 @@
 //! Two ways to boot the same kernel and first root take turns, each on a machine that is otherwise idle:
 //!
 //! ```text
-//!   bare      one QEMU command with the seat's machine and nothing else    what there can be at best
+//!   bare      one QEMU command with the seat's machine and devices         what there can be at best
 //!   service   PUT /workshops/{id} of a release build, one seat             what there is
 //!
 //!   request ──► monitor runs ──► the agent waits for its host ──► the workspace takes connections on both ports

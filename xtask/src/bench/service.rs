@@ -1,5 +1,7 @@
 //! The service, as its clients see it.
 
+use std::ops::Range;
+
 use anyhow::{Context as _, Result, ensure};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -30,17 +32,23 @@ impl Client {
 
     /// Brings a class up; an error when a single seat is not up then.
     pub(super) async fn create(&self, workshop: &str, seats: u16, image: &str) -> Result<Made> {
+        self.grow(workshop, 0..seats, image).await
+    }
+
+    /// Brings a class up from so many seats that it has to so many that it is to have; what is told is of the new ones.
+    pub(super) async fn grow(&self, workshop: &str, seats: Range<u16>, image: &str) -> Result<Made> {
         let limits = json!({ "cpus": CPUS, "memory_mib": MEMORY_MIB, "pids": PIDS });
-        let wish = json!({ "seats": seats, "image": image, "api_key": API_KEY, "limits": limits });
+        let wish = json!({ "seats": seats.end, "image": image, "api_key": API_KEY, "limits": limits });
         let response = self.http.put(self.workshop(workshop)).json(&wish).send().await?;
         let status = response.status();
         let body: Value = response.json().await?;
         ensure!(
-            status == StatusCode::OK && body["converged"] == true && body["counts"]["created"] == seats,
+            status == StatusCode::OK && body["converged"] == true && body["counts"]["created"] == seats.len(),
             "the class did not come up: {status} {body}"
         );
         let mut made = Made::default();
-        for seat in body["seats"].as_array().context("no seats")? {
+        let created = |seat: &&Value| seat["outcome"] == "created";
+        for seat in body["seats"].as_array().context("no seats")?.iter().filter(created) {
             let ip =
                 seat["instance"]["ip"].as_str().with_context(|| format!("a seat has no address: {seat}"))?;
             made.addresses.push(ip.parse()?);
@@ -53,11 +61,20 @@ impl Client {
 
     /// Takes a class down.
     pub(super) async fn destroy(&self, workshop: &str) -> Result<()> {
-        let response = self.http.delete(self.workshop(workshop)).send().await?;
+        self.delete(self.workshop(workshop)).await
+    }
+
+    /// Takes one seat of a class away.
+    pub(super) async fn destroy_seat(&self, workshop: &str, seat: u16) -> Result<()> {
+        self.delete(format!("{}/seats/{seat}", self.workshop(workshop))).await
+    }
+
+    async fn delete(&self, url: String) -> Result<()> {
+        let response = self.http.delete(&url).send().await?;
         let status = response.status();
         ensure!(
             status == StatusCode::NO_CONTENT,
-            "the class is still there: {status} {}",
+            "{url} is still there: {status} {}",
             response.text().await?
         );
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 use super::host::Host;
-use super::seat::{Turn, ms, turn};
+use super::seat::{Turn, WORKSHOP, ms, turn};
 use super::{Options, bare, print};
 use crate::bench::service::Client;
 use crate::console;
@@ -21,8 +21,8 @@ const BETWEEN: Duration = Duration::from_millis(5);
 /// Everything that was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// Milliseconds until the agent answers, of the bare command.
-    pub(super) bare: Vec<f64>,
+    /// Of the bare command: milliseconds until QEMU answers, and from there until the agent waits for its host.
+    pub(super) bare: Vec<(f64, f64)>,
     pub(super) turns: Vec<Turn>,
     pub(super) adopted: Option<Adopted>,
 }
@@ -57,22 +57,25 @@ async fn measure(host: &Host, options: &Options) -> Result<Report> {
     let image = format!("{}:latest", vm_testbed::IMAGE);
     let service = host.serve().await?;
     let client = Client::new(service.url(), service.id())?;
+    client.create(WORKSHOP, 1, &image).await?;
     for round in 0..=options.rounds {
-        let (mut bare_ms, mut seat) = (None, None);
+        let (mut by_hand, mut seat) = (None, None);
         for way in 0..2 {
             // Another order each round.
             if (way + round) % 2 == 0 {
-                bare_ms = Some(ms(bare::boot(host).await?));
+                let bare = bare::boot(host).await?;
+                by_hand = Some((ms(bare.answer), ms(bare.boot)));
             } else {
                 seat = Some(turn(host, &client, &image).await?);
             }
         }
-        // The first round converts the image, and brings everything into the page cache.
+        // The first round brings everything into the page cache.
         if round > 0 {
-            report.bare.extend(bare_ms);
+            report.bare.extend(by_hand);
             report.turns.extend(seat);
         }
     }
+    client.destroy(WORKSHOP).await?;
     client.create("class", options.seats, &image).await?;
     let mut service = service;
     let pid = rustix::process::Pid::from_raw(service.id()).context("the service has no number")?;

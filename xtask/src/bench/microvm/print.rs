@@ -11,11 +11,12 @@ pub(super) fn print(report: &Report) {
     let of = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what));
     let rows = [
         ("request to monitor, ms", of(|turn| turn.started)),
-        ("  of it record, bridge and port, ms", of(|turn| stage(turn, "network"))),
+        ("  of it the record and the port, ms", of(|turn| stage(turn, "network"))),
         ("  of it the disks, ms", of(|turn| stage(turn, "volume"))),
         ("  of it the monitor, ms", of(|turn| stage(turn, "create"))),
+        ("QEMU alone to its answer, ms", Spread::of(report.bare.iter().map(|bare| bare.0))),
         ("monitor to agent, ms", of(|turn| turn.agent)),
-        ("the same by a bare command, ms", Spread::of(report.bare.iter().copied())),
+        ("the same by a bare command, ms", Spread::of(report.bare.iter().map(|bare| bare.1))),
         ("agent to workspace, ms", of(|turn| turn.workspace)),
         ("disks of a new seat, KiB", of(|turn| turn.disk_bytes as f64 / 1024.0)),
         ("memory of the guest, MiB", of(|turn| turn.memory.guest)),
@@ -47,7 +48,7 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     most("network of a seat".into(), of(|turn| stage(turn, "network")), "ms", 5.0);
     most("disks of a seat".into(), of(|turn| stage(turn, "volume")), "ms", 10.0);
     most("disks of a seat".into(), of(|turn| turn.disk_bytes as f64 / 1_048_576.0), "MiB", 1.0);
-    let bare = Spread::of(report.bare.iter().copied()).map(|spread| spread.median);
+    let bare = Spread::of(report.bare.iter().map(|bare| bare.1)).map(|spread| spread.median);
     let boot = of(|turn| turn.agent).zip(bare).map(|(agent, bare)| agent / bare);
     most("boot: service / bare command".into(), boot, "×", 1.1);
     if let Some(adopted) = &report.adopted {
