@@ -28,6 +28,8 @@ docker compose version >/dev/null 2>&1 || have docker-compose || missing+=(docke
 ! is_linux || have docker-registry || missing+=(docker-registry)
 have mmdebstrap || missing+=(mmdebstrap)
 ! is_linux || have_root nft || missing+=(nftables)
+# An operator's network of CNI, for seats that are on one.
+! is_linux || [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
 ! is_linux || have systemd-analyze || missing+=(systemd)
 
 if [ "${#missing[@]}" -gt 0 ]; then

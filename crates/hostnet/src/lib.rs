@@ -21,6 +21,9 @@
 //! behind which port it is (a static forwarding entry), and a guest's question for the gateway's address, a broadcast, always goes to
 //! the bridge itself, which answers the asker alone. So nothing that a guest sends, and nothing that is sent to it, is seen by another.
 //!
+//! Where the operator has networks of the Container Network Interface, seats can be on one of those instead; then `cni` is all that is used
+//! of this crate, and the filter is the operator's.
+//!
 //! All of it is IPv4; IPv6 is off on these interfaces and frames of it are dropped.
 
 pub mod egress;
@@ -31,6 +34,8 @@ mod mac;
 pub mod names;
 mod net;
 
+#[cfg(target_os = "linux")]
+pub mod cni;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]

@@ -1,5 +1,7 @@
 //! Interfaces, addresses, neighbours and routes over rtnetlink.
 
+mod traffic;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub(crate) struct Link {
     pub(crate) alias: String,
     pub(crate) mac: Option<Mac>,
     pub(crate) controller: Option<u32>,
+    pub(crate) mtu: u32,
     pub(crate) is_bridge: bool,
     pub(crate) is_tap: bool,
     pub(crate) is_up: bool,
@@ -41,6 +44,7 @@ impl Link {
             alias: String::new(),
             mac: None,
             controller: None,
+            mtu: 0,
             is_bridge: false,
             is_tap: false,
             is_up: message.header.flags.contains(LinkFlags::Up),
@@ -50,6 +54,7 @@ impl Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Controller(0) => {}
                 LinkAttribute::Controller(index) => link.controller = Some(*index),
                 LinkAttribute::Address(bytes) => {
@@ -148,6 +153,10 @@ impl Links {
 
     pub(crate) async fn up(&self, index: u32) -> Answer<()> {
         self.change(LinkUnspec::new_with_index(index).up().build()).await
+    }
+
+    pub(crate) async fn set_mtu(&self, index: u32, mtu: u32) -> Answer<()> {
+        self.change(LinkUnspec::new_with_index(index).mtu(mtu).build()).await
     }
 
     pub(crate) async fn enslave(&self, index: u32, bridge: u32) -> Answer<()> {

@@ -10,8 +10,8 @@ use std::process::Command;
 use hostnet::{EgressPolicy, HostNet, IfName, InstanceId, Options, Port, WorkshopNet};
 use seats::{SeatBound, SeatRef};
 
-pub(crate) use guest::Guest;
-pub(crate) use namespace::{Namespace, isolated};
+pub(crate) use guest::{Guest, Wire};
+pub(crate) use namespace::{Namespace, isolated, isolated_with_mounts};
 pub(crate) use talk::{ask, connects, datagram, echoes, listen, ping};
 
 /// What the host answers to, and its way out.

@@ -63,7 +63,7 @@ impl Guest {
 }
 
 /// Carries frames until it is dropped.
-struct Wire {
+pub(crate) struct Wire {
     outside: File,
     received: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Option<OwnedFd>,
@@ -71,7 +71,7 @@ struct Wire {
 }
 
 impl Wire {
-    fn new(outside: File, inside: File) -> Self {
+    pub(crate) fn new(outside: File, inside: File) -> Self {
         let received = Arc::new(Mutex::new(Vec::new()));
         let (stopped, stop) = std::io::pipe().unwrap();
         let (out, seen) = (outside.try_clone().unwrap(), Arc::clone(&received));

@@ -12,6 +12,15 @@ const OUTSIDE: &str = "HOSTNET_TEST_OUTSIDE";
 
 /// Runs a test's body in a network namespace of its own: by this test binary started again, for this test alone.
 pub(crate) fn isolated(name: &str, body: impl Future<Output = ()>) {
+    isolated_in(&["--net"], name, body);
+}
+
+/// The same with mounts of its own: what is mounted goes with the test, and nobody else sees it.
+pub(crate) fn isolated_with_mounts(name: &str, body: impl Future<Output = ()>) {
+    isolated_in(&["--net", "--mount"], name, body);
+}
+
+fn isolated_in(kinds: &[&str], name: &str, body: impl Future<Output = ()>) {
     let here = std::fs::read_link("/proc/self/ns/net").unwrap();
     if let Some(outside) = std::env::var_os(OUTSIDE) {
         assert_ne!(here.as_os_str(), outside, "this is no namespace of the test's own");
@@ -22,7 +31,8 @@ pub(crate) fn isolated(name: &str, body: impl Future<Output = ()>) {
         return;
     }
     let output = Command::new("unshare")
-        .args(["--net", "--"])
+        .args(kinds)
+        .arg("--")
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
         .env(OUTSIDE, here)
