@@ -2,40 +2,49 @@
 # Builds the reference workspace image: a small Debian (or Ubuntu) userland from this machine's own apt sources, with
 # the two servers of rootfs/ in it. No image registry is involved.
 #
-#   images/workspace/build.sh [--tag NAME] [--cache DIR] [--refresh]
+#   images/workspace/build.sh [--tag NAME] [--archive FILE] [--cache DIR] [--refresh]
 #
 # Contract
 #   - Does nothing when the local image NAME was made from the same inputs (package list, our files, these scripts,
 #     the distribution's release); the label org.clarateach.image.key tells.
 #   - The root filesystem archive is kept in DIR (default ~/.cache/clarateach), so an image that was removed is back in
 #     seconds. --refresh ignores image and archive, to take in the distribution's security updates.
-#   - Needs root or sudo (a userland is unpacked with its owners), mmdebstrap or debootstrap, and a Docker engine:
-#     scripts/ensure-docker.sh brings all of it.
+#   - --archive FILE writes the image into a file like those of `docker save`, and needs no engine; for seats as microVMs.
+#   - Needs root or sudo (a userland is unpacked with its owners), mmdebstrap or debootstrap, and for all but a file a
+#     Docker engine: scripts/ensure-docker.sh brings all of it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$here/../../scripts/lib.sh"
 # shellcheck source=images/lib.sh
 . "$here/../lib.sh"
+# shellcheck source=images/archive.sh
+. "$here/../archive.sh"
 
 tag=clarateach-workspace
+file=
 refresh=no
 while [ $# -gt 0 ]; do
     case $1 in
     --tag) tag=${2:?--tag needs a name} && shift 2 ;;
+    --archive) file=${2:?--archive needs a file} && shift 2 ;;
     --cache) image_cache=${2:?--cache needs a directory} && shift 2 ;;
     --refresh) refresh=yes && shift ;;
-    *) die "unknown argument: $1 (usage: build.sh [--tag NAME] [--cache DIR] [--refresh])" ;;
+    *) die "unknown argument: $1 (usage: build.sh [--tag NAME] [--archive FILE] [--cache DIR] [--refresh])" ;;
     esac
 done
 
 main() {
-    have docker || die "docker not found: run scripts/ensure-docker.sh first"
+    if [ -z "$file" ]; then
+        have docker || die "docker not found: run scripts/ensure-docker.sh first, or write the image into a file with --archive FILE"
+    else
+        [ -d "$(dirname "$file")" ] || die "there is no folder for $file"
+    fi
     read_distribution
     local key
     key=$(cd "$here/.." && echo "$distro $codename $(dpkg --print-architecture)" |
         image_key lib.sh workspace/build.sh workspace/customize.sh workspace/packages workspace/rootfs)
-    if [ "$refresh" = no ] && image_has_key "$tag" "$key"; then
+    if [ "$refresh" = no ] && is_there "$key"; then
         say "$tag: up to date"
         return
     fi
@@ -47,7 +56,7 @@ main() {
     fi
     # No HEALTHCHECK: the service itself asks both ports when a seat starts. A check by the engine would run a process
     # in every seat, again and again, for as long as the class lasts.
-    import_image "$archive" "$tag" "$key" \
+    make_image "$archive" "$key" \
         'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=xterm-256color' \
         'ENV WORKSPACE_DIR=/workspace TERMINAL_PORT=3001 FILES_PORT=3002 AUTH_DISABLED=false' \
         'ENV PYTHONPYCACHEPREFIX=/home/learner/.cache/python' \
@@ -56,6 +65,24 @@ main() {
         'WORKDIR /workspace' \
         'ENTRYPOINT ["/usr/bin/python3", "-I", "-B", "/usr/local/lib/clarateach-workspace"]' \
         'CMD []'
+}
+
+# is_there KEY
+is_there() {
+    if [ -n "$file" ]; then image_file_has_key "$file" "$1"; else image_has_key "$tag" "$1"; fi
+}
+
+# make_image ARCHIVE KEY CHANGE...
+make_image() {
+    local archive=$1 key=$2
+    shift 2
+    if [ -n "$file" ]; then
+        # As an engine writes it.
+        case ${tag##*/} in *:*) ;; *) tag=$tag:latest ;; esac
+        write_image "$archive" "$file" "$tag" "$key" "$@"
+    else
+        import_image "$archive" "$tag" "$key" "$@"
+    fi
 }
 
 # build_archive KEY
