@@ -49,6 +49,19 @@ pub enum NetError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The kernel cannot hold seats to a limit that is configured.
+    #[error(
+        "{for_whom}: this kernel cannot limit {what}: it has no {module}; load that module (modprobe {module}), use a kernel that has it, \
+         or take the limit away"
+    )]
+    Unsupported {
+        /// For whom.
+        for_whom: String,
+        /// What was to be limited.
+        what: &'static str,
+        /// What the kernel lacks.
+        module: &'static str,
+    },
     /// The packet filter's tables cannot be made.
     #[error("the packet filter's tables cannot be made: {0}")]
     Nft(String),

@@ -1,7 +1,7 @@
 //! The packet filter of seats: two nftables tables of our own, and the sets that say which seats there are.
 //!
 //! ```text
-//!    guest ──TAP──► bridge table, prerouting          only ARP and IPv4, only with the MAC and the address of this TAP
+//!    guest ──TAP──► bridge table, prerouting          no more than its limit; only ARP and IPv4, only with the MAC and the address of this TAP
 //!                     │                            what the host sends to all at once goes to no guest
 //!                     ▼  to the gateway's MAC          between two ports: dropped (and the ports are isolated)
 //!                   inet table
@@ -24,6 +24,7 @@
 //! | `bridges` (inet)  | bridge                | whose packets are looked at                           |
 //! | `seats` (inet)    | bridge, address       | what may come from it, with or without a bridge table |
 //! | `addresses` (inet)| address               | what is masqueraded                                   |
+//! | `limited` (bridge)| TAP, with its limit   | how much may come from it; only where that is limited |
 
 pub mod element;
 pub(crate) mod ruleset;

@@ -6,12 +6,13 @@
 //!
 //! ```text
 //!   workshop   bridge (down) → alias → settings → filter → address → up
-//!   seat       filter → TAP (goes away by itself) → alias, on the bridge → kept → isolated, up → forwarding entry → neighbour
+//!   seat       filter → TAP (goes away by itself) → alias, on the bridge → kept → limit → isolated, up → forwarding entry → neighbour
 //! ```
 //!
 //! A crash leaves no interface without owner: a TAP device stays only once its alias is set, and a bridge that has our name and
 //! hardware address and nothing else yet is known as half made.
 
+mod bandwidth;
 mod docker;
 mod doctor;
 mod port;
@@ -23,6 +24,7 @@ use std::io;
 
 use ipnet::Ipv4Net;
 
+use crate::bandwidth::Bandwidth;
 use crate::egress::EgressPolicy;
 use crate::error::NetError;
 use crate::filter::batch::Nftables;
@@ -43,6 +45,8 @@ pub struct Options {
     pub egress: EgressPolicy,
     /// Where the subnets of workshops come from.
     pub pool: Ipv4Net,
+    /// How much each seat may receive and send. A change holds for a seat from the next [`HostNet::ensure_port`] on.
+    pub bandwidth: Bandwidth,
 }
 
 /// The host's network, as far as seats are concerned. One for a service; its clones are the same one.
@@ -83,10 +87,28 @@ impl HostNet {
     /// with [`HostNet::ensure_workshop`] and [`HostNet::ensure_port`].
     ///
     /// # Errors
-    /// [`NetError::Nft`] with what `nft` says.
+    /// [`NetError::Nft`] with what `nft` says; [`NetError::Unsupported`] when the kernel has all but what a limit of
+    /// [`Options::bandwidth`] needs.
     pub async fn ensure_table(&self) -> Result<(), NetError> {
         let uplinks = self.bridges_to_the_world().await?;
-        nft::apply(&ruleset::text(self.instance(), &self.options.egress, &uplinks)).await
+        match nft::run(nft::APPLY, &self.rules(&uplinks, self.limits_sending())).await {
+            Ok(_) => Ok(()),
+            Err(_)
+                if self.limits_sending()
+                    && nft::run(nft::CHECK, &self.rules(&uplinks, false)).await.is_ok() =>
+            {
+                Err(bandwidth::cannot_limit_sending("the packet filter's tables"))
+            }
+            Err(why) => Err(NetError::Nft(why)),
+        }
+    }
+
+    fn limits_sending(&self) -> bool {
+        self.options.bandwidth.from_seat.is_some()
+    }
+
+    fn rules(&self, uplinks: &[IfName], with_limits: bool) -> String {
+        ruleset::text(self.instance(), &self.options.egress, uplinks, with_limits)
     }
 
     /// All IPv4 ranges that this host has addresses in or routes for, but for the default route: what a new workshop must keep off.

@@ -14,6 +14,7 @@
 //! - A workshop has a bridge with the first address of its subnet ([`WorkshopNet`]), a seat a persistent TAP device on it ([`Port`]).
 //! - [`ipam`] chooses subnets and addresses; [`names`] says how interfaces are called and whose they are.
 //! - [`filter`] keeps guests from each other, from the host and from what the operator's [`EgressPolicy`] forbids.
+//! - [`Bandwidth`] is how much each seat may receive and send.
 //! - [`HostNet`] makes all this so, over netlink and ioctl, without a process per seat. Everything it does can be repeated, and what
 //!   it finds under a name of ours without our mark it leaves alone ([`NetError::Foreign`]).
 //!
@@ -26,6 +27,7 @@
 //!
 //! All of it is IPv4; IPv6 is off on these interfaces and frames of it are dropped.
 
+mod bandwidth;
 pub mod egress;
 mod error;
 pub mod filter;
@@ -45,6 +47,7 @@ mod sysctl;
 #[cfg(target_os = "linux")]
 pub mod tap;
 
+pub use bandwidth::{Bandwidth, BitRate, InvalidBitRate};
 pub use egress::{EgressPolicy, Otherwise};
 pub use error::NetError;
 pub use mac::{InvalidMac, Mac};

@@ -1,5 +1,6 @@
 //! Interfaces, addresses, neighbours and routes over rtnetlink.
 
+pub(crate) mod qdisc;
 mod traffic;
 
 use std::io;
@@ -34,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) is_up: bool,
     /// Whether something is at the other end: of a TAP device that is up, whether a program holds it open.
     pub(crate) has_carrier: bool,
+    /// What orders the frames that it sends, by its kind.
+    pub(crate) qdisc: String,
 }
 
 impl Link {
@@ -49,12 +52,14 @@ impl Link {
             is_tap: false,
             is_up: message.header.flags.contains(LinkFlags::Up),
             has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            qdisc: String::new(),
         };
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Qdisc(kind) => link.qdisc.clone_from(kind),
                 LinkAttribute::Controller(0) => {}
                 LinkAttribute::Controller(index) => link.controller = Some(*index),
                 LinkAttribute::Address(bytes) => {

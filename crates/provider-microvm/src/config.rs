@@ -34,6 +34,8 @@ pub struct MicrovmConfig {
     pub data_mib: u32,
     /// How fast each of a seat's disks may be used; `None` is without a limit.
     pub disk_throttle: Option<Throttle>,
+    /// How much a seat may receive and send.
+    pub bandwidth: hostnet::Bandwidth,
     /// The least memory of a seat in MiB. A guest with less does not boot.
     pub least_memory_mib: u32,
     /// What a monitor needs beside its guest's memory, in MiB; `None` is what was measured of it.
@@ -113,6 +115,7 @@ impl MicrovmConfig {
             scratch_mib: 4096,
             data_mib: 8192,
             disk_throttle: None,
+            bandwidth: hostnet::Bandwidth::default(),
             least_memory_mib: 64,
             overhead_mib: None,
             memory_percent: 100,
@@ -137,6 +140,11 @@ impl MicrovmConfig {
     #[must_use]
     pub fn boot_folder(&self) -> PathBuf {
         self.boot.clone().unwrap_or_else(|| self.state_dir.join("microvm/boot"))
+    }
+
+    /// What the network of this instance is to be like.
+    pub(crate) fn network(&self, instance: hostnet::InstanceId) -> hostnet::Options {
+        hostnet::Options { instance, egress: self.egress.clone(), pool: self.pool, bandwidth: self.bandwidth }
     }
 
     /// The prefix length of a workshop's subnet.

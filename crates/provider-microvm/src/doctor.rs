@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use hostnet::{HostNet, InstanceId, Options};
+use hostnet::{HostNet, InstanceId};
 use rustix::fs::{Access, access};
 use rustix::thread::CapabilitySet;
 use seats::Finding;
@@ -183,7 +183,7 @@ async fn network(config: &MicrovmConfig) -> Vec<Finding> {
     let instance = known.ok().and_then(|text| text.trim_end().parse::<InstanceId>().ok());
     // Nobody's: it is only asked with.
     let Some(instance) = instance.or_else(|| "00000000".parse().ok()) else { return Vec::new() };
-    match HostNet::open(Options { instance, egress: config.egress.clone(), pool: config.pool }) {
+    match HostNet::open(config.network(instance)) {
         Ok(net) => net.doctor().await,
         Err(why) => vec![Finding::error("network", why.to_string(), "run as root")],
     }

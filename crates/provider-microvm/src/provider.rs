@@ -58,7 +58,7 @@ impl MicrovmProvider {
         let instance = state.instance().as_str().parse();
         let instance =
             instance.map_err(|why: hostnet::names::InvalidName| StartError::Network(why.to_string()))?;
-        let net = hostnet::Options { instance, egress: config.egress.clone(), pool: config.pool };
+        let net = config.network(instance);
         let edges = Edges {
             network: Arc::new(KernelNet::new(net)),
             machines: Arc::new(RealMachines::new(Qemu::new(options), config.accelerator)),

@@ -13,11 +13,12 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR,
+    NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_netfilter::nftables::{
-    DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage,
-    TableAttribute, TableMessage,
+    DataAttribute, ExpressionAttribute, Expressions, ListAttribute, NfTablesMessage, SetElementAttribute,
+    SetElementList, SetElementMessage, TableAttribute, TableMessage,
 };
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{
@@ -27,6 +28,8 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::element::{Element, Set};
+use crate::bandwidth::BitRate;
+use crate::names::IfName;
 
 /// `NFNL_SUBSYS_NFTABLES` of `linux/netfilter/nfnetlink.h`: whose batch it is.
 const NFTABLES: u16 = 10;
@@ -72,6 +75,33 @@ impl Nftables {
         absent_is_fine(self.commit(batch).await)
     }
 
+    /// Enters a TAP device with its limit, in the place of the one that it had. Bytes are counted without Ethernet headers.
+    pub(crate) async fn limit(&self, table: &str, tap: IfName, rate: BitRate) -> io::Result<()> {
+        let element = [Element::Limited(tap)];
+        let with_limit = || {
+            let mut message = element_messages(table, &element, true);
+            for (_, _, message) in &mut message {
+                add_limit(message, rate);
+            }
+            message
+        };
+        // An element that is there stays as it is when it is added: so it is deleted, which it can be in any case once it is added.
+        let mut batch = with_limit();
+        batch.extend(element_messages(table, &element, false));
+        batch.extend(with_limit());
+        self.commit(batch).await
+    }
+
+    /// Takes a TAP device's limit away. It is looked for before: a batch that fails has the kernel wait until no packet is on its way
+    /// through the rules any more (`__nf_tables_abort` of `net/netfilter/nf_tables_api.c`), which takes it some milliseconds.
+    pub(crate) async fn unlimit(&self, table: &str, tap: IfName) -> io::Result<()> {
+        let element = Element::Limited(tap);
+        if !self.elements_of(table, &[Set::Limited]).await?.contains(&element) {
+            return Ok(());
+        }
+        absent_is_fine(self.commit(element_messages(table, &[element], false)).await)
+    }
+
     /// Deletes both tables with all that is in them.
     pub(crate) async fn delete_tables(&self, table: &str) -> io::Result<()> {
         let batch = [NetfilterProtoFamily::Bridge, NetfilterProtoFamily::Inet]
@@ -89,11 +119,15 @@ impl Nftables {
 
     /// All elements of all sets; none where there is no table.
     pub(crate) async fn elements(&self, table: &str) -> io::Result<Vec<Element>> {
+        self.elements_of(table, &Set::ALL).await
+    }
+
+    async fn elements_of(&self, table: &str, sets: &'static [Set]) -> io::Result<Vec<Element>> {
         let (channel, table) = (Arc::clone(&self.socket), table.to_owned());
         blocking(move || {
             let mut channel = channel.lock().unwrap_or_else(PoisonError::into_inner);
             let mut elements = Vec::new();
-            for set in Set::ALL {
+            for &set in sets {
                 let mut tries = 0..TRIES;
                 let list = loop {
                     if let Some(list) = channel.dump(&table, set)? {
@@ -153,6 +187,48 @@ fn element_messages(table: &str, elements: &[Element], add: bool) -> Vec<Message
         }
     }
     messages
+}
+
+/// `NFTA_SET_ELEM_EXPR` and the attributes of a limit of `linux/netfilter/nf_tables.h`.
+const EXPRESSION: u16 = 7;
+const LIMIT_RATE: u16 = 1;
+const LIMIT_UNIT: u16 = 2;
+const LIMIT_BURST: u16 = 3;
+const LIMIT_TYPE: u16 = 4;
+const LIMIT_FLAGS: u16 = 5;
+
+/// Gives each element of a message this limit: the rule that looks it up goes on only where more has come, which is
+/// `limit rate over … bytes/second` of nft(8).
+fn add_limit(message: &mut NfTablesMessage, rate: BitRate) {
+    let NfTablesMessage::NewSetElement(SetElementMessage { attributes }) = message else { return };
+    // Numbers are big-endian here.
+    let long = |kind, number: u64| DefaultNla::new(kind, number.to_be_bytes().to_vec());
+    let short = |kind, number: u32| DefaultNla::new(kind, number.to_be_bytes().to_vec());
+    let limit = vec![
+        long(LIMIT_RATE, rate.bytes()),
+        // Seconds. The bucket holds as much as comes in one of them (`nft_limit_init` of `net/netfilter/nft_limit.c`), and `LIMIT_BURST`.
+        long(LIMIT_UNIT, 1),
+        short(LIMIT_BURST, 0),
+        // `NFT_LIMIT_PKT_BYTES` and `NFT_LIMIT_F_INV`.
+        short(LIMIT_TYPE, 1),
+        short(LIMIT_FLAGS, 1),
+    ];
+    let name = "limit".to_owned();
+    let limit = [
+        ExpressionAttribute::Name(name.clone()),
+        ExpressionAttribute::Data(Expressions::Other { expression_type: name, attributes: limit }),
+    ];
+    let mut bytes = vec![0; limit.as_slice().buffer_len()];
+    limit.as_slice().emit(&mut bytes);
+    for attribute in attributes {
+        let SetElementList::Elements(elements) = attribute else { continue };
+        for element in elements {
+            if let ListAttribute::Element(attributes) = element {
+                let nested = DefaultNla::new(EXPRESSION | NLA_F_NESTED, bytes.clone());
+                attributes.push(SetElementAttribute::Other(nested));
+            }
+        }
+    }
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

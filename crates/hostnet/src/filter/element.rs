@@ -22,6 +22,8 @@ pub enum Element {
     Seat(IfName, Ipv4Addr),
     /// An address that is masqueraded.
     Address(Ipv4Addr),
+    /// A TAP device from which no more may come than the limit that its element carries.
+    Limited(IfName),
 }
 
 /// The sets.
@@ -32,10 +34,12 @@ pub(crate) enum Set {
     Bridges,
     Seats,
     Addresses,
+    Limited,
 }
 
 impl Set {
-    pub(crate) const ALL: [Self; 5] = [Self::Taps, Self::Guests, Self::Bridges, Self::Seats, Self::Addresses];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Taps, Self::Guests, Self::Bridges, Self::Seats, Self::Addresses, Self::Limited];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -43,18 +47,19 @@ impl Set {
             Self::Guests | Self::Seats => "seats",
             Self::Bridges => "bridges",
             Self::Addresses => "addresses",
+            Self::Limited => "limited",
         }
     }
 
     /// Whether it is in the table of the family bridge.
     pub(crate) fn is_of_bridge(self) -> bool {
-        matches!(self, Self::Taps | Self::Guests)
+        matches!(self, Self::Taps | Self::Guests | Self::Limited)
     }
 
     /// Its type, as `nft` writes it.
     pub(crate) fn kind(self) -> &'static str {
         match self {
-            Self::Taps | Self::Bridges => "ifname",
+            Self::Taps | Self::Bridges | Self::Limited => "ifname",
             Self::Guests => "ifname . ether_addr . ipv4_addr",
             Self::Seats => "ifname . ipv4_addr",
             Self::Addresses => "ipv4_addr",
@@ -72,6 +77,7 @@ impl Set {
             }
             Self::Seats => Element::Seat(name(key)?, address(key.get(16..)?)?),
             Self::Addresses => Element::Address(address(key)?),
+            Self::Limited => Element::Limited(name(key)?),
         })
     }
 }
@@ -84,12 +90,13 @@ impl Element {
             Self::Bridge(_) => Set::Bridges,
             Self::Seat(..) => Set::Seats,
             Self::Address(_) => Set::Addresses,
+            Self::Limited(_) => Set::Limited,
         }
     }
 
     pub(crate) fn key(&self) -> Vec<u8> {
         match self {
-            Self::Tap(name) | Self::Bridge(name) => name.padded().to_vec(),
+            Self::Tap(name) | Self::Bridge(name) | Self::Limited(name) => name.padded().to_vec(),
             Self::Guest(tap, mac, address) => {
                 [&tap.padded()[..], &mac.octets(), &[0, 0], &address.octets()].concat()
             }
@@ -103,7 +110,7 @@ impl Element {
         vec![Self::Bridge(net.bridge().clone())]
     }
 
-    /// Those of a seat.
+    /// Those of a seat, but for its limit.
     pub(crate) fn of_port(net: &WorkshopNet, port: &Port) -> Vec<Self> {
         vec![
             Self::Tap(port.tap().clone()),
@@ -146,7 +153,8 @@ mod tests {
                 Element::Tap(name.clone()),
                 Element::Guest(name.clone(), Mac::of(address), address),
                 Element::Bridge(name.clone()),
-                Element::Seat(name, address),
+                Element::Seat(name.clone(), address),
+                Element::Limited(name),
                 Element::Address(address),
             ] {
                 prop_assert_eq!(element.set().element(&element.key()), Some(element));

@@ -6,14 +6,13 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::error::NetError;
-
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Carries out a text as one transaction.
-pub(crate) async fn apply(text: &str) -> Result<(), NetError> {
-    run(&["-f", "-"], text).await.map(drop).map_err(NetError::Nft)
-}
+pub(crate) const APPLY: &[&str] = &["-f", "-"];
+
+/// Has the kernel look at a text, all of it, and change nothing.
+pub(crate) const CHECK: &[&str] = &["-c", "-f", "-"];
 
 /// Runs `nft` with these arguments and this standard input; its standard output.
 ///

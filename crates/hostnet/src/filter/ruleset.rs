@@ -10,18 +10,21 @@ use crate::names::{IfName, InstanceId};
 
 /// Makes both tables or brings them up to date, as one transaction; elements of sets stay.
 ///
-/// `uplinks` are the bridges over which the host itself reaches the world.
-pub(crate) fn text(instance: &InstanceId, egress: &EgressPolicy, uplinks: &[IfName]) -> String {
+/// `uplinks` are the bridges over which the host itself reaches the world. Without `limits` the kernel needs nothing for them, and those
+/// that are there are in force no longer.
+pub(crate) fn text(instance: &InstanceId, egress: &EgressPolicy, uplinks: &[IfName], limits: bool) -> String {
     let table = instance.table();
     let mut text = String::new();
     for family in ["bridge", "inet"] {
         line(&mut text, format_args!("add table {family} {table}"));
     }
-    for set in Set::ALL {
+    for set in Set::ALL.into_iter().filter(|set| limits || *set != Set::Limited) {
         let family = if set.is_of_bridge() { "bridge" } else { "inet" };
-        line(&mut text, format_args!("add set {family} {table} {} {{ type {}; }}", set.name(), set.kind()));
+        let with = if set == Set::Limited { LIMITED } else { "" };
+        let (name, kind) = (set.name(), set.kind());
+        line(&mut text, format_args!("add set {family} {table} {name} {{ type {kind};{with} }}"));
     }
-    for (family, chains) in [("bridge", bridge()), ("inet", inet(egress, uplinks))] {
+    for (family, chains) in [("bridge", bridge(limits)), ("inet", inet(egress, uplinks))] {
         // All chains before the first rule: rules jump.
         for Chain { name, hook, .. } in &chains {
             line(&mut text, format_args!("add chain {family} {table} {name} {hook}"));
@@ -52,13 +55,19 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _cannot_fail = writeln!(text, "{line}");
 }
 
-fn bridge() -> Vec<Chain> {
+/// What each element of the set carries, with a limit of its own; this one is only there because `nft` wants one of the set as well.
+const LIMITED: &str = " limit rate over 1 bytes/second;";
+
+fn bridge(limits: bool) -> Vec<Chain> {
+    // First of all: what is too much costs no more than this.
+    let limited = limits.then_some("iifname @limited counter drop");
+    let from_guests: Vec<_> = limited.into_iter().chain(["iifname @taps jump from_guest"]).collect();
     vec![
         // Before br_netfilter (priority 0) hands frames to the filters of other families.
         Chain::new(
             "prerouting",
             "{ type filter hook prerouting priority -300; policy accept; }",
-            &["iifname @taps jump from_guest"],
+            &from_guests,
         ),
         Chain::new(
             "forward",
@@ -161,7 +170,7 @@ mod tests {
 
     fn text_of(egress: &EgressPolicy, uplinks: &[&str]) -> String {
         let uplinks: Vec<_> = uplinks.iter().map(|name| name.parse().unwrap()).collect();
-        text(&"0123456789abcdef".parse().unwrap(), egress, &uplinks)
+        text(&"0123456789abcdef".parse().unwrap(), egress, &uplinks, true)
     }
 
     #[test]
@@ -172,6 +181,24 @@ mod tests {
             assert!(words[0] == "add" || words[..2] == ["flush", "chain"], "{line}");
             assert_eq!(words[3], "clarateach_0123456789abcdef", "{line}");
         }
+    }
+
+    #[test]
+    fn without_limits_nothing_is_said_of_them() {
+        let of = |limits| text(&"0123456789abcdef".parse().unwrap(), &EgressPolicy::default(), &[], limits);
+        assert!(!of(false).contains("limit"));
+        let with = of(true);
+        let more = with.lines().filter(|line| !of(false).lines().any(|other| other == *line));
+        let table = "bridge clarateach_0123456789abcdef";
+        assert_eq!(
+            more.collect::<Vec<_>>(),
+            [
+                format!("add set {table} limited {{ type ifname; limit rate over 1 bytes/second; }}"),
+                format!("add rule {table} prerouting iifname @limited counter drop"),
+            ]
+        );
+        let rules: Vec<_> = with.lines().filter(|line| line.contains("add rule bridge")).collect();
+        assert!(rules[0].ends_with("@limited counter drop"), "{rules:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::{HostNet, docker};
-use crate::filter::{nft, ruleset};
+use crate::filter::nft;
 use crate::ipam;
 use crate::sysctl;
 use crate::tap;
@@ -23,14 +23,13 @@ impl HostNet {
             forwarding(),
             self.pool_free().await,
             self.egress().await,
+            self.bandwidth().await,
         ]
     }
 
     async fn packet_filter(&self) -> Finding {
         const NAME: &str = "packet_filter";
-        // Has the kernel look at all of it, and change nothing.
-        let text = ruleset::text(self.instance(), &self.options.egress, &[]);
-        match nft::run(&["-c", "-f", "-"], &text).await {
+        match nft::run(nft::CHECK, &self.rules(&[], false)).await {
             Ok(_) => Finding::ok(NAME, "nftables takes the rules that keep seats apart"),
             Err(why) => Finding::error(
                 NAME,

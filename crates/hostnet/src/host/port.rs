@@ -50,6 +50,7 @@ impl HostNet {
     ///
     /// # Errors
     /// [`NetError::Foreign`] when an interface of that name is not ours, or the bridge is not: nothing was changed.
+    /// [`NetError::Unsupported`] when the kernel cannot limit what [`Options::bandwidth`](super::Options::bandwidth) says.
     /// [`NetError::Kernel`] when a step fails; what is there stays, for the next try or for [`HostNet::remove_port`].
     pub async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError> {
         let whom = format!("seat {}", port.seat());
@@ -66,6 +67,8 @@ impl HostNet {
             None => None,
         };
         self.add_elements(&Element::of_port(net, port), &whom).await?;
+        self.limit_sending(port, self.options.bandwidth.from_seat, &whom).await?;
+        let qdisc = there.as_ref().map(|link| link.qdisc.clone()).unwrap_or_default();
         let index = match there {
             None => self.add_tap(port, bridge.index, &whom).await?,
             Some(link) => {
@@ -76,6 +79,7 @@ impl HostNet {
                 link.index
             }
         };
+        self.limit_receiving(index, &qdisc, &whom).await?;
         let restricted = self.links.restrict_port_and_up(index).await;
         restricted.map_err(doing(&whom, "isolating the port and starting it"))?;
         let entry = self.links.add_forwarding_entry(index, port.mac()).await;

@@ -34,6 +34,7 @@ impl HostNet {
             Err(error) => errors.push(error),
         }
         keep(&mut errors, self.delete_elements(&Element::of_port(net, port), &whom).await);
+        keep(&mut errors, self.limit_sending(port, None, &whom).await);
         NetError::collected(errors)
     }
 
@@ -66,7 +67,7 @@ impl HostNet {
         }
         keep(&mut errors, self.docker_forgets(net, &whom).await);
         let known = elements.into_iter().filter(|element| match element {
-            Element::Tap(name) | Element::Guest(name, ..) => {
+            Element::Tap(name) | Element::Guest(name, ..) | Element::Limited(name) => {
                 taps.iter().any(|link| link.name == name.as_str())
             }
             Element::Bridge(name) | Element::Seat(name, _) => name == net.bridge(),

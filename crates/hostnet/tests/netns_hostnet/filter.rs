@@ -7,6 +7,7 @@ use hostnet::Mac;
 
 use crate::support::{
     Guest, SERVER, ask, class, connects, datagram, dropped, echoes, internet, isolated, listen, ready, run,
+    until,
 };
 
 #[test]
@@ -136,17 +137,4 @@ fn reaches(guest: &Guest) {
     let address = guest.port.address();
     guest.namespace.run(|| listen(address, 3001));
     ask(address, 3001);
-}
-
-/// Looks until it is so; frames take their time.
-fn until(so: impl Fn() -> bool, what: &str) {
-    let (_stay, never) = std::sync::mpsc::channel::<()>();
-    for _ in 0..200 {
-        if so() {
-            return;
-        }
-        // A nap: nothing comes.
-        let _timeout = never.recv_timeout(Duration::from_millis(50));
-    }
-    panic!("{what}: not within ten seconds");
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use hostnet::filter::element::Element;
 use hostnet::{HostNet, Options, Owner};
 
+use crate::bandwidth::{bandwidth, limited};
 use crate::support::{
     Guest, ask, class, instance, isolated, listen, net, net_of, open, options, port, port_of, ready, run,
     state,
@@ -80,21 +81,25 @@ fn nothing_is_left_over() {
 #[ignore = "needs root and network namespaces"]
 fn forty_seats_come_and_go() {
     isolated("lifecycle::forty_seats_come_and_go", async {
-        let host = ready().await;
-        let net = net("rust-101", "10.214.0.0/25");
-        host.ensure_workshop(&net).await.unwrap();
-        let before = state();
-        let mut took = Vec::new();
-        for round in 1..=40 {
-            let port = port(&net, round % 5 + 1);
-            let started = Instant::now();
-            host.ensure_port(&net, &port).await.unwrap();
-            took.push(started.elapsed());
-            host.remove_port(&net, &port).await.unwrap();
+        for (to_seat, from_seat) in [(None, None), (Some(80), Some(40))] {
+            let host = limited(to_seat, from_seat).await;
+            let net = net("rust-101", "10.214.0.0/25");
+            host.ensure_workshop(&net).await.unwrap();
+            let before = state();
+            let mut took = Vec::new();
+            for round in 1..=40 {
+                let port = port(&net, round % 5 + 1);
+                let started = Instant::now();
+                host.ensure_port(&net, &port).await.unwrap();
+                took.push(started.elapsed());
+                host.remove_port(&net, &port).await.unwrap();
+            }
+            took.sort();
+            let bandwidth = bandwidth(to_seat, from_seat);
+            let (median, best) = (took[took.len() / 2], took[0]);
+            println!("network of a seat made in {median:?} (median), {best:?} (best): {bandwidth}");
+            assert_eq!(state(), before);
         }
-        took.sort();
-        println!("network of a seat made in {:?} (median), {:?} (best)", took[took.len() / 2], took[0]);
-        assert_eq!(state(), before);
     });
 }
 

@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise, and passes on what its other process says"
 )]
 
+mod bandwidth;
 mod cni;
 mod filter;
 mod foreign;

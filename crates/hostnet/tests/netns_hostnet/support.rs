@@ -7,7 +7,7 @@ mod talk;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use hostnet::{EgressPolicy, HostNet, IfName, InstanceId, Options, Port, WorkshopNet};
+use hostnet::{Bandwidth, EgressPolicy, HostNet, IfName, InstanceId, Options, Port, WorkshopNet};
 use seats::{SeatBound, SeatRef};
 
 pub(crate) use guest::{Guest, Wire};
@@ -28,7 +28,12 @@ pub(crate) fn instance() -> InstanceId {
 }
 
 pub(crate) fn options() -> Options {
-    Options { instance: instance(), egress: EgressPolicy::default(), pool: "10.214.0.0/16".parse().unwrap() }
+    Options {
+        instance: instance(),
+        egress: EgressPolicy::default(),
+        pool: "10.214.0.0/16".parse().unwrap(),
+        bandwidth: Bandwidth::default(),
+    }
 }
 
 pub(crate) fn open() -> HostNet {
@@ -122,7 +127,9 @@ pub(crate) fn state() -> String {
         "bridge fdb",
         "nft list ruleset",
     ];
-    let text = parts.map(run).concat();
+    let mut text = parts.map(run).concat();
+    // What the kernel gives an interface by itself comes and goes with its being up.
+    text.extend(run("tc qdisc").split_inclusive('\n').filter(|line| line.starts_with("qdisc tbf ")));
     // Counters and ages change by themselves.
     let stable = text.split_inclusive(|end: char| end.is_whitespace()).scan(false, |after_counter, word| {
         let skip = std::mem::replace(after_counter, matches!(word.trim(), "packets" | "bytes"));
@@ -133,4 +140,17 @@ pub(crate) fn state() -> String {
 
 pub(crate) fn name(text: &str) -> IfName {
     text.parse().unwrap()
+}
+
+/// Looks until it is so; frames take their time.
+pub(crate) fn until(so: impl Fn() -> bool, what: &str) {
+    let (_stay, never) = std::sync::mpsc::channel::<()>();
+    for _ in 0..200 {
+        if so() {
+            return;
+        }
+        // A nap: nothing comes.
+        let _timeout = never.recv_timeout(std::time::Duration::from_millis(50));
+    }
+    panic!("{what}: not within ten seconds");
 }

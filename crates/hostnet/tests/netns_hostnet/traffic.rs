@@ -265,13 +265,13 @@ fn ip_header(from: std::net::Ipv4Addr, to: std::net::Ipv4Addr) -> Vec<u8> {
     header
 }
 
-mod large {
+pub(crate) mod large {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-    pub(super) const SIZE: usize = 3 << 20;
+    pub(crate) const SIZE: usize = 3 << 20;
 
-    pub(super) fn serve(address: Ipv4Addr, port: u16) {
+    pub(crate) fn serve(address: Ipv4Addr, port: u16) {
         let listener = TcpListener::bind((address, port)).unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
@@ -281,7 +281,7 @@ mod large {
         });
     }
 
-    pub(super) fn fetch(address: Ipv4Addr, port: u16) -> usize {
+    pub(crate) fn fetch(address: Ipv4Addr, port: u16) -> usize {
         let mut stream = TcpStream::connect((address, port)).unwrap();
         stream.write_all(&vec![7; SIZE]).unwrap();
         let mut answer = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hostnet::{EgressPolicy, Otherwise};
+use hostnet::{Bandwidth, BitRate, EgressPolicy, Otherwise};
 use provider_docker::DockerHost;
 use provider_microvm::vmm::{Accelerator, KeeperCommand, Throttle};
 use provider_microvm::{EngineConnect, ImageConfig, MicrovmConfig};
@@ -25,6 +25,14 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
         bytes_per_second: per_second.unwrap_or(0),
         operations_per_second: operations.unwrap_or(0),
     });
+    let rate = |mbit: Option<u32>| {
+        let rate = mbit.map(BitRate::from_mbit).transpose();
+        rate.map_err(|error| Problem::of_all(error.to_string()))
+    };
+    let bandwidth = Bandwidth {
+        to_seat: rate(settings.microvm_network_receive_mbit_per_second.map(|mbit| mbit.0))?,
+        from_seat: rate(settings.microvm_network_send_mbit_per_second.map(|mbit| mbit.0))?,
+    };
     let microvm = MicrovmConfig {
         images: ImageConfig {
             archives: settings.microvm_image_archives.clone(),
@@ -48,6 +56,7 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
         scratch_mib: settings.microvm_scratch_mib.0,
         data_mib: settings.microvm_data_mib.0,
         disk_throttle: throttle,
+        bandwidth,
         least_memory_mib: settings.microvm_least_memory_mib.0,
         overhead_mib: settings.microvm_overhead_mib.map(|overhead| overhead.0),
         memory_percent: settings.microvm_memory_percent.0,

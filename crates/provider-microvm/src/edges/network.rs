@@ -161,7 +161,9 @@ fn told(why: hostnet::NetError, kind: ObjectKind) -> NetError {
             let kind = if interface.starts_with("ctb") { ObjectKind::Network } else { kind };
             NetError::Foreign { kind, name: interface }
         }
-        why @ hostnet::NetError::Collision { .. } => NetError::Refused(why.to_string()),
+        why @ (hostnet::NetError::Collision { .. } | hostnet::NetError::Unsupported { .. }) => {
+            NetError::Refused(why.to_string())
+        }
         why => NetError::Failed(why.to_string()),
     }
 }

@@ -47,9 +47,8 @@ pub enum MonitorKind {
 }
 
 impl MonitorKind {
-    /// Whether the monitor limits the bandwidth of network interfaces itself. QEMU has nothing for that. Whoever owns the TAP does it there, with
-    /// the kernel's traffic control (tc(8)): what the guest receives is what the TAP sends, so a token bucket as its root qdisc (`tbf`) limits that;
-    /// what the guest sends arrives at the TAP, so an `ingress` qdisc with a `police` action limits that.
+    /// Whether the monitor limits the bandwidth of network interfaces itself. QEMU has nothing for that. Whoever owns the TAP does it there:
+    /// [`hostnet::Bandwidth`].
     #[must_use]
     pub fn shapes_network(self) -> bool {
         match self {
