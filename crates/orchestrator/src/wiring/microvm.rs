@@ -90,3 +90,53 @@ pub(super) fn engine(text: &str) -> Option<EngineConnect> {
         Box::pin(async move { provider_docker::connect(&host, CALL).await.map_err(|why| why.to_string()) })
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SettingFlags, Surroundings};
+
+    fn limits(flags: &[(&'static str, &str)]) -> Result<MicrovmConfig, String> {
+        // An empty file, so that none is looked for in the folders of whoever runs this.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flags = flags.iter().map(|(key, text)| (*key, key.replace(['.', '_'], "-"), (*text).to_owned()));
+        let surroundings = Surroundings { variables: Vec::new() };
+        let loaded = Config::load(Some(file.path()), &SettingFlags(flags.collect()), &surroundings);
+        config(&loaded.map_err(|error| error.to_string())?).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn limits_of_disks_and_networks_are_off_until_they_are_set() {
+        let none = limits(&[]).unwrap();
+        assert_eq!((none.disk_throttle, none.bandwidth), (None, Bandwidth::default()));
+        let some = limits(&[
+            ("microvm.disk_mib_per_second", "20"),
+            ("microvm.network_receive_mbit_per_second", "50"),
+            ("microvm.network_send_mbit_per_second", "off"),
+        ]);
+        let some = some.unwrap();
+        let throttle = Throttle { bytes_per_second: 20 << 20, operations_per_second: 0 };
+        assert_eq!(some.disk_throttle, Some(throttle));
+        let rate = |mbit| BitRate::from_mbit(mbit).ok();
+        assert_eq!(some.bandwidth, Bandwidth { to_seat: rate(50), from_seat: None });
+        let other = limits(&[
+            ("microvm.disk_operations_per_second", "300"),
+            ("microvm.network_send_mbit_per_second", "100000"),
+        ]);
+        let other = other.unwrap();
+        let throttle = Throttle { bytes_per_second: 0, operations_per_second: 300 };
+        assert_eq!(other.disk_throttle, Some(throttle));
+        assert_eq!(other.bandwidth, Bandwidth { to_seat: None, from_seat: rate(100_000) });
+    }
+
+    #[test]
+    fn limits_that_cannot_be_are_refused_with_their_setting() {
+        for key in ["microvm.network_receive_mbit_per_second", "microvm.network_send_mbit_per_second"] {
+            for text in ["0", "100001", "-1", "1.5", "10mbit"] {
+                let why = limits(&[(key, text)]).unwrap_err();
+                assert!(why.contains(&key.replace(['.', '_'], "-")), "{why}");
+                assert!(why.contains("from 1 to 100000"), "{why}");
+            }
+        }
+    }
+}

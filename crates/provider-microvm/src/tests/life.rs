@@ -9,7 +9,7 @@ use seats::{
 
 use super::bench::{Bench, PATIENCE, create, seat, spec, up};
 use crate::MicrovmConfig;
-use crate::vmm::How;
+use crate::vmm::{How, Throttle};
 
 #[tokio::test]
 async fn a_seat_is_made_found_and_removed() {
@@ -50,6 +50,20 @@ async fn a_seat_is_made_found_and_removed() {
     assert_eq!(bench.left(), [] as [String; 0]);
     provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
     assert!(provider.list(&Scope::All).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn each_disk_has_the_limit_that_is_configured() {
+    let mut bench = Bench::new();
+    let limits = [None, Some(Throttle { bytes_per_second: 20 << 20, operations_per_second: 0 })];
+    for (number, limit) in (1..).zip(limits) {
+        bench.config.disk_throttle = limit;
+        let wish = spec(seat("rust-101", number));
+        up(&bench.provider(), &wish).await;
+        let machine = bench.machine(&wish.seat);
+        let drives = machine.drives.iter().map(|drive| (drive.serial.as_str(), drive.throttle));
+        assert_eq!(drives.collect::<Vec<_>>(), ["root", "scratch", "data"].map(|serial| (serial, limit)));
+    }
 }
 
 #[tokio::test]

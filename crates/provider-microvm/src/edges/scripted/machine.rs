@@ -14,13 +14,15 @@ use tokio::sync::watch;
 use super::World;
 use super::guest::ScriptedGuest;
 use crate::edges::{Guest, Machine, Machines};
-use crate::vmm::{Exit, How, RunFolder, VmSpec, VmmError};
+use crate::vmm::{Drive, Exit, How, RunFolder, VmSpec, VmmError};
 
 /// A scripted VM with the agent in it.
 pub(crate) struct ScriptedMachine {
     key: String,
     folder: PathBuf,
     tap: Option<String>,
+    /// The disks that it was started with.
+    pub(crate) drives: Vec<Drive>,
     world: World,
     end: watch::Sender<Option<How>>,
     pub(crate) health: watch::Sender<Health>,
@@ -128,6 +130,7 @@ impl Machines for World {
                 key: format!("{}#{}", folder.display(), state.started),
                 folder: folder.clone(),
                 tap,
+                drives: spec.drives.clone(),
                 world: self.clone(),
                 end: watch::channel(None).0,
                 health: watch::channel(waiting()).0,
