@@ -30,7 +30,8 @@ const MOST_DOCUMENT: u64 = 8 << 20;
 /// Which of several images is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// The name and tag, or the end of it; needed when there are several.
+    /// The name and tag, or the end of it; needed when there are several. One that is written like this goes before one that
+    /// ends like this.
     pub name: Option<String>,
     /// The processor, in Go's words; this host's unless said.
     pub architecture: Option<String>,
@@ -69,9 +70,25 @@ impl Image {
         Self::among(blobs, choice).map_err(|why| SourceError::Wrong { path: path.into(), why })
     }
 
+    /// The names that a file or folder, as of [`Image::open`], gives its images, whole or in part, as they are written there.
+    ///
+    /// # Errors
+    /// When it is no image, or is damaged.
+    pub fn names(path: &Path) -> Result<Vec<String>, SourceError> {
+        let blobs = Blobs::open(path).map_err(|why| SourceError::Blob { path: path.into(), why })?;
+        let names = if is_layout(&blobs) {
+            oci::names(&blobs)
+        } else if blobs.has("manifest.json") {
+            docker::names(&blobs)
+        } else {
+            Err(Wrong::NoImage)
+        };
+        names.map_err(|why| SourceError::Wrong { path: path.into(), why })
+    }
+
     /// The image that is meant among those of these blobs.
     fn among(blobs: Blobs, choice: &Choice) -> Result<Self, Wrong> {
-        let is_layout = blobs.has("index.json") && blobs.has("oci-layout");
+        let is_layout = is_layout(&blobs);
         let found = if is_layout {
             oci::find(&blobs, choice)?
         } else if blobs.has("manifest.json") {
@@ -127,6 +144,10 @@ impl Image {
     pub fn layer_digest(&self, number: usize) -> Option<Digest> {
         self.layers.get(number)?.digest
     }
+}
+
+fn is_layout(blobs: &Blobs) -> bool {
+    blobs.has("index.json") && blobs.has("oci-layout")
 }
 
 /// Which blobs make an image.

@@ -88,6 +88,11 @@ fn of_several_images_one_must_be_chosen() {
     let image = Image::open(layout.path(), &choice("a:2")).unwrap();
     assert_eq!(names(&tree(&image, &Limits::default()).unwrap()), ["two"]);
     assert!(matches!(wrong(layout.path(), &choice("b")), Wrong::NoSuch { .. }));
+    // One that is written as it was asked for goes before one that ends like it.
+    layout.index(&[named(&[layer("one", b"")], "x/a:1"), named(&[layer("two", b"")], "a:1")]);
+    let image = Image::open(layout.path(), &choice("a:1")).unwrap();
+    assert_eq!(names(&tree(&image, &Limits::default()).unwrap()), ["two"]);
+    assert_eq!(Image::names(layout.path()).unwrap(), ["x/a:1", "a:1"]);
     layout.index(&[]);
     assert!(matches!(wrong(layout.path(), &Choice::default()), Wrong::NoImage));
 }

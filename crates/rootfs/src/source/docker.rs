@@ -17,10 +17,19 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
+fn items(blobs: &Blobs) -> Result<Vec<Item>, Wrong> {
+    let (text, _) = document(blobs, MANIFEST, None)?;
+    parsed(MANIFEST, &text)
+}
+
+/// The names of all images.
+pub(super) fn names(blobs: &Blobs) -> Result<Vec<String>, Wrong> {
+    Ok(items(blobs)?.into_iter().filter_map(|item| item.repo_tags).flatten().collect())
+}
+
 /// The image that is meant.
 pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
-    let (text, _) = document(blobs, MANIFEST, None)?;
-    let items: Vec<Item> = parsed(MANIFEST, &text)?;
+    let items = items(blobs)?;
     let names = |item: &Item| item.repo_tags.clone().unwrap_or_default();
     let there = || {
         let all: Vec<_> = items.iter().map(|item| names(item).join(" or ")).collect();
@@ -29,7 +38,8 @@ pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
     let item = match &choice.name {
         Some(name) => items
             .iter()
-            .find(|item| names(item).iter().any(|known| is_meant(known, name)))
+            .find(|item| names(item).contains(name))
+            .or_else(|| items.iter().find(|item| names(item).iter().any(|known| is_meant(known, name))))
             .ok_or_else(|| Wrong::NoSuch { wanted: name.clone(), there: there() })?,
         None => match items.as_slice() {
             [one] => one,

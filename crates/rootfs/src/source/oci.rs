@@ -71,14 +71,24 @@ pub(super) fn find(blobs: &Blobs, choice: &Choice) -> Result<Found, Wrong> {
     })
 }
 
+/// The names of all images.
+pub(super) fn names(blobs: &Blobs) -> Result<Vec<String>, Wrong> {
+    let (text, _) = document(blobs, INDEX, None)?;
+    let index: Index = parsed(INDEX, &text)?;
+    let mut all: Vec<_> = index.manifests.iter().flat_map(names_of).collect();
+    all.dedup();
+    Ok(all)
+}
+
+fn names_of(one: &Descriptor) -> Vec<String> {
+    let annotations = one.annotations.iter().flatten();
+    annotations.filter(|(key, _)| NAMES.contains(&key.as_str())).map(|(_, name)| name.clone()).collect()
+}
+
 /// Those of the name that is wanted, or all when they are all of one name.
 fn named(descriptors: Vec<Descriptor>, choice: &Choice) -> Result<Vec<Descriptor>, Wrong> {
-    let names = |one: &Descriptor| -> Vec<String> {
-        let annotations = one.annotations.iter().flatten();
-        annotations.filter(|(key, _)| NAMES.contains(&key.as_str())).map(|(_, name)| name.clone()).collect()
-    };
     let there =
-        |all: &[Descriptor]| all.iter().map(|one| names(one).join(" or ")).collect::<Vec<_>>().join(", ");
+        |all: &[Descriptor]| all.iter().map(|one| names_of(one).join(" or ")).collect::<Vec<_>>().join(", ");
     match &choice.name {
         Some(wanted) => {
             // The name of a layout may be the tag alone.
@@ -87,16 +97,20 @@ fn named(descriptors: Vec<Descriptor>, choice: &Choice) -> Result<Vec<Descriptor
                 .next()
                 .and_then(|last| last.split_once(':'))
                 .map_or("latest", |(_, tag)| tag);
-            let meant =
-                |one: &Descriptor| names(one).iter().any(|name| is_meant(name, wanted) || name == tag);
-            let found: Vec<_> = descriptors.iter().filter(|one| meant(one)).cloned().collect();
+            let of = |is_it: &dyn Fn(&String) -> bool| -> Vec<_> {
+                descriptors.iter().filter(|one| names_of(one).iter().any(is_it)).cloned().collect()
+            };
+            let mut found = of(&|name| name == wanted);
+            if found.is_empty() {
+                found = of(&|name| is_meant(name, wanted) || name == tag);
+            }
             if found.is_empty() {
                 return Err(Wrong::NoSuch { wanted: wanted.clone(), there: there(&descriptors) });
             }
             Ok(found)
         }
         None => {
-            let mut all: Vec<_> = descriptors.iter().map(&names).collect();
+            let mut all: Vec<_> = descriptors.iter().map(names_of).collect();
             all.dedup();
             match all.len() {
                 0 => Err(Wrong::NoImage),
