@@ -17,6 +17,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
+
 use super::CgroupSpec;
 use hierarchy::{Controller, Hierarchy};
 
@@ -52,6 +54,19 @@ impl Cgroup {
     fn among(mounts: &str, root: &Path, parent: &str, name: &str) -> io::Result<Self> {
         let hierarchies = hierarchy::find(mounts, root)?;
         Ok(Self { hierarchies, parent: parent.into(), name: name.into() })
+    }
+
+    /// Whether this process may make cgroups there; changes nothing.
+    ///
+    /// # Errors
+    /// With the first folder that cannot be written.
+    pub fn writable(&self) -> io::Result<()> {
+        self.hierarchies.iter().try_for_each(|hierarchy| {
+            let parent = hierarchy.folder(&self.parent);
+            let there = if parent.exists() { parent } else { hierarchy.folder(Path::new(".")) };
+            let may = access(&there, Access::WRITE_OK | Access::EXEC_OK);
+            may.map_err(|why| named(&there, &why.into()))
+        })
     }
 
     /// Makes it with its limits.
