@@ -1,4 +1,4 @@
-//! `microvm setup` with the distribution's real kernel.
+//! `microvm setup` with the distribution's real kernel, by itself and by the script of `make microvm-setup`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
@@ -7,6 +7,7 @@ mod process;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use process::{Done, orchestrator, run};
 
@@ -67,4 +68,39 @@ fn a_kernel_is_prepared_shown_and_replaced() {
     assert!(refused.err.contains("cannot be the guest agent"), "{}", refused.err);
     let shown = microvm(folder.path(), &["status", "--output", "json"]).code(0).json();
     assert_eq!(shown["boot"]["id"], others[1].as_str());
+}
+
+/// The script, with a program and an agent that are built already.
+fn script(state: &Path, more: &[&str]) -> Done {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/microvm-setup.sh");
+    let mut command = Command::new(script);
+    command.arg("--state-dir").arg(state).args(["--program", env!("CARGO_BIN_EXE_orchestrator")]);
+    run(command.arg("--agent").arg(vm_testbed::agent().unwrap()).args(more))
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU, nft and a guest kernel; cargo xtask test runs it"]
+fn the_script_of_newcomers_prepares_a_host_and_says_what_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("new/state");
+    let prepared = || {
+        let shown = microvm(folder.path(), &["status", "--output", "json"]);
+        (shown.code == 0).then(|| shown.json()["boot"]["id"].as_str().unwrap().to_owned())
+    };
+    let refused = script(&state, &["--bogus"]).code(1);
+    assert!(refused.err.contains("--bogus") && refused.err.contains("usage"), "{refused:?}");
+    assert!(!state.exists());
+
+    let done = script(&state, &[]).code(0);
+    // What was prepared, what the doctor says of this host, and what to do.
+    for word in ["virtio", "overlay", "monitor", "capabilities", "start it: orchestrator serve"] {
+        assert!(done.out.contains(word), "{word}: {done:?}");
+    }
+    let serve = format!("serve --provider microvm --state-dir {}", state.display());
+    assert!(done.err.contains(&serve), "{done:?}");
+    std::os::unix::fs::symlink(&state, folder.path().join("state")).unwrap();
+    let first = prepared().unwrap();
+    // Again, it is the same.
+    script(&state, &[]).code(0);
+    assert_eq!(prepared(), Some(first));
 }
