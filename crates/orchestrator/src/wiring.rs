@@ -15,6 +15,8 @@ use crate::config::{Config, ConfigError, GuardChoice, Problem, ProviderChoice, S
 
 #[cfg(target_os = "linux")]
 mod microvm;
+#[cfg(target_os = "linux")]
+pub(crate) use self::microvm::engine as microvm_engine;
 
 /// How many creates work at once for each core, unless configured otherwise (ADR 0012).
 const CREATES_PER_CORE: usize = 2;
@@ -102,7 +104,7 @@ impl Plan {
             }
             #[cfg(target_os = "linux")]
             Backend::Microvm(microvm) => {
-                let engine = microvm::engine(&settings.docker_host);
+                let engine = microvm_engine(&settings.docker_host);
                 let provider = MicrovmProvider::new((**microvm).clone(), engine)?;
                 provider.start().await?;
                 provider

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use hostnet::{HostNet, InstanceId};
 use rustix::fs::{Access, access};
 use rustix::thread::CapabilitySet;
-use seats::Finding;
+use seats::{Finding, ImageRef};
 
-use crate::MicrovmConfig;
+use crate::images::whereabouts;
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::{Accel, Accelerator, Monitor as _, Qemu, QemuOptions};
+use crate::{EngineConnect, MicrovmConfig};
 
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
 const NEEDED: [(CapabilitySet, &str); 4] = [
@@ -21,14 +22,21 @@ const NEEDED: [(CapabilitySet, &str); 4] = [
     (CapabilitySet::SETUID, "CAP_SETUID"),
 ];
 
-/// Looks at all that microVM seats need of this host but the prepared kernel. `memory_mib` is that of a seat which asks for none.
-pub async fn doctor(config: &MicrovmConfig, memory_mib: u32) -> Vec<Finding> {
+/// Looks at all that microVM seats need of this host but the prepared kernel. `image` and `memory_mib` are those of a seat which asks
+/// for none; `engine` is as for [`crate::MicrovmProvider::new`].
+pub async fn doctor(
+    config: &MicrovmConfig,
+    image: &ImageRef,
+    memory_mib: u32,
+    engine: Option<EngineConnect>,
+) -> Vec<Finding> {
     let options = QemuOptions { program: config.qemu.clone(), ..QemuOptions::new(config.keeper.clone()) };
     let qemu = Qemu::new(options);
     let mut findings = vec![monitor(&qemu).await, accelerator(&qemu.accelerator().await, config.accelerator)];
     findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
     findings.extend([disk(config), memory(config, memory_mib, qemu.memory_overhead_mib())]);
     findings.extend(network(config).await);
+    findings.push(whereabouts(config, image, engine.as_ref()).await);
     findings
 }
 
@@ -88,8 +96,8 @@ fn cgroups(config: &MicrovmConfig) -> Finding {
     let Some(parent) = &config.cgroup else {
         return Finding::warning(NAME, "seats have no limits on this host", "set microvm.cgroup");
     };
-    match Cgroup::find(parent, "doctor") {
-        Ok(_) => Finding::ok(NAME, format!("memory, cpu and pids are there; seats are below {parent}")),
+    match Cgroup::find(parent, "doctor").and_then(|cgroup| cgroup.writable()) {
+        Ok(()) => Finding::ok(NAME, format!("memory, cpu and pids are there; seats are below {parent}")),
         Err(why) => Finding::error(
             NAME,
             why.to_string(),

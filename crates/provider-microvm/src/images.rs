@@ -11,6 +11,8 @@
 
 mod convert;
 mod find;
+mod names;
+mod whereabouts;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,13 +23,14 @@ use futures_util::future::BoxFuture;
 use rootfs::ImageFile;
 use rootfs::store::{EntryName, InUse, Owner, Store, StoreError};
 use seats::{ImageRef, ProviderError, SeatRef, Stage};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+pub use self::names::ImageNames;
+use self::names::hash;
+pub(crate) use self::whereabouts::whereabouts;
 use crate::locks::Locks;
 use crate::state::StateDir;
 use crate::tell::Tell;
-use crate::{ImageConfig, fail, names, random, records};
+use crate::{ImageConfig, fail};
 
 /// Connects to the Docker engine, when there is one; otherwise says why it cannot be reached.
 pub type EngineConnect = Arc<dyn Fn() -> BoxFuture<'static, Result<bollard::Docker, String>> + Send + Sync>;
@@ -38,7 +41,7 @@ const SEEN_FOR: Duration = Duration::from_secs(30);
 /// The images of one provider.
 pub(crate) struct Images {
     store: Store,
-    names: PathBuf,
+    names: ImageNames,
     config: ImageConfig,
     engine: Option<EngineConnect>,
     state: StateDir,
@@ -73,16 +76,6 @@ impl Ready {
         &self.0.image
     }
 }
-
-/// What a name meant when it was converted.
-#[derive(Serialize, Deserialize)]
-struct NameRecord {
-    schema: u32,
-    image: String,
-    entry: String,
-}
-
-const NAME_SCHEMA: u32 = 1;
 
 impl Images {
     /// # Errors
@@ -157,7 +150,7 @@ impl Images {
     }
 
     fn owner(&self, seat: &SeatRef) -> Result<Owner, String> {
-        names::pin(self.state.instance(), seat)
+        crate::names::pin(self.state.instance(), seat)
             .parse()
             .map_err(|_| "the seat has no name for its pin".to_owned())
     }
@@ -175,54 +168,37 @@ impl Images {
 
     /// What a name meant when it was converted, if that is still there.
     fn remembered(&self, image: &ImageRef) -> Option<Ready> {
-        let path = self.names.join(format!("{}.json", hash(image)));
-        // One that is not understood is as good as none: the image is looked for again.
-        let record: NameRecord = records::read(&path, NAME_SCHEMA).ok().flatten()?;
-        if record.image != image.canonical() {
-            return None;
-        }
-        self.entry(&record.entry.parse().ok()?).ok().flatten()
+        self.entry(&self.names.get(image)?).ok().flatten()
     }
 
     fn remember(&self, image: &ImageRef, entry: &EntryName) {
-        let record =
-            NameRecord { schema: NAME_SCHEMA, image: image.canonical().to_owned(), entry: entry.to_string() };
-        let path = self.names.join(format!("{}.json", hash(image)));
-        let written = std::fs::create_dir_all(&self.names).and_then(|()| records::write(&path, &record));
+        let written = self.names.set(image, entry);
         if let Err(why) = written {
             tracing::warn!(%image, %why, "what the image's name means could not be written down");
         }
     }
+}
 
-    /// Where archives of images are, in order.
-    fn archives(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for path in &self.config.archives {
-            if path.is_dir() && !path.join("index.json").exists() {
-                let mut inside: Vec<_> = std::fs::read_dir(path)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|entry| Some(entry.ok()?.path()))
-                    .filter(|path| is_archive(path))
-                    .collect();
-                inside.sort();
-                found.extend(inside);
-            } else {
-                found.push(path.clone());
-            }
+/// The archives that paths of archives and of folders with them stand for, in order.
+fn archives(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() && !path.join("index.json").exists() {
+            let entries = std::fs::read_dir(path).into_iter().flatten();
+            let inside = entries.filter_map(|entry| Some(entry.ok()?.path()));
+            let mut inside: Vec<_> = inside.filter(|path| is_archive(path)).collect();
+            inside.sort();
+            found.extend(inside);
+        } else {
+            found.push(path.clone());
         }
-        found
     }
+    found
 }
 
 fn is_archive(path: &Path) -> bool {
     path.is_dir() && path.join("index.json").exists()
         || path.is_file() && path.extension().is_some_and(|end| end == "tar")
-}
-
-/// What a name's files are called.
-fn hash(image: &ImageRef) -> String {
-    random::digits(&Sha256::digest(image.canonical().as_bytes())[..16])
 }
 
 fn of_store(seat: &SeatRef, why: StoreError) -> ProviderError {

@@ -43,6 +43,6 @@ pub mod vmm;
 
 pub use config::{ConfigError, ImageConfig, MicrovmConfig};
 pub use doctor::doctor;
-pub use images::EngineConnect;
+pub use images::{EngineConnect, ImageNames};
 pub use provider::{MicrovmProvider, StartError};
 pub use state::StateError;

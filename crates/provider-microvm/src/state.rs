@@ -8,6 +8,7 @@
 //!       instance                         a random number: whose the kernel's objects are
 //!       lock                             held by the service that runs
 //!       locks/                           one file for each operation under way (locks)
+//!       names/                           what the names of images mean (images::names)
 //!       workshops/{workshop}/
 //!         workshop.json                  the network: written before it, removed after it
 //!         {seat}/
@@ -26,11 +27,13 @@ use std::path::{Path, PathBuf};
 
 use seats::{Scope, SeatBound, SeatRef, WorkshopId};
 
+use crate::ImageNames;
 use crate::vmm::RunFolder;
 
 /// The state of one instance of the service.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir {
+    state_dir: PathBuf,
     folder: PathBuf,
     images: PathBuf,
     instance: InstanceId,
@@ -111,7 +114,7 @@ impl StateDir {
             private_folder(&path).map_err(StateError::io(&path))?;
         }
         let instance = instance(&folder)?;
-        Ok(Self { folder, images: state_dir.join("images"), instance })
+        Ok(Self { state_dir: state_dir.to_owned(), folder, images: state_dir.join("images"), instance })
     }
 
     /// Takes the folder for this service.
@@ -134,8 +137,8 @@ impl StateDir {
         &self.images
     }
 
-    pub(crate) fn names(&self) -> PathBuf {
-        self.folder.join("names")
+    pub(crate) fn names(&self) -> ImageNames {
+        ImageNames::of(&self.state_dir)
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod images;
 mod kills;
 mod life;
 mod trouble;

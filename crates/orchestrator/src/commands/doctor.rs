@@ -12,6 +12,8 @@ use crate::cli::Doctor;
 use crate::config::{Config, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
+#[cfg(target_os = "linux")]
+use crate::wiring::microvm_engine;
 use crate::wiring::{Backend, Plan};
 
 pub(super) async fn run(args: &Doctor, surroundings: &Surroundings, ui: Ui) -> anyhow::Result<Exit> {
@@ -42,7 +44,9 @@ async fn examine(args: &Doctor, surroundings: &Surroundings) -> Vec<Finding> {
         #[cfg(target_os = "linux")]
         Backend::Microvm(microvm) => {
             findings.push(super::microvm::prepared(&guest_boot::Boot::open(&microvm.boot_folder())));
-            findings.extend(provider_microvm::doctor(microvm, config.settings.seats_memory_mib.0).await);
+            let (memory, engine) =
+                (config.settings.seats_memory_mib.0, microvm_engine(&config.settings.docker_host));
+            findings.extend(provider_microvm::doctor(microvm, &plan.policy.image, memory, engine).await);
         }
         Backend::Docker(docker) => findings.extend(engine(docker, &plan.policy.image).await),
     }

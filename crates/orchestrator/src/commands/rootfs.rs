@@ -8,6 +8,8 @@
 
 mod amount;
 mod build;
+#[cfg(target_os = "linux")]
+mod called;
 mod inspect;
 mod kept;
 mod open;

@@ -83,7 +83,7 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
 }
 
 /// How images of the Docker engine are reached, should there be one.
-pub(super) fn engine(text: &str) -> Option<EngineConnect> {
+pub(crate) fn engine(text: &str) -> Option<EngineConnect> {
     let host: DockerHost = text.parse().ok()?;
     Some(Arc::new(move || {
         let host = host.clone();

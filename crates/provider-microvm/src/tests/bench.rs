@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::edges::scripted::{ScriptedMachine, World};
 use crate::state::StateDir;
 use crate::vmm::KeeperCommand;
-use crate::{ImageConfig, MicrovmConfig, MicrovmProvider};
+use crate::{EngineConnect, ImageConfig, MicrovmConfig, MicrovmProvider};
 
 /// How long anything may take on a machine with much else to do.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,8 +45,13 @@ impl Bench {
 
     /// A provider that knows nothing yet.
     pub(super) fn provider(&self) -> Arc<MicrovmProvider> {
+        self.provider_with(None)
+    }
+
+    /// The same, which may ask an engine for images.
+    pub(super) fn provider_with(&self, engine: Option<EngineConnect>) -> Arc<MicrovmProvider> {
         let state = StateDir::open(&self.config.state_dir).unwrap();
-        MicrovmProvider::over(self.config.clone(), state, self.world.edges(), None).unwrap()
+        MicrovmProvider::over(self.config.clone(), state, self.world.edges(), engine).unwrap()
     }
 
     pub(super) fn state(&self) -> PathBuf {
@@ -119,6 +124,11 @@ pub(super) async fn up(provider: &MicrovmProvider, spec: &SeatSpec) -> Instance 
 
 /// What `docker save` would write of an image with one program; with one that is there, or not.
 pub(super) fn archive(name: &str, architecture: &str, with_program: bool) -> Vec<u8> {
+    archive_of(name, architecture, with_program, "1")
+}
+
+/// The same, in another version for another label.
+pub(super) fn archive_of(name: &str, architecture: &str, with_program: bool, version: &str) -> Vec<u8> {
     let mut layer = tar::Builder::new(Vec::new());
     if with_program {
         append(&mut layer, "init", 0o755, &program());
@@ -127,7 +137,8 @@ pub(super) fn archive(name: &str, architecture: &str, with_program: bool) -> Vec
     let layer = layer.into_inner().unwrap();
     let config = json!({
         "architecture": architecture, "os": "linux",
-        "config": {"Entrypoint": ["/init"], "ExposedPorts": {"3001/tcp": {}, "3002/tcp": {}}},
+        "config": {"Entrypoint": ["/init"], "ExposedPorts": {"3001/tcp": {}, "3002/tcp": {}},
+                   "Labels": {"version": version}},
         "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]},
     });
     let config = config.to_string().into_bytes();

@@ -13,6 +13,8 @@ use rootfs::writer::WriterKind;
 use rootfs::{ImageFile, Init, InitError, Stage};
 use serde_json::json;
 
+#[cfg(target_os = "linux")]
+use super::called::remember;
 use super::open::{self, Partial};
 use super::out::Out;
 use super::progress::Progress;
@@ -105,17 +107,21 @@ async fn into_store(
     progress: &Arc<Progress>,
     partial: Partial,
 ) -> Result<Made, Failure> {
+    let architecture = args.image.architecture.as_deref();
     // What the engine has under this name may be here already: then nothing has to be brought.
     if let Some((digest, platform)) = open::known(source, config).await
-        && args.image.architecture.as_ref().is_none_or(|wanted| platform.ends_with(&format!("/{wanted}")))
+        && architecture.is_none_or(|wanted| platform.ends_with(&format!("/{wanted}")))
         && let Some(found) = store.get(&Key::known(digest, platform, &options)).map_err(of_store)?
     {
+        remember(source, architecture, &options, config, found.name())?;
         return Ok(found_in_store(&found, None, Duration::ZERO));
     }
     let began = Instant::now();
     let image = open::open(source, &args.image, config, &store_folder(config), progress).await?;
     let (fetched, names, progress) = (source.fetched(began), source.names(), progress.clone());
-    open::blocking(move || {
+    let of = options.clone();
+    let (found, done) = open::blocking(move || {
+        let options = of;
         let key = Key::of(&image, &options);
         let mut done = None;
         let waiting = || progress.note("another process converts this image; waiting for it");
@@ -127,9 +133,23 @@ async fn into_store(
             Ok(document)
         });
         partial.set(None);
-        Ok(found_in_store(&found.map_err(of_store)?, done, fetched))
+        Ok((found.map_err(of_store)?, done))
     })
-    .await
+    .await?;
+    remember(source, architecture, &options, config, found.name())?;
+    Ok(found_in_store(&found, done, fetched))
+}
+
+/// There are no microVMs elsewhere, and nobody who looks for their images by name.
+#[cfg(not(target_os = "linux"))]
+fn remember(
+    _: &Source,
+    _: Option<&str>,
+    _: &Options,
+    _: &Config,
+    _: &rootfs::store::EntryName,
+) -> Result<(), Failure> {
+    Ok(())
 }
 
 fn found_in_store(found: &InUse, built: Option<Built>, fetched: Duration) -> Made {

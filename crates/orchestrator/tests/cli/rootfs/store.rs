@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::image::{archive, large_archive, names};
 use super::{command, rootfs};
@@ -123,6 +124,30 @@ fn what_is_kept_is_listed_checked_and_removed() {
     assert_eq!((&verdict["ok"], &verdict["entries"][0]["result"]), (&false.into(), &"damaged".into()));
     rootfs(folder.path(), &["verify", "--remove"]).code(1);
     assert_eq!(rootfs(folder.path(), &["list", "--output", "tsv"]).code(0).out, "");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn seats_find_what_was_made_for_them_under_its_whole_name() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(&folder.path().join("image.tar"));
+    let names = || {
+        let files = fs::read_dir(folder.path().join("state/microvm/names")).into_iter().flatten().flatten();
+        files
+            .map(|file| serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap())
+            .collect::<Vec<Value>>()
+    };
+    // What is made in another way than for a seat has no name.
+    rootfs(folder.path(), &["build", "image.tar", "--size", "32MiB"]).code(0);
+    assert_eq!(names(), [] as [Value; 0]);
+    let made = rootfs(folder.path(), &["build", "image.tar", "--output", "json"]).code(0).json();
+    let [name] = <[Value; 1]>::try_from(names()).unwrap();
+    assert_eq!(name["image"], "docker.io/library/demo:1");
+    let entry = PathBuf::from(made["rootfs"].as_str().unwrap());
+    assert_eq!(name["entry"], entry.parent().unwrap().file_name().unwrap().to_str().unwrap());
+    // Again, and what was there already is the same.
+    rootfs(folder.path(), &["build", "docker-archive:image.tar:demo:1"]).code(0);
+    assert_eq!(names(), [name]);
 }
 
 #[test]
