@@ -12,11 +12,14 @@ mod chaos;
 mod class;
 mod disk;
 mod host;
+mod images;
+mod lacks;
 mod left;
 mod neighbours;
 mod portal;
 #[path = "../cli/process.rs"]
 mod process;
+mod registry;
 mod same;
 mod trouble;
 

@@ -14,7 +14,7 @@ use crate::isolated;
 use crate::process::{Service, orchestrator};
 
 /// Why there is no engine to compare with, if so.
-fn no_engine() -> Option<String> {
+pub(crate) fn no_engine() -> Option<String> {
     let asked = Command::new("docker").args(["image", "inspect", IMAGE]).output();
     match asked {
         Err(why) => Some(format!("docker: {why}")),
@@ -227,6 +227,43 @@ fn docker_and_microvm_seats_answer_the_same_but_for_ids_addresses_and_times() {
             let reason = body["reason"].as_str().unwrap();
             assert!(reason.starts_with("the workspace exits with code 3"), "{reason}");
             assert!(side.ask("DELETE", &class, "").0.status.contains("204"));
+        }
+    });
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU, a guest kernel and a Docker engine; cargo xtask test runs it"]
+fn docker_and_microvm_seats_of_one_name_are_told_apart() {
+    if let Some(why) = no_engine() {
+        return skip(&why);
+    }
+    isolated!(docker_and_microvm_seats_of_one_name_are_told_apart, || {
+        let host = Host::new();
+        let sides = [over_docker(), over_microvms(&host)];
+        let workshop = TestWorkshop::new('v');
+        let class = format!("/workshops/{workshop}");
+        let waiting = format!("{class}/seats?wait=5m");
+        let made = [0, 1].map(|side: usize| {
+            let (answer, seat) = sides[side].ask("POST", &waiting, r#"{"seat": 1}"#);
+            assert!(answer.status.contains("201"), "{seat}");
+            seat
+        });
+        assert_ne!(made[0]["id"], made[1]["id"]);
+        // Each side has its own, and answers there.
+        let has = |side: usize| {
+            let (_, listed) = sides[side].ask("GET", &format!("{class}/seats"), "");
+            let ids: Vec<_> = listed["seats"].as_array().unwrap().iter().map(|seat| &seat["id"]).collect();
+            assert_eq!(ids, [&made[side]["id"]], "{listed}");
+            let health = format!("{}/health", made[side]["endpoint"].as_str().unwrap());
+            assert!(sides[side].curl(&[&health]).0.contains("200"), "{health}");
+        };
+        (has(0), has(1));
+        // What goes on one side stays on the other.
+        assert!(sides[0].ask("DELETE", &class, "").0.status.contains("204"));
+        has(1);
+        assert!(sides[1].ask("DELETE", &class, "").0.status.contains("204"));
+        for side in &sides {
+            assert_eq!(side.ask("GET", &format!("{class}/seats"), "").1["seats"], serde_json::json!([]));
         }
     });
 }

@@ -1,0 +1,122 @@
+//! A host that lacks something, without guests: what is asked for is refused in words, `doctor` says what to do, and nothing is left.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::host::{Host, list, said};
+use crate::isolated;
+use crate::process::{Done, Service, orchestrator, run};
+
+/// A seat is refused with these words, and the host is as it was.
+#[track_caller]
+fn refused(host: &Host, service: &Service, words: &[&str]) {
+    let before = host.left(&[service]);
+    let done = service.run(&["seat", "create", "demo", "1"]);
+    assert_ne!(done.code, 0, "{done:?}");
+    for word in words {
+        assert!(done.err.contains(word), "{word}: {}", done.err);
+    }
+    assert_eq!(list(service, "demo"), [] as [Value; 0]);
+    assert_eq!(host.left(&[service]), before);
+}
+
+#[test]
+#[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
+fn a_service_without_qemu_a_kernel_or_addresses_makes_no_seat_and_says_why() {
+    isolated!(a_service_without_qemu_a_kernel_or_addresses_makes_no_seat_and_says_why, || {
+        let host = Host::new();
+        let service = host.serve(&["--microvm-qemu=/nowhere/qemu"]);
+        refused(&host, &service, &["/nowhere/qemu", "microvm.qemu"]);
+        drop(service);
+
+        let unprepared = host.folder().join("unprepared");
+        let (directory, command) = host.service(&unprepared, &[]);
+        let service = Service::launch(directory, command);
+        refused(&host, &service, &["no kernel is prepared", "microvm setup"]);
+        drop(service);
+
+        // The host has another way to all of the pool.
+        said("ip", &["link", "add", "up0", "type", "dummy"]);
+        said("ip", &["link", "set", "up0", "up"]);
+        said("ip", &["route", "add", "10.214.0.0/15", "dev", "up0"]);
+        let service = host.serve(&[]);
+        refused(&host, &service, &["10.214.0.0/16", "up0", "pool"]);
+        said("ip", &["link", "del", "up0"]);
+    });
+}
+
+/// `doctor` under another program that changes what it may, or what it sees.
+fn doctor(host: &Host, under: &[&str]) -> Value {
+    let service = orchestrator(host.folder());
+    let doctor = ["doctor", "--provider", "microvm", "--url", "http://127.0.0.1:1", "--output", "json"];
+    let program: &OsStr = service.get_program();
+    let words: Vec<&OsStr> = under.iter().map(OsStr::new).chain([program]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(doctor).arg("--state-dir").arg(host.state());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir(Path::new("/"));
+    let done: Done = run(&mut command);
+    done.json()
+}
+
+/// What a check says, and what to do.
+#[track_caller]
+fn check<'a>(report: &'a Value, name: &str) -> [&'a str; 3] {
+    let checks = report["checks"].as_array().unwrap();
+    let check =
+        checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));
+    ["level", "detail", "remedy"].map(|member| check[member].as_str().unwrap_or_default())
+}
+
+#[test]
+#[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
+fn the_doctor_says_of_everything_that_is_missing_what_to_do() {
+    isolated!(the_doctor_says_of_everything_that_is_missing_what_to_do, || {
+        let host = Host::new();
+        // As it is: what this host has is found.
+        let report = doctor(&host, &["env"]);
+        for name in ["guest kernel", "monitor", "capabilities", "cgroups", "cap_net_admin", "microvm_pool"] {
+            assert_eq!(check(&report, name)[0], "ok", "{name}: {report}");
+        }
+        let [_, detail, remedy] = check(&report, "image");
+        assert!(detail.contains("clarateach-workspace") && !remedy.contains("sudo"), "{report}");
+
+        // Without capabilities.
+        let dropped = "--bounding-set=-net_admin,-setuid,-setgid,-chown,-kill";
+        let report = doctor(&host, &["setpriv", dropped]);
+        let [level, detail, remedy] = check(&report, "capabilities");
+        assert_eq!(level, "error");
+        for name in ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"] {
+            assert!(detail.contains(name), "{detail}");
+        }
+        assert!(remedy.contains("run as root"), "{remedy}");
+        let [level, detail, remedy] = check(&report, "cap_net_admin");
+        assert!(level == "error" && detail.contains("CAP_NET_ADMIN") && remedy.contains("root"), "{report}");
+
+        // As somebody who cannot write to the state folder.
+        let report = doctor(&host, &["setpriv", "--reuid=65534", "--clear-groups"]);
+        let [level, detail, remedy] = check(&report, "state_dir");
+        assert!(level == "error" && detail.contains("cannot be written"), "{report}");
+        assert!(remedy.contains("state_dir"), "{remedy}");
+        let [level, detail, remedy] = check(&report, "cgroups");
+        assert!(level == "error" && detail.contains("/sys/fs/cgroup"), "{report}");
+        assert!(remedy.contains("for writing"), "{remedy}");
+
+        // Without cgroups, and without forwarding.
+        let hidden = ["unshare", "--mount", "--", "sh", "-c"];
+        let script =
+            "umount -l /sys/fs/cgroup 2>/dev/null; mount -t tmpfs none /sys/fs/cgroup && exec \"$0\" \"$@\"";
+        let report = doctor(&host, &[&hidden[..], &[script]].concat());
+        let [level, _, remedy] = check(&report, "cgroups");
+        assert!(level == "error" && remedy.contains("cgroup controllers"), "{report}");
+        let forward = "/proc/sys/net/ipv4/ip_forward";
+        fs::write(forward, "0").unwrap();
+        let [_, detail, _] = check(&doctor(&host, &["env"]), "forwarding").map(str::to_owned);
+        assert!(detail.contains("ip_forward is off") && detail.contains("turns it on"), "{detail}");
+        // Looking changed nothing.
+        assert_eq!(fs::read_to_string(forward).unwrap().trim(), "0");
+    });
+}
