@@ -7,15 +7,15 @@
 //!
 //! A monitor lets one at a time speak to an agent, so a VM has one link in a process, whoever asks for it; between processes the
 //! lock of the state folder sees to that. Health is told by the agent when it changes, not asked for. What has to be asked for
-//! is the clock: a host that slept wakes up guests whose clocks stood still; and whether the VM itself stands still, because the
+//! is the clock, when a link is made and now and then: a host that slept wakes up guests whose clocks stood still; and whether the VM itself stands still, because the
 //! host's disk is full: it is let go now and then, and goes on once there is room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use guest_protocol::Health;
 use guest_protocol::client::LinkOptions;
+use guest_protocol::{Health, Phase};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -184,10 +184,13 @@ async fn follow(
         Err(why) => return why.to_string(),
     };
     let mut clocks = Clocks::new(patience.clock_every);
+    // One that waits for its configuration gets its clock with that.
+    let mut has_clock = false;
     loop {
         tokio::select! {
             change = changes.next() => match change {
                 Ok(Some(health)) => {
+                    has_clock = health.phase != Phase::Waiting;
                     tell.send_modify(|state| {
                         state.guest = Some(guest.clone());
                         state.health = Some(health);
@@ -197,7 +200,7 @@ async fn follow(
                 Ok(None) => return "the guest's agent has ended".to_owned(),
                 Err(why) => return why.to_string(),
             },
-            () = clocks.due() => match step(guest).await {
+            () = clocks.due(), if has_clock => match step(guest).await {
                 Ok(Some(drift)) => {
                     tracing::info!(seat, drift_ms = drift.as_millis(), "the guest's clock was set");
                     tell.send_modify(|state| state.steps += 1);
@@ -230,28 +233,28 @@ async fn step(guest: &Arc<dyn Guest>) -> Result<Option<Duration>, guest_protocol
     Ok(Some(drift))
 }
 
-/// When clocks are to be looked at: now and then, and at once after the host slept.
+/// When a clock is to be looked at: at first, now and then, and at once after the host slept.
 struct Clocks {
     every: Duration,
-    looked: Instant,
-    slept: Duration,
+    /// When it was, and how long the host had slept by then.
+    looked: Option<(Instant, Duration)>,
 }
 
 impl Clocks {
     fn new(every: Duration) -> Self {
-        Self { every, looked: Instant::now(), slept: asleep() }
+        Self { every, looked: None }
     }
 
     /// Waits until it is time. May be dropped and called again.
     async fn due(&mut self) {
-        loop {
-            let left = self.every.saturating_sub(self.looked.elapsed());
+        while let Some((looked, slept)) = self.looked {
+            let left = self.every.saturating_sub(looked.elapsed());
             tokio::time::sleep(left.min(SLEPT_EVERY)).await;
-            if self.looked.elapsed() >= self.every || asleep() > self.slept + TOLERANCE {
-                *self = Self::new(self.every);
-                return;
+            if looked.elapsed() >= self.every || asleep() > slept + TOLERANCE {
+                break;
             }
         }
+        self.looked = Some((Instant::now(), asleep()));
     }
 }
 

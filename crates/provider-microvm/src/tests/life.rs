@@ -210,6 +210,25 @@ async fn a_clock_that_stood_still_is_set() {
 }
 
 #[tokio::test]
+async fn a_clock_is_looked_at_when_a_service_comes_back() {
+    let mut bench = Bench::new();
+    bench.config.clock_every = Duration::from_secs(86_400);
+    let wish = spec(seat("rust-101", 1));
+    up(&bench.provider(), &wish).await;
+    let machine = bench.machine(&wish.seat);
+    *machine.behind_ms.lock().unwrap() = 3_600_000;
+    let provider = bench.provider();
+    assert_eq!(provider.get(&wish.seat).await.unwrap().unwrap().status, Status::Running);
+    tokio::time::timeout(PATIENCE, async {
+        while *machine.behind_ms.lock().unwrap() != 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("nobody set the clock");
+}
+
+#[tokio::test]
 async fn addresses_are_used_to_the_last_and_given_back() {
     let mut bench = Bench::new();
     bench.config = MicrovmConfig {
