@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::edges::Machine;
 use crate::link::{Link, Patience};
 
-/// How long a workspace that answered is believed to answer still. Its death is told at once by the agent; this is for one
-/// that hangs.
+/// How long a workspace that answered is believed to answer still. Its death is told at once by the agent, and one that was started
+/// again since then has to answer anew; this is for one that hangs.
 const READY_FOR: Duration = Duration::from_secs(10);
 
 /// A VM that runs, or ran when it was looked at.
@@ -21,8 +21,8 @@ pub(crate) struct Live {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    /// When it answered last.
-    ready: Option<Instant>,
+    /// When it answered last, and how often it had been started again by then, as far as that was known.
+    ready: Option<(Instant, Option<u32>)>,
     /// Since when it does not answer.
     silent_since: Option<Instant>,
 }
@@ -40,9 +40,15 @@ impl Live {
         Arc::new(Self { id: id.to_owned(), machine, link, seen: Mutex::default() })
     }
 
-    /// Whether it answered lately.
+    /// Whether it answered lately, and was not started again since.
     pub(crate) fn is_ready(&self) -> bool {
-        self.seen().ready.is_some_and(|at| at.elapsed() < READY_FOR)
+        let restarts = self.restarts();
+        self.seen().ready.is_some_and(|(at, then)| then == restarts && at.elapsed() < READY_FOR)
+    }
+
+    /// How often the workspace was started again, as far as that is known.
+    pub(crate) fn restarts(&self) -> Option<u32> {
+        self.link.now().health.map(|health| health.workload.restarts)
     }
 
     /// For how long it has not answered.
@@ -50,16 +56,16 @@ impl Live {
         self.seen().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Notes whether it answered.
-    pub(crate) fn probed(&self, answers: bool) {
-        let now = Instant::now();
+    /// Notes that it answers, which was asked when it had been started again so often.
+    pub(crate) fn answered(&self, restarts: Option<u32>) {
+        *self.seen() = Seen { ready: Some((Instant::now(), restarts)), silent_since: None };
+    }
+
+    /// Notes that it does not answer.
+    pub(crate) fn went_silent(&self) {
         let mut seen = self.seen();
-        if answers {
-            *seen = Seen { ready: Some(now), silent_since: None };
-        } else {
-            seen.ready = None;
-            seen.silent_since.get_or_insert(now);
-        }
+        seen.ready = None;
+        seen.silent_since.get_or_insert(Instant::now());
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {

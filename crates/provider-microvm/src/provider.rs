@@ -21,7 +21,7 @@ use crate::{ConfigError, MicrovmConfig, StateError, fail, tell};
 /// Seats as microVMs of this host.
 #[derive(Debug)]
 pub struct MicrovmProvider {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     service: Mutex<Option<ServiceLock>>,
 }
 

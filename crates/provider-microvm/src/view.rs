@@ -21,7 +21,7 @@ type Judgement = (Status, Option<String>);
 impl Core {
     /// A seat that has just been started.
     pub(crate) fn fresh(&self, record: &SeatRecord, live: &Live) -> Instance {
-        live.probed(false);
+        live.went_silent();
         instance(record, (Status::Starting, Some("it has just been started".to_owned())))
     }
 
@@ -73,15 +73,19 @@ impl Core {
     async fn of_live(&self, record: &SeatRecord, live: &Live) -> Judgement {
         let health = live.link.now().health;
         if let Some(judgement) = health.as_ref().and_then(broken) {
-            live.probed(false);
+            live.went_silent();
             return judgement;
         }
         if live.is_ready() {
             return (Status::Running, None);
         }
-        let answers = self.edges.host.answers(record.address.ip, &record.ports).await;
-        live.probed(answers.is_ok());
-        let Err(silent) = answers else { return (Status::Running, None) };
+        // Before it is asked: what answers may be one that ends, and is started again.
+        let restarts = live.restarts();
+        let Err(silent) = self.edges.host.answers(record.address.ip, &record.ports).await else {
+            live.answered(restarts);
+            return (Status::Running, None);
+        };
+        live.went_silent();
         if !live.machine.is_alive() {
             return self.of_dead(record);
         }

@@ -229,6 +229,28 @@ async fn a_clock_is_looked_at_when_a_service_comes_back() {
 }
 
 #[tokio::test]
+async fn a_workload_that_was_started_again_has_to_answer_anew() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    let machine = bench.machine(&wish.seat);
+    machine.stuck.store(true, std::sync::atomic::Ordering::SeqCst);
+    machine.tell(|health| {
+        health.workload.restarts = 1;
+        health.workload.last_exit = Some(guest_protocol::Exit::Code(3));
+    });
+    let record = provider.core.record(&wish.seat).unwrap().unwrap();
+    let live = provider.core.live(&record).await.unwrap().unwrap();
+    let is_told = |state: &crate::link::LinkState| {
+        state.health.as_ref().is_some_and(|health| health.workload.restarts == 1)
+    };
+    live.link.watch().wait_for(is_told).await.unwrap();
+    let seen = provider.get(&wish.seat).await.unwrap().unwrap();
+    assert_eq!(seen.reason.as_deref(), Some("the workspace exits with code 3"), "{seen:?}");
+}
+
+#[tokio::test]
 async fn addresses_are_used_to_the_last_and_given_back() {
     let mut bench = Bench::new();
     bench.config = MicrovmConfig {
