@@ -36,7 +36,7 @@ pub struct MicrovmConfig {
     pub disk_throttle: Option<Throttle>,
     /// How much a seat may receive and send.
     pub bandwidth: hostnet::Bandwidth,
-    /// The least memory of a seat in MiB. A guest with less does not boot.
+    /// The least memory of a seat in MiB. With less its guest does not boot: Debian's cloud kernel (6.1) unpacks itself from 80 MiB on.
     pub least_memory_mib: u32,
     /// What a monitor needs beside its guest's memory, in MiB; `None` is what was measured of it.
     pub overhead_mib: Option<u32>,
@@ -116,7 +116,7 @@ impl MicrovmConfig {
             data_mib: 8192,
             disk_throttle: None,
             bandwidth: hostnet::Bandwidth::default(),
-            least_memory_mib: 64,
+            least_memory_mib: 96,
             overhead_mib: None,
             memory_percent: 100,
             least_free_mib: 1024,

@@ -10,6 +10,12 @@ use rustix::mount::{MountFlags, mount, mount_move};
 /// Not for programs, not for devices, not for other users' programs.
 const BARE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
+/// How much of the memory the file systems in it may take. Nobody can be killed to free what files hold, so together they leave half
+/// of it to programs.
+const SHM: &str = "mode=1777,size=20%";
+const TMP: &str = "mode=1777,size=25%";
+const RUN: &str = "mode=0755,size=5%";
+
 /// Mounts `/proc`, `/sys` and `/dev`, and what is below them. It goes on when something fails, and tells all that did.
 pub(crate) fn early() -> Vec<String> {
     let mut trouble = Vec::new();
@@ -21,7 +27,7 @@ pub(crate) fn early() -> Vec<String> {
     at("/sys", "sysfs", BARE, "");
     at("/dev", "devtmpfs", MountFlags::NOSUID, "mode=0755");
     at("/dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, "gid=5,mode=620,ptmxmode=0666");
-    at("/dev/shm", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, "mode=1777");
+    at("/dev/shm", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, SHM);
     at("/sys/fs/cgroup", "cgroup2", BARE, "");
     for (link, to) in [
         ("/dev/fd", "/proc/self/fd"),
@@ -39,7 +45,7 @@ pub(crate) fn early() -> Vec<String> {
 /// container would see it, too.
 pub(crate) fn late() -> Vec<String> {
     let mut trouble = Vec::new();
-    for (path, options) in [("/tmp", "mode=1777"), ("/run", "mode=0755")] {
+    for (path, options) in [("/tmp", TMP), ("/run", RUN)] {
         let empty = fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         if empty && let Err(why) = folder(Path::new(path)).and_then(|()| tmpfs(path, options)) {
             trouble.push(format!("no memory file system at {path}: {why}"));

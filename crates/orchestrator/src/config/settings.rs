@@ -240,7 +240,7 @@ settings! {
         "How much a seat receives in a second, in megabits; what is too much waits a moment, then it is dropped.";
     "microvm.network_send_mbit_per_second" microvm_network_send_mbit_per_second: Option<Whole<1, 100_000>> = "off",
         "How much a seat sends in a second, in megabits, wherever it goes; what is too much is dropped.";
-    "microvm.least_memory_mib" microvm_least_memory_mib: Whole<64, 1_048_576> = "64",
+    "microvm.least_memory_mib" microvm_least_memory_mib: Whole<64, 1_048_576> = "96",
         "The least memory of a seat; with less its guest does not boot.";
     "microvm.overhead_mib" microvm_overhead_mib: Option<Whole<16, 65_536>> = "off",
         "What a virtual machine monitor may use beyond its guest's memory; off takes what was measured of it.";
