@@ -6,7 +6,10 @@
 //!   Machine     QEMU's microvm with a serial console and disks; killed by its pid when it takes too long
 //!   Console     what the guest said
 //!   archives    images for seats that are such guests, as docker save writes them
+//!   Image       one such image, made file by file
 //!   isolated    a network namespace for a test that makes bridges
+//!   Ground      what seats left on a host
+//!   can_run     whether this machine has what a test takes; tells it as skipped when not
 //! ```
 
 mod agent;
@@ -15,14 +18,19 @@ mod error;
 mod image;
 mod initramfs;
 mod kernel;
+#[expect(clippy::unwrap_used, reason = "it is a part of tests, which may stop at the first surprise")]
+mod left;
 mod machine;
 mod namespace;
+mod needs;
 
 pub use agent::agent;
 pub use console::Console;
 pub use error::BootError;
-pub use image::{IMAGE, archives};
+pub use image::{IMAGE, Image, archives};
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
+pub use left::{Ground, Process, cgroups, processes};
 pub use machine::{Disk, Machine, Started};
 pub use namespace::isolated;
+pub use needs::{Need, can_run, skip};

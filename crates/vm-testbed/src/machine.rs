@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::console::MOST;
 use crate::{BootError, Console, Initramfs, Kernel};
 
-const QEMU: &str = "qemu-system-x86_64";
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// The serial line; `reboot=t` ends the machine by a triple fault, which is the one way that microvm has. Under TCG the clock's
 /// calibration hangs, so its outcome is given.
 const ARGUMENTS: &str = "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000";

@@ -2,14 +2,16 @@
 
 use std::process::Command;
 
+use crate::Need;
+
 /// Says in a test's process which namespace it was started from.
 const OUTSIDE: &str = "CLARATEACH_TEST_OUTSIDE";
 
 /// Runs a test's body in a network namespace of its own, with loopback up, and a mount namespace: by this test binary started again, for this test alone.
-/// `name` is the test's full name. The process outside is the parent of the one inside, and waits for it.
+/// `name` is the test's full name. The process outside is the parent of the one inside, and waits for it. Where such a test cannot run, it is told as skipped.
 ///
 /// # Panics
-/// When there is no such namespace, which needs root, and when the body panics.
+/// When there is no such namespace, and when the body panics.
 #[expect(clippy::panic, reason = "it is the body of a test")]
 #[expect(
     clippy::print_stdout,
@@ -25,6 +27,9 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
         assert!(up.is_ok_and(|up| up.success()), "loopback cannot be brought up");
         return body();
     }
+    if !crate::needs::has(name, &[Need::Root, Need::Guest, Need::Agent]) {
+        return;
+    }
     let this = std::env::current_exe().unwrap_or_else(|why| panic!("this program: {why}"));
     let output = Command::new("unshare")
         .args(["--net", "--mount", "--"])
@@ -38,4 +43,15 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
     said.lines().for_each(|line| println!("| {line}"));
     String::from_utf8_lossy(&output.stderr).lines().for_each(|line| eprintln!("| {line}"));
     assert!(output.status.success() && said.contains("1 passed"), "{name}: see above");
+}
+
+/// Runs a test's body by [`isolated()`](fn@isolated), under the name that it has where this stands: `isolated!(name_of_the_test, || …)`.
+#[macro_export]
+macro_rules! isolated {
+    ($name:ident, $body:expr) => {
+        $crate::isolated(
+            concat!(module_path!(), "::", stringify!($name)).split_once("::").map_or("", |(_, name)| name),
+            $body,
+        )
+    };
 }

@@ -1,5 +1,6 @@
 //! A host of microVM seats: a state folder, a prepared kernel, images; and services over it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -123,23 +124,24 @@ impl Host {
     }
 }
 
+impl Host {
+    fn ground<T>(&self, look: impl FnOnce(vm_testbed::Ground<'_>) -> T) -> T {
+        look(vm_testbed::Ground { folder: self.folder.path(), cgroup: &self.cgroup() })
+    }
+
+    /// Everything that seats have on this host, a line each, sorted; nothing when there are none. `services` are not counted.
+    pub(crate) fn left(&self, services: &[&Service]) -> BTreeSet<String> {
+        let services: Vec<_> = services.iter().map(|service| service.pid()).collect();
+        self.ground(|ground| ground.left(&services))
+    }
+}
+
 impl Drop for Host {
     /// What a test that failed left running ends: all in its namespace but itself.
     fn drop(&mut self) {
-        for process in crate::left::processes() {
-            let _ = rustix::process::kill_process(process.pid, rustix::process::Signal::KILL);
-        }
+        self.ground(|ground| ground.raze());
         // A disk of its own goes with its mount namespace, but not before the folder under it.
         drop(Command::new("umount").args(["--quiet", "--lazy"]).arg(&self.state).output());
-        for folder in crate::left::cgroups(&self.cgroup()).into_iter().rev() {
-            // Its last process may be still on its way out.
-            for _ in 0..50 {
-                if fs::remove_dir(&folder).is_ok() {
-                    break;
-                }
-                pause();
-            }
-        }
     }
 }
 

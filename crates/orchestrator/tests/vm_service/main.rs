@@ -14,7 +14,6 @@ mod disk;
 mod host;
 mod images;
 mod lacks;
-mod left;
 mod neighbours;
 mod portal;
 #[path = "../cli/process.rs"]
@@ -23,13 +22,4 @@ mod registry;
 mod same;
 mod trouble;
 
-/// Runs a test in a network namespace of its own.
-macro_rules! isolated {
-    ($name:ident, $body:expr) => {
-        vm_testbed::isolated(
-            concat!(module_path!(), "::", stringify!($name)).split_once("::").unwrap().1,
-            $body,
-        )
-    };
-}
-pub(crate) use isolated;
+pub(crate) use vm_testbed::isolated;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::host::Host;
-use crate::same::skip;
 use crate::{isolated, process};
 
 /// The portal's folder.
@@ -16,7 +15,7 @@ fn portal() -> PathBuf {
 #[ignore = "vm tier: needs root, QEMU, a guest kernel and the portal's packages (npm ci); cargo xtask test runs it"]
 fn the_portal_and_its_client_do_over_microvms_what_they_do_over_containers() {
     if !portal().join("node_modules").is_dir() {
-        return skip("the portal's packages are not installed: npm ci in portal/");
+        return vm_testbed::skip("the portal's packages are not installed: npm ci in portal/");
     }
     isolated!(the_portal_and_its_client_do_over_microvms_what_they_do_over_containers, || {
         let host = Host::new();

@@ -2,7 +2,6 @@
 //! is another one by its nature, and that is of the same kind.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
@@ -19,18 +18,7 @@ pub(crate) fn no_engine() -> Option<String> {
     match asked {
         Err(why) => Some(format!("docker: {why}")),
         Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().replace(['\n', '\t'], " ")),
-    }
-}
-
-/// Says what the test runner cannot: that the test of this thread was skipped. `cargo xtask test` reads it from this file.
-pub(crate) fn skip(reason: &str) {
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("?");
-    writeln!(std::io::stderr().lock(), "SKIPPED {test}: {reason}").unwrap();
-    if let Some(path) = std::env::var_os("CONFORMANCE_REPORT") {
-        let mut report = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-        report.write_all(format!("skipped\tmicrovm\t{test}\t{reason}\n").as_bytes()).unwrap();
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
     }
 }
 
@@ -176,7 +164,7 @@ fn over_microvms(host: &Host) -> Side {
 #[ignore = "vm tier: needs root, QEMU, a guest kernel and a Docker engine; cargo xtask test runs it"]
 fn docker_and_microvm_seats_answer_the_same_but_for_ids_addresses_and_times() {
     if let Some(why) = no_engine() {
-        return skip(&why);
+        return vm_testbed::skip(&why);
     }
     isolated!(docker_and_microvm_seats_answer_the_same_but_for_ids_addresses_and_times, || {
         let host = Host::new();

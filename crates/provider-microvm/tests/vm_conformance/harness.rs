@@ -13,7 +13,8 @@ use guest_protocol::client::Agent;
 use provider_microvm::MicrovmProvider;
 use seats::{ImageRef, Instance, Limits, ObjectKind, Provider, SeatRef, Status, WorkshopId};
 
-use crate::host::{FOREIGN, Host, START_TIMEOUT, run};
+use crate::host::{Host, START_TIMEOUT};
+use crate::sight::{FOREIGN, run};
 
 pub(crate) struct OnMicrovms {
     host: Host,
@@ -158,7 +159,7 @@ impl Harness for OnMicrovms {
         let record = fs::read_to_string(self.host.seat_folder(seat).join("run/vmm.json"))?;
         let record: serde_json::Value = serde_json::from_str(&record).map_err(fail)?;
         let pid = record["vmm"]["pid"].as_i64().ok_or_else(|| Stop::fail("the monitor has no number"))?;
-        let cpu_millis = crate::host::cpu_millis(pid).map_err(fail)?;
+        let cpu_millis = crate::sight::cpu_millis(pid).map_err(fail)?;
         // The check does not wait for the guest, and the bound on processes is the guest's own.
         let provider = self.host.provider();
         let starts = |found: Option<Instance>| found.is_some_and(|seat| seat.status == Status::Starting);

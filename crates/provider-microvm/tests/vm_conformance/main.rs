@@ -12,6 +12,7 @@
 
 mod harness;
 mod host;
+mod sight;
 
 async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
     harness::OnMicrovms::new()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{CgroupSpec, Monitor as _, UserIds, Vm};
+use vm_testbed::{Need, can_run};
 
 use crate::guest::{Guest, ended, monitor, say};
 
@@ -36,6 +37,9 @@ fn status(vm: &Vm) -> Result<String> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_vm_is_a_user_of_its_own_in_a_cgroup_with_limits() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let mut spec = guest.spec();
@@ -100,6 +104,9 @@ async fn a_vm_is_a_user_of_its_own_in_a_cgroup_with_limits() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_vm_that_goes_over_its_memory_is_killed_and_that_is_told() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest =
         Guest::with_script("mount -t tmpfs -o size=100% tmpfs /mnt; dd if=/dev/zero of=/mnt/file bs=1M")?;
     ended(&guest, async {
@@ -122,6 +129,9 @@ async fn a_vm_that_goes_over_its_memory_is_killed_and_that_is_told() -> Result<(
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_cgroup_of_others_is_left_alone() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let spec = cgroup("foreign");

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
     InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions, UserIds,
 };
+use vm_testbed::{Need, can_run};
 
 use crate::guest::{Guest, ended, keeper, shell};
 
@@ -50,6 +51,9 @@ fn ip(args: &[&str]) -> Result<String> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_guest_speaks_over_the_tap_it_is_given() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     let namespace = Namespace::new()?;
     ended(&guest, async {

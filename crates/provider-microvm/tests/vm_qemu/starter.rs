@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{CgroupSpec, Monitor as _, Qemu, QemuOptions, RunFolder, VmSpec};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use vm_testbed::Kernel;
+use vm_testbed::{Kernel, Need, can_run};
 
 use crate::bounds::{cgroup, folders};
 use crate::guest::{Guest, ended, keeper, monitor, processes, say, spec};
@@ -44,6 +44,9 @@ fn parent(folder: &Path) -> String {
 #[test]
 #[ignore = "needs QEMU and a guest kernel"]
 fn a_vm_outlives_the_runtime_that_started_it() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     if let Some(folder) = std::env::var_os(FOLDER) {
         let (monitor, spec) = in_folder(Path::new(&folder))?;
         return runtime()?.block_on(async {
@@ -125,6 +128,9 @@ fn wrapper(folder: &Path, before: &str) -> Result<PathBuf> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_starter_killed_before_it_has_confirmed_leaves_nothing() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         // When QEMU is started, and when QEMU has been asked for its greeting.
@@ -145,6 +151,9 @@ async fn a_starter_killed_before_it_has_confirmed_leaves_nothing() -> Result<()>
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_starter_killed_after_the_start_leaves_its_vm() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let mut child = starter(guest.path())?;
@@ -164,6 +173,9 @@ async fn a_starter_killed_after_the_start_leaves_its_vm() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_starter_killed_at_any_moment_leaves_a_vm_or_nothing() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let mut seen = [0, 0];
@@ -184,6 +196,9 @@ async fn a_starter_killed_at_any_moment_leaves_a_vm_or_nothing() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_start_that_is_given_up_leaves_nothing() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let (monitor, spec) = in_folder(guest.path())?;

@@ -11,6 +11,7 @@ use provider_microvm::vmm::{
     Throttle, VmmError,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use vm_testbed::{Need, can_run};
 
 use crate::bounds::{cgroup, folders};
 use crate::guest::{Guest, ended, keeper, monitor, processes, say, shell};
@@ -32,6 +33,9 @@ fn scripted(guest: &Guest, script: &str) -> Result<Qemu> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn the_end_of_a_vm_is_noticed_and_told() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let spec = guest.spec();
@@ -65,6 +69,9 @@ async fn the_end_of_a_vm_is_noticed_and_told() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_killed_keeper_takes_its_vm_along_and_leaves_nothing() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let mut spec = guest.spec();
@@ -91,6 +98,9 @@ async fn a_killed_keeper_takes_its_vm_along_and_leaves_nothing() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn records_that_are_lost_or_damaged_do_not_keep_a_vm() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let spec = guest.spec();
@@ -128,6 +138,9 @@ async fn records_that_are_lost_or_damaged_do_not_keep_a_vm() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn one_folder_has_one_vm() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let spec = guest.spec();
@@ -149,6 +162,9 @@ async fn one_folder_has_one_vm() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_guest_that_floods_its_console_fills_no_disk() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::with_script(
         "i=0; while [ $i -lt 200 ]; do i=$((i+1)); dd if=/dev/zero bs=1k count=1 2>/dev/null | tr '\\0' x; echo; done; echo the end",
     )?;
@@ -173,6 +189,9 @@ async fn a_guest_that_floods_its_console_fills_no_disk() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_vm_is_paused_and_its_drives_are_slowed_down() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let mut spec = guest.spec();
@@ -209,6 +228,9 @@ async fn a_vm_is_paused_and_its_drives_are_slowed_down() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn what_a_vm_lacks_is_told_in_words() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let failing = async |spec: &provider_microvm::vmm::VmSpec| -> Result<String> {
@@ -270,6 +292,9 @@ async fn what_a_vm_lacks_is_told_in_words() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_monitor_that_is_none_is_told() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let failing = async |monitor: Qemu| -> Result<String> {
@@ -309,6 +334,9 @@ async fn a_monitor_that_is_none_is_told() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_vm_that_may_use_kvm_runs_without_it_when_qemu_cannot() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let program = guest.path().join("qemu");
@@ -336,6 +364,9 @@ async fn a_vm_that_may_use_kvm_runs_without_it_when_qemu_cannot() -> Result<()> 
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn the_probe_chooses_what_a_guest_runs_with() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let qemu = monitor();
@@ -357,6 +388,9 @@ async fn the_probe_chooses_what_a_guest_runs_with() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_hung_monitor_is_told_and_can_still_be_killed() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
     let guest = Guest::new()?;
     ended(&guest, async {
         let vm = monitor().start(&guest.spec()).await?;

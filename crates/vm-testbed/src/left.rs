@@ -3,21 +3,34 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Pid;
 
-use crate::host::{Host, said};
-use crate::process::Service;
+/// A host of seats: where they leave something, when they do.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// The folder that holds state folders.
+    pub folder: &'a Path,
+    /// The cgroup that holds those of seats.
+    pub cgroup: &'a str,
+}
 
 /// A process of this namespace.
 #[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) pid: Pid,
-    pub(crate) line: String,
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// Its command line.
+    pub line: String,
 }
 
 /// All processes in this test's network namespace but the test itself.
-pub(crate) fn processes() -> Vec<Process> {
+///
+/// # Panics
+/// When `/proc` cannot be read.
+#[must_use]
+pub fn processes() -> Vec<Process> {
     let own = fs::read_link("/proc/self/ns/net").unwrap();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -33,7 +46,8 @@ pub(crate) fn processes() -> Vec<Process> {
 }
 
 /// The cgroups of a name, in every hierarchy, with all below them.
-pub(crate) fn cgroups(name: &str) -> Vec<PathBuf> {
+#[must_use]
+pub fn cgroups(name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
     for root in roots.chain([PathBuf::from("/sys/fs/cgroup")]) {
@@ -52,13 +66,18 @@ fn below(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-impl Host {
-    /// Everything that seats have on this host, a line each, sorted; nothing when there are none. `services` are not counted.
-    pub(crate) fn left(&self, services: &[&Service]) -> BTreeSet<String> {
+impl Ground<'_> {
+    /// Everything that seats have on this host, a line each, sorted; nothing when there are none. Processes of these numbers are not
+    /// counted.
+    ///
+    /// # Panics
+    /// When the host cannot be looked at.
+    #[must_use]
+    pub fn left(&self, but: &[u32]) -> BTreeSet<String> {
         let mut left = BTreeSet::new();
         for process in processes() {
             let pid = process.pid.as_raw_nonzero().get().cast_unsigned();
-            if services.iter().all(|service| service.pid() != pid) {
+            if !but.contains(&pid) {
                 left.insert(format!("process {pid}: {}", process.line));
             }
         }
@@ -74,18 +93,19 @@ impl Host {
             left.extend(lines.map(|line| format!("{what} {line}")));
         }
         left.extend(filter().into_iter().map(|element| format!("packet filter {element}")));
-        let folder = self.folder().to_str().unwrap();
+        let folder = self.folder.to_str().unwrap();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let own = format!(" {} ", self.state().display());
+        // A state folder may be on a disk of its own.
+        let own = format!(" {folder}/state ");
         let mounts = mounts.lines().filter(|line| line.contains(folder) && !line.contains(&own));
         left.extend(mounts.map(|line| format!("mount {line}")));
-        for group in cgroups(&self.cgroup()) {
+        for group in cgroups(self.cgroup) {
             // The one for all seats stays with the host.
-            if !group.ends_with(self.cgroup()) {
+            if !group.ends_with(self.cgroup) {
                 left.insert(format!("cgroup {}", group.display()));
             }
         }
-        for state in fs::read_dir(self.folder()).unwrap().flatten().map(|entry| entry.path()) {
+        for state in fs::read_dir(self.folder).unwrap().flatten().map(|entry| entry.path()) {
             files(&state.join("microvm/workshops"), &mut left);
             files(&state.join("microvm/locks"), &mut left);
             for image in fs::read_dir(state.join("images")).into_iter().flatten().flatten() {
@@ -96,6 +116,30 @@ impl Host {
         left.retain(|line| !line.ends_with("microvm/locks/.ledger"));
         left
     }
+
+    /// Ends all processes of this namespace but the test itself, and removes the cgroups: for a test that failed.
+    #[expect(clippy::disallowed_methods, reason = "a test that failed may have no runtime any more")]
+    pub fn raze(&self) {
+        for process in processes() {
+            let _ = rustix::process::kill_process(process.pid, rustix::process::Signal::KILL);
+        }
+        for folder in cgroups(self.cgroup).into_iter().rev() {
+            // Its last process may be still on its way out.
+            for _ in 0..50 {
+                if fs::remove_dir(&folder).is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
+        }
+    }
+}
+
+/// What a program says that must succeed.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// All elements of the sets and maps of the packet filter.
