@@ -10,7 +10,7 @@ use crate::host::{Host, all_answer, list, said};
 use crate::isolated;
 use crate::process::{orchestrator, run};
 use crate::registry::Registry;
-use crate::same::{no_engine, skip};
+use crate::same::no_engine;
 
 /// A name in the engine that a test gives to images, and takes away.
 struct Tag(String);
@@ -52,10 +52,12 @@ fn kept(host: &Host) -> BTreeSet<(String, Vec<String>)> {
 #[ignore = "vm tier: needs root, QEMU, a guest kernel, a Docker engine and docker-registry; cargo xtask test runs it"]
 fn seats_boot_from_the_engine_and_from_a_registry() {
     if let Some(why) = no_engine() {
-        return skip(&why);
+        return vm_testbed::skip(&why);
     }
     if Command::new(Registry::PROGRAM).arg("--version").output().is_err() {
-        return skip("docker-registry is not installed (scripts/ensure-test-tools.sh installs it)");
+        return vm_testbed::skip(
+            "docker-registry is not installed (scripts/ensure-test-tools.sh installs it)",
+        );
     }
     isolated!(seats_boot_from_the_engine_and_from_a_registry, || {
         let host = Host::new();

@@ -223,7 +223,7 @@ fn docker_and_microvm_seats_answer_the_same_but_for_ids_addresses_and_times() {
 #[ignore = "vm tier: needs root, QEMU, a guest kernel and a Docker engine; cargo xtask test runs it"]
 fn docker_and_microvm_seats_of_one_name_are_told_apart() {
     if let Some(why) = no_engine() {
-        return skip(&why);
+        return vm_testbed::skip(&why);
     }
     isolated!(docker_and_microvm_seats_of_one_name_are_told_apart, || {
         let host = Host::new();
@@ -245,7 +245,8 @@ fn docker_and_microvm_seats_of_one_name_are_told_apart() {
             let health = format!("{}/health", made[side]["endpoint"].as_str().unwrap());
             assert!(sides[side].curl(&[&health]).0.contains("200"), "{health}");
         };
-        (has(0), has(1));
+        has(0);
+        has(1);
         // What goes on one side stays on the other.
         assert!(sides[0].ask("DELETE", &class, "").0.status.contains("204"));
         has(1);
