@@ -124,6 +124,7 @@ mod tests {
         let denied = BootError::io("/root/x")(io::ErrorKind::PermissionDenied.into());
         assert_eq!(absent::<()>(Err(denied)).unwrap(), "/root/x: permission denied");
         let damaged = BootError::io("/x")(io::ErrorKind::InvalidData.into());
-        assert!(std::panic::catch_unwind(|| absent::<()>(Err(damaged))).is_err());
+        let absent = std::panic::AssertUnwindSafe(|| absent::<()>(Err(damaged)));
+        assert!(std::panic::catch_unwind(absent).is_err());
     }
 }
