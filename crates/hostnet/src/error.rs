@@ -63,19 +63,33 @@ pub enum NetError {
         module: &'static str,
     },
     /// The packet filter's tables cannot be made.
-    #[error("the packet filter's tables cannot be made: {0}")]
+    #[error("the packet filter's tables cannot be made: {0}{hint}", hint = NftHint(.0))]
     Nft(String),
     /// Several things went wrong while cleaning up; the rest is done.
     #[error("{}", Several(.0))]
     Several(Vec<Self>),
 }
 
+const CAPABILITY: &str = "; it needs the capability CAP_NET_ADMIN (root has it)";
+
 struct Hint<'a>(&'a io::Error);
 
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.kind() == io::ErrorKind::PermissionDenied {
-            return f.write_str("; it needs the capability CAP_NET_ADMIN (root has it)");
+            return f.write_str(CAPABILITY);
+        }
+        Ok(())
+    }
+}
+
+/// What nft says of the kernel's refusal has no number.
+struct NftHint<'a>(&'a str);
+
+impl fmt::Display for NftHint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains("Operation not permitted") {
+            return f.write_str(CAPABILITY);
         }
         Ok(())
     }
