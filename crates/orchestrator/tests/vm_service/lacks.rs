@@ -26,11 +26,11 @@ fn refused(host: &Host, service: &Service, words: &[&str]) {
 
 #[test]
 #[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
-fn a_service_without_qemu_a_kernel_or_addresses_makes_no_seat_and_says_why() {
-    isolated!(a_service_without_qemu_a_kernel_or_addresses_makes_no_seat_and_says_why, || {
+fn what_a_service_cannot_make_seats_without_is_said_and_nothing_is_left() {
+    isolated!(what_a_service_cannot_make_seats_without_is_said_and_nothing_is_left, || {
         let host = Host::new();
         let service = host.serve(&["--microvm-qemu=/nowhere/qemu"]);
-        refused(&host, &service, &["/nowhere/qemu", "microvm.qemu"]);
+        refused(&host, &service, &["/nowhere/qemu", "install QEMU"]);
         drop(service);
 
         let unprepared = host.folder().join("unprepared");
@@ -40,12 +40,21 @@ fn a_service_without_qemu_a_kernel_or_addresses_makes_no_seat_and_says_why() {
         drop(service);
 
         // The host has another way to all of the pool.
-        said("ip", &["link", "add", "up0", "type", "dummy"]);
+        said("ip", &["link", "add", "up0", "type", "bridge"]);
         said("ip", &["link", "set", "up0", "up"]);
         said("ip", &["route", "add", "10.214.0.0/15", "dev", "up0"]);
         let service = host.serve(&[]);
         refused(&host, &service, &["10.214.0.0/16", "up0", "pool"]);
         said("ip", &["link", "del", "up0"]);
+        drop(service);
+
+        // Root, but for the right to change the network.
+        let (directory, whole) = host.service(host.state(), &[]);
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-net_admin").arg(whole.get_program()).args(whole.get_args());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir(directory.path());
+        let service = Service::launch(directory, command);
+        refused(&host, &service, &["CAP_NET_ADMIN"]);
     });
 }
 
