@@ -94,7 +94,7 @@ pub(crate) fn engine(text: &str) -> Option<EngineConnect> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SettingFlags, Surroundings};
+    use crate::config::{ConfigError, SettingFlags, Surroundings};
 
     fn limits(flags: &[(&'static str, &str)]) -> Result<MicrovmConfig, String> {
         // An empty file, so that none is looked for in the folders of whoever runs this.
@@ -102,7 +102,9 @@ mod tests {
         let flags = flags.iter().map(|(key, text)| (*key, key.replace(['.', '_'], "-"), (*text).to_owned()));
         let surroundings = Surroundings { variables: Vec::new() };
         let loaded = Config::load(Some(file.path()), &SettingFlags(flags.collect()), &surroundings);
-        config(&loaded.map_err(|error| error.to_string())?).map_err(|problem| problem.to_string())
+        let told =
+            |error: ConfigError| error.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        config(&loaded.map_err(told)?).map_err(|problem| problem.to_string())
     }
 
     #[test]

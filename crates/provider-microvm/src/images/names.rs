@@ -6,6 +6,7 @@
 //!
 //! It is what a name means when nobody else says so: an engine that can be asked knows better.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,13 @@ impl ImageNames {
     pub fn set(&self, image: &ImageRef, entry: &EntryName) -> io::Result<()> {
         let record = Record { schema: SCHEMA, image: image.canonical().to_owned(), entry: entry.to_string() };
         std::fs::create_dir_all(&self.0)?;
-        records::write(&self.path(image), &record)
+        // Two programs may give one name at once, and a record is written beside its place first.
+        let folder = File::open(&self.0)?;
+        folder.lock()?;
+        let written = records::write(&self.path(image), &record);
+        // A program that is being started meanwhile may hold it a little longer than this.
+        folder.unlock()?;
+        written
     }
 
     /// What a name means.
@@ -61,4 +68,31 @@ impl ImageNames {
 /// What a name's files are called.
 pub(super) fn hash(image: &ImageRef) -> String {
     random::digits(&Sha256::digest(image.canonical().as_bytes())[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_may_be_given_by_many_at_once() {
+        let state = tempfile::tempdir().unwrap();
+        let image: ImageRef = "class/lesson:1".parse().unwrap();
+        let entries: Vec<EntryName> = (0..8_u8)
+            .map(|number| format!("{}-0123456789ab", format!("{number:x}").repeat(64)))
+            .map(|name| name.parse().unwrap())
+            .collect();
+        std::thread::scope(|scope| {
+            for entry in &entries {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        ImageNames::of(state.path()).set(&image, entry).unwrap();
+                    }
+                });
+            }
+        });
+        let names = ImageNames::of(state.path());
+        assert!(entries.contains(&names.get(&image).unwrap()));
+        assert_eq!(std::fs::read_dir(&names.0).unwrap().count(), 1);
+    }
 }
