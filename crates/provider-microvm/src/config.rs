@@ -24,6 +24,9 @@ pub struct MicrovmConfig {
     pub subnet_prefix: Option<u8>,
     /// The highest seat number, which a subnet must have room for.
     pub seat_bound: SeatBound,
+    /// The operator's network that seats are on, in place of bridges of this service's; then the pool, the subnets and the egress rules
+    /// have no meaning.
+    pub cni: Option<CniConfig>,
     /// What seats may reach outside their workshop.
     pub egress: hostnet::EgressPolicy,
     /// The name servers of the seats; none takes those of the host that are not on its loopback.
@@ -74,6 +77,21 @@ pub struct MicrovmConfig {
     pub clock_every: Duration,
 }
 
+/// A network that the operator has configured for the Container Network Interface.
+#[derive(Clone, Debug)]
+pub struct CniConfig {
+    /// The `name` in its list.
+    pub network: hostnet::cni::NetworkName,
+    /// Where lists (`.conflist`) are.
+    pub config_dir: PathBuf,
+    /// Where plugins are; the first folder that has one counts.
+    pub bin_dirs: Vec<PathBuf>,
+    /// How long one plugin may run.
+    pub timeout: Duration,
+    /// Where the seats' network namespaces have their names; `None` is `/run/clarateach/{instance}/netns`.
+    pub namespaces: Option<PathBuf>,
+}
+
 /// Where images come from. They are looked for in this order: archives, the engine, what was converted before, the
 /// registry.
 #[derive(Clone, Debug)]
@@ -110,6 +128,7 @@ impl MicrovmConfig {
             pool: Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 214, 0, 0), 16),
             subnet_prefix: None,
             seat_bound: SeatBound::default(),
+            cni: None,
             egress: hostnet::EgressPolicy::default(),
             nameservers: Vec::new(),
             scratch_mib: 4096,
@@ -145,6 +164,24 @@ impl MicrovmConfig {
     /// What the network of this instance is to be like.
     pub(crate) fn network(&self, instance: hostnet::InstanceId) -> hostnet::Options {
         hostnet::Options { instance, egress: self.egress.clone(), pool: self.pool, bandwidth: self.bandwidth }
+    }
+
+    /// How an operator's network is used, if one is.
+    pub(crate) fn cni_options(
+        &self,
+        instance: &hostnet::InstanceId,
+        folder: &std::path::Path,
+    ) -> Option<hostnet::cni::CniOptions> {
+        let CniConfig { network, config_dir, bin_dirs, timeout, namespaces } = self.cni.clone()?;
+        Some(hostnet::cni::CniOptions {
+            namespaces: namespaces.unwrap_or_else(|| hostnet::cni::CniOptions::namespaces_of(instance)),
+            cache: folder.join("cni"),
+            limit: timeout,
+            instance: instance.clone(),
+            network,
+            config_dir,
+            bin_dirs,
+        })
     }
 
     /// The prefix length of a workshop's subnet.

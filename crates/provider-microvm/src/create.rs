@@ -193,17 +193,22 @@ impl Core {
         let port = Self::port_of(record);
         let network = &self.edges.network;
         network.ensure_workshop(net).await.map_err(fail::net(whom(), Stage::Network))?;
-        network.ensure_port(net, &port).await.map_err(fail::net(whom(), Stage::Network))?;
+        let place = network.ensure_port(net, &port).await.map_err(fail::net(whom(), Stage::Network))?;
+        if (record.address.ip, record.address.mac) != (place.ip, place.mac) {
+            // An operator's network gave it, or another one than the last time.
+            (record.address.ip, record.address.mac) = (place.ip, place.mac);
+            self.write(record, Stage::Network).await?;
+        }
         tell.stage(Stage::Volume);
         self.make_disks(seat).await?;
         tell.stage(Stage::Create);
-        let vm = self.vm_spec(record, ready)?;
+        let vm = self.vm_spec(record, &place, ready)?;
         let machine = self.edges.machines.start(&vm).await.map_err(fail::vmm(seat, Stage::Create))?;
         tell.stage(Stage::Start);
         let live = self.keep(record, machine);
         let guest = self.joined(seat, &live).await?;
         tell.stage(Stage::Inspect);
-        let config = self.guest_config(record, net, ready, spec)?;
+        let config = self.guest_config(record, &place, ready, spec)?;
         let configured = guest.configure(&config).await;
         configured
             .map_err(|why| fail::failed(whom(), Stage::Inspect, why.to_string(), Some(Box::new(why))))?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use hostnet::cni::Cni;
 use hostnet::{HostNet, InstanceId};
 use rustix::fs::{Access, access};
 use rustix::thread::CapabilitySet;
@@ -191,6 +192,12 @@ async fn network(config: &MicrovmConfig) -> Vec<Finding> {
     let instance = known.ok().and_then(|text| text.trim_end().parse::<InstanceId>().ok());
     // Nobody's: it is only asked with.
     let Some(instance) = instance.or_else(|| "00000000".parse().ok()) else { return Vec::new() };
+    if let Some(options) = config.cni_options(&instance, &config.state_dir.join("microvm")) {
+        return match Cni::new(options) {
+            Ok(cni) => cni.doctor().await,
+            Err(why) => vec![Finding::error("cni_network", why.to_string(), "run as root")],
+        };
+    }
     match HostNet::open(config.network(instance)) {
         Ok(net) => net.doctor().await,
         Err(why) => vec![Finding::error("network", why.to_string(), "run as root")],

@@ -3,6 +3,7 @@
 //! The provider knows nothing but these traits, so that tests can put a scripted host in their place and let every step fail
 //! in turn. What they hand out are the real parts' own types, wherever those have no host behind them.
 
+mod cni;
 mod guest;
 mod host;
 mod machine;
@@ -23,10 +24,11 @@ use hostnet::PortState;
 use ipnet::Ipv4Net;
 use seats::{ObjectKind, SeatRef, WorkshopId};
 
+pub(crate) use self::cni::CniNet;
 pub(crate) use self::host::ThisHost;
 pub(crate) use self::machine::RealMachines;
 pub(crate) use self::network::KernelNet;
-use crate::records::Mac;
+use crate::records::{Mac, Wiring};
 use crate::vmm::{Exit, RunFolder, VmSpec, VmmError};
 
 /// The host as one provider sees it.
@@ -47,9 +49,7 @@ impl fmt::Debug for Edges {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkshopNet {
     pub(crate) workshop: WorkshopId,
-    pub(crate) bridge: String,
-    pub(crate) subnet: Ipv4Net,
-    pub(crate) gateway: Ipv4Addr,
+    pub(crate) wiring: Wiring,
 }
 
 /// One seat's port in it.
@@ -61,6 +61,24 @@ pub(crate) struct Port {
     pub(crate) address: Ipv4Addr,
     /// The user and group that may open it; the service's own when there is none.
     pub(crate) owner: Option<u32>,
+}
+
+/// Where a seat is, once its port is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) ip: Ipv4Addr,
+    /// How many bits of the address are the network's.
+    pub(crate) prefix: u8,
+    pub(crate) mac: Mac,
+    /// Nothing further is reached when there is none.
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// The largest packet in bytes, where it is not the usual one.
+    pub(crate) mtu: Option<u32>,
+    /// Whom the network says to ask for names, and for which short ones.
+    pub(crate) nameservers: Vec<IpAddr>,
+    pub(crate) search: Vec<String>,
+    /// The network namespace that the TAP device is in, where it is not the service's own.
+    pub(crate) namespace: Option<PathBuf>,
 }
 
 /// An object of this instance that the kernel has.
@@ -96,11 +114,15 @@ pub(crate) trait Network: Send + Sync {
     fn bridge(&self, workshop: &WorkshopId) -> String;
     /// What the TAP device of a seat is called: always the same.
     fn tap(&self, seat: &SeatRef) -> String;
+    /// The operator's network that seats are on, in place of bridges of ours; it gives them their addresses.
+    fn operators(&self) -> Option<String>;
+    /// Looks whether seats can be put on the network at all; nothing is changed.
+    async fn check(&self) -> Result<(), NetError>;
     /// A subnet of the pool that neither a record nor the host itself uses.
     async fn free_subnet(&self, pool: Ipv4Net, prefix: u8, recorded: &[Ipv4Net])
     -> Result<Ipv4Net, NetError>;
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError>;
-    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError>;
+    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<Place, NetError>;
     /// How a seat's port is.
     async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError>;
     /// Removes a seat's port; its address is looked for when it is not known. What is somebody else's stays, and is no error.

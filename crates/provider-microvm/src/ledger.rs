@@ -13,7 +13,7 @@ use crate::core::{Core, blocking};
 use crate::edges::{NetError, Port, WorkshopNet};
 use crate::fail;
 use crate::images::Ready;
-use crate::records::{Address, Mac, Made, SeatRecord, Unreadable, Wish, WorkshopRecord};
+use crate::records::{Address, Mac, Made, SeatRecord, Unreadable, Wiring, Wish, WorkshopRecord};
 use crate::state::StateDir;
 
 /// Everything that is given out, as the records have it.
@@ -55,13 +55,7 @@ impl Core {
             return Err(ProviderError::Refused { for_whom: fail::seat(seat), detail });
         }
         let workshop = self.workshop_record(seat, &books).await?;
-        let taken = &books.addresses;
-        let gateway = workshop.gateway();
-        let free = workshop.subnet.hosts().find(|ip| *ip != gateway && !taken.contains(ip));
-        let ip = free.ok_or_else(|| ProviderError::AddressesExhausted {
-            workshop: seat.workshop.clone(),
-            detail: format!("all addresses of its subnet {} are in use", workshop.subnet),
-        })?;
+        let ip = free_address(&workshop, &books)?;
         let uid = self.config.first_uid.and_then(|first| (first..).find(|uid| !books.uids.contains(uid)));
         let made = Made {
             id: crate::random::hex::<32>().map_err(io("making an id"))?,
@@ -112,6 +106,26 @@ impl Core {
         }
     }
 
+    /// Refuses to go on where workshops are connected in another way than new ones would be: their network could neither be mended nor removed.
+    pub(crate) fn demand_one_wiring(&self) -> Result<(), String> {
+        let wants_cni = self.edges.network.operators().is_some();
+        let workshops =
+            self.state.workshops().map_err(|why| format!("reading the workshops' folders: {why}"))?;
+        for workshop in workshops {
+            // A record that says nothing is told of its workshop.
+            let Ok(Some(record)) = WorkshopRecord::read(&self.state.workshop(&workshop)) else { continue };
+            let (has, other) = match record.wiring {
+                Wiring::Bridge { .. } if wants_cni => ("a bridge", "bridge"),
+                Wiring::Cni { .. } if !wants_cni => ("a CNI network", "cni"),
+                _ => continue,
+            };
+            return Err(format!(
+                "workshop {workshop} has {has}: set microvm.network = \"{other}\" again, and change it when no workshop is there"
+            ));
+        }
+        Ok(())
+    }
+
     /// The same for whom it is no matter that it may change: nobody is waited for, and a record that says nothing is none.
     pub(crate) fn known_network(&self, seat: &SeatRef) -> Option<WorkshopNet> {
         let record = WorkshopRecord::read(&self.state.workshop(&seat.workshop)).ok().flatten()?;
@@ -119,12 +133,7 @@ impl Core {
     }
 
     pub(crate) fn net_of(&self, record: &WorkshopRecord) -> WorkshopNet {
-        WorkshopNet {
-            workshop: record.workshop.clone(),
-            bridge: record.bridge.clone(),
-            subnet: record.subnet,
-            gateway: record.gateway(),
-        }
+        WorkshopNet { workshop: record.workshop.clone(), wiring: record.wiring.clone() }
     }
 
     /// A seat's port on its workshop's bridge.
@@ -156,7 +165,7 @@ impl Core {
         match WorkshopRecord::read(&folder) {
             Ok(None) => {}
             found => {
-                let subnet = found.ok().flatten().map(|record| record.subnet);
+                let subnet = found.ok().flatten().and_then(|record| record.wiring.subnet());
                 let removed = self.edges.network.remove_workshop(workshop, subnet).await;
                 removed.map_err(fail::net(whom.clone(), Stage::Network))?;
                 crate::records::remove(&folder.record()).map_err(io("removing its record"))?;
@@ -210,6 +219,9 @@ impl Core {
             Ok(None) => {}
             Err(why) => return Err(self.workshop_trouble(workshop, &why.to_string())),
         }
+        if let Some(cni_network) = self.edges.network.operators() {
+            return Ok(WorkshopRecord::new(workshop.clone(), Wiring::Cni { cni_network }));
+        }
         let prefix = self.config.subnet_prefix().map_err(|why| ProviderError::Refused {
             for_whom: fail::workshop(workshop),
             detail: why.to_string(),
@@ -224,7 +236,7 @@ impl Core {
             why => fail::net(fail::workshop(workshop), Stage::Network)(why),
         })?;
         let bridge = self.edges.network.bridge(workshop);
-        Ok(WorkshopRecord::new(workshop.clone(), bridge, subnet))
+        Ok(WorkshopRecord::new(workshop.clone(), Wiring::Bridge { bridge, subnet }))
     }
 
     fn workshop_trouble(&self, workshop: &WorkshopId, why: &str) -> ProviderError {
@@ -234,11 +246,22 @@ impl Core {
     }
 }
 
+/// An address of the workshop's that no seat has; none yet, where the operator's network gives one later.
+fn free_address(workshop: &WorkshopRecord, books: &Books) -> Result<Ipv4Addr, ProviderError> {
+    let Some(subnet) = workshop.wiring.subnet() else { return Ok(Ipv4Addr::UNSPECIFIED) };
+    let gateway = workshop.wiring.gateway();
+    let free = subnet.hosts().find(|ip| Some(*ip) != gateway && !books.addresses.contains(ip));
+    free.ok_or_else(|| ProviderError::AddressesExhausted {
+        workshop: workshop.workshop.clone(),
+        detail: format!("all addresses of its subnet {subnet} are in use"),
+    })
+}
+
 fn read(state: &StateDir, overhead_mib: u32) -> std::io::Result<Books> {
     let mut books = Books::default();
     for workshop in state.workshops()? {
         if let Ok(Some(record)) = WorkshopRecord::read(&state.workshop(&workshop)) {
-            books.subnets.push((workshop, record.subnet));
+            books.subnets.extend(record.wiring.subnet().map(|subnet| (workshop, subnet)));
         }
     }
     for seat in state.seats(&Scope::All)? {

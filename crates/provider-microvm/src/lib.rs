@@ -41,7 +41,7 @@ mod tests;
 mod view;
 pub mod vmm;
 
-pub use config::{ConfigError, ImageConfig, MicrovmConfig};
+pub use config::{CniConfig, ConfigError, ImageConfig, MicrovmConfig};
 pub use doctor::doctor;
 pub use images::{EngineConnect, ImageNames};
 pub use provider::{MicrovmProvider, StartError};

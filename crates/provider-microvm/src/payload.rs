@@ -6,7 +6,7 @@ use seats::workspace::{self, FOLDER};
 use seats::{ProviderError, SeatSpec, Stage};
 
 use crate::core::Core;
-use crate::edges::WorkshopNet;
+use crate::edges::Place;
 use crate::images::Ready;
 use crate::records::SeatRecord;
 use crate::vmm::{
@@ -21,7 +21,12 @@ const THREADS: u32 = 80;
 const MICROVM_MODE: &str = "MICROVM_MODE";
 
 impl Core {
-    pub(crate) fn vm_spec(&self, record: &SeatRecord, ready: &Ready) -> Result<VmSpec, ProviderError> {
+    pub(crate) fn vm_spec(
+        &self,
+        record: &SeatRecord,
+        place: &Place,
+        ready: &Ready,
+    ) -> Result<VmSpec, ProviderError> {
         let seat = record.of();
         let boot = self.edges.host.boot_files().map_err(|detail| ProviderError::Unavailable {
             provider: seats::ProviderKind::Microvm,
@@ -62,6 +67,7 @@ impl Core {
             memory_mib: limits.memory_mib,
             drives,
             nics: vec![nic],
+            network_namespace: place.namespace.clone(),
             user: record.uid.map(|uid| UserIds { uid, gid: uid }),
             cgroup,
             console: LogFile {
@@ -76,7 +82,7 @@ impl Core {
     pub(crate) fn guest_config(
         &self,
         record: &SeatRecord,
-        net: &WorkshopNet,
+        place: &Place,
         ready: &Ready,
         spec: &SeatSpec,
     ) -> Result<GuestConfig, ProviderError> {
@@ -99,7 +105,11 @@ impl Core {
             let workspace::Variable { name, value, is_secret } = variable;
             if is_secret { EnvVar::secret(name, value) } else { EnvVar::open(name, value) }
         }));
+        // What is set here, what the network says, what the host has.
         let mut nameservers = self.config.nameservers.clone();
+        if nameservers.is_empty() {
+            nameservers.clone_from(&place.nameservers);
+        }
         if nameservers.is_empty() {
             nameservers = self.edges.host.nameservers();
         }
@@ -113,13 +123,13 @@ impl Core {
         let machine_id = record.id.get(..32).unwrap_or(&record.id);
         Ok(GuestConfig {
             hosts: Vec::new(),
-            resolver: Some(Resolver { nameservers, search: Vec::new(), options: Vec::new() }),
+            resolver: Some(Resolver { nameservers, search: place.search.clone(), options: Vec::new() }),
             network: Some(Network {
                 mac: guest_protocol::Mac::new(record.address.mac.0),
                 address: record.address.ip,
-                prefix: net.subnet.prefix_len(),
-                gateway: Some(net.gateway),
-                mtu: None,
+                prefix: place.prefix,
+                gateway: place.gateway,
+                mtu: place.mtu,
             }),
             clock_unix_ns: u64::try_from(now.as_nanos()).ok(),
             entropy: entropy.to_vec().into(),

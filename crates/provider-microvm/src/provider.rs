@@ -11,7 +11,7 @@ use seats::{
 };
 
 use crate::core::Core;
-use crate::edges::{Edges, KernelNet, RealMachines, ThisHost};
+use crate::edges::{CniNet, Edges, KernelNet, Network, RealMachines, ThisHost};
 use crate::images::{EngineConnect, Images};
 use crate::records::Phase;
 use crate::state::{ServiceLock, StateDir};
@@ -58,9 +58,14 @@ impl MicrovmProvider {
         let instance = state.instance().as_str().parse();
         let instance =
             instance.map_err(|why: hostnet::names::InvalidName| StartError::Network(why.to_string()))?;
-        let net = config.network(instance);
+        let network: Arc<dyn Network> = match config.cni_options(&instance, state.folder()) {
+            Some(options) => {
+                Arc::new(CniNet::new(options).map_err(|why| StartError::Network(why.to_string()))?)
+            }
+            None => Arc::new(KernelNet::new(config.network(instance))),
+        };
         let edges = Edges {
-            network: Arc::new(KernelNet::new(net)),
+            network,
             machines: Arc::new(RealMachines::new(Qemu::new(options), config.accelerator)),
             host: Arc::new(ThisHost::new(config.boot_folder())),
         };
@@ -104,6 +109,10 @@ impl MicrovmProvider {
     pub async fn start(&self) -> Result<(), StartError> {
         let lock = self.core.state.lock()?;
         *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        let network = &self.core.edges.network;
+        let unusable = |why: crate::edges::NetError| StartError::Network(why.to_string());
+        network.check().await.map_err(unusable)?;
+        self.core.demand_one_wiring().map_err(StartError::Network)?;
         let found = self.core.recover().await?;
         tracing::info!(?found, "the seats of this host were found again");
         Ok(())

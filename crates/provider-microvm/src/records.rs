@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::parts::Mac;
 pub(crate) use self::seat::{Address, Made, Phase, SeatRecord};
 pub(crate) use self::wish::Wish;
-pub(crate) use self::workshop::WorkshopRecord;
+pub(crate) use self::workshop::{Wiring, WorkshopRecord};
 
 /// What a seat's record is called until it is whole.
 pub(crate) const UNFINISHED_SEAT: &str = ".seat.json.new";

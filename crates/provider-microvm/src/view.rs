@@ -13,7 +13,7 @@ use seats::{Instance, ProviderKind, SeatRef, Status};
 use crate::core::Core;
 use crate::live::Live;
 use crate::locks;
-use crate::records::{Phase, SeatRecord, Unreadable};
+use crate::records::{Phase, SeatRecord, Unreadable, Wiring};
 use crate::vmm::Exit;
 
 type Judgement = (Status, Option<String>);
@@ -118,7 +118,10 @@ impl Core {
         let net = self.known_network(&record.of())?;
         let what = match self.edges.network.port_state(&net, &Self::port_of(record)).await.ok()? {
             PortState::Whole => return None,
-            PortState::Loose => "is down or not on its bridge",
+            PortState::Loose => match net.wiring {
+                Wiring::Bridge { .. } => "is down or not on its bridge",
+                Wiring::Cni { .. } => "is down or not joined to its network",
+            },
             PortState::Unplugged => "was deleted",
         };
         let tap = &record.address.tap;
@@ -208,15 +211,16 @@ fn of_unreadable(seat: &SeatRef, why: &Unreadable) -> Instance {
 
 /// The seat as the domain sees it.
 fn instance(record: &SeatRecord, (status, reason): Judgement) -> Instance {
-    let ip = IpAddr::V4(record.address.ip);
-    let endpoint = |port: &u16| (*port, format!("http://{}", SocketAddr::new(ip, *port)));
+    // An operator's network may not have given one yet.
+    let ip = (!record.address.ip.is_unspecified()).then_some(IpAddr::V4(record.address.ip));
+    let endpoint = |port: &u16| Some((*port, format!("http://{}", SocketAddr::new(ip?, *port))));
     Instance {
         id: Some(record.id.clone()),
         seat: record.of(),
-        ip: Some(ip),
+        ip,
         status,
         ports: record.ports.clone(),
-        endpoints: record.ports.iter().map(endpoint).collect(),
+        endpoints: record.ports.iter().filter_map(endpoint).collect(),
         image: record.wish.image.to_string(),
         provider: ProviderKind::Microvm,
         created_at: Some(record.created_at),

@@ -10,7 +10,8 @@ use ipnet::Ipv4Net;
 use seats::{ObjectKind, SeatRef, WorkshopId};
 use tokio::sync::OnceCell;
 
-use super::{Found, NetError, Network, Port, WorkshopNet};
+use super::{Found, NetError, Network, Place, Port, WorkshopNet};
+use crate::records::Wiring;
 
 /// The kernel's network.
 #[derive(Debug)]
@@ -64,6 +65,15 @@ impl Network for KernelNet {
         self.instance.tap(seat).as_str().to_owned()
     }
 
+    fn operators(&self) -> Option<String> {
+        None
+    }
+
+    async fn check(&self) -> Result<(), NetError> {
+        // What bridges need is made, or told, with the first.
+        Ok(())
+    }
+
     async fn free_subnet(
         &self,
         pool: Ipv4Net,
@@ -80,20 +90,21 @@ impl Network for KernelNet {
     }
 
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
-        let workshop = self.workshop(&net.workshop, net.subnet)?;
+        let workshop = self.workshop(&net.workshop, net.subnet()?)?;
         let ensured = self.net().await?.ensure_workshop(&workshop).await;
         ensured.map_err(|why| told(why, ObjectKind::Network))
     }
 
-    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError> {
-        let workshop = self.workshop(&net.workshop, net.subnet)?;
-        let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
-        let ensured = self.net().await?.ensure_port(&workshop, &port).await;
-        ensured.map_err(|why| told(why, ObjectKind::Instance))
+    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<Place, NetError> {
+        let workshop = self.workshop(&net.workshop, net.subnet()?)?;
+        let plug = self.port(&workshop, &port.seat, port.address, port.owner)?;
+        let ensured = self.net().await?.ensure_port(&workshop, &plug).await;
+        ensured.map_err(|why| told(why, ObjectKind::Instance))?;
+        Ok(net.place(port))
     }
 
     async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError> {
-        let workshop = self.workshop(&net.workshop, net.subnet)?;
+        let workshop = self.workshop(&net.workshop, net.subnet()?)?;
         let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
         let state = self.net().await?.port_state(&workshop, &port).await;
         state.map_err(|why| told(why, ObjectKind::Instance))
@@ -142,6 +153,37 @@ impl Network for KernelNet {
 
     async fn refresh(&self) -> Result<(), NetError> {
         self.net().await?.ensure_table().await.map_err(|why| told(why, ObjectKind::Network))
+    }
+}
+
+impl WorkshopNet {
+    /// The addresses of a workshop that has a bridge.
+    fn subnet(&self) -> Result<Ipv4Net, NetError> {
+        match &self.wiring {
+            Wiring::Bridge { subnet, .. } => Ok(*subnet),
+            Wiring::Cni { cni_network } => Err(NetError::Refused(format!(
+                "its workshop is on the CNI network {cni_network}, and microvm.network is bridge; destroy the workshop with \
+                 microvm.network = \"cni\" first"
+            ))),
+        }
+    }
+
+    /// Where a port is that has the address which was chosen for it.
+    pub(crate) fn place(&self, port: &Port) -> Place {
+        let (prefix, gateway) = match &self.wiring {
+            Wiring::Bridge { subnet, .. } => (subnet.prefix_len(), self.wiring.gateway()),
+            Wiring::Cni { .. } => (32, None),
+        };
+        Place {
+            ip: port.address,
+            prefix,
+            mac: port.mac,
+            gateway,
+            mtu: None,
+            nameservers: Vec::new(),
+            search: Vec::new(),
+            namespace: None,
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use seats::{ObjectKind, SeatRef, WorkshopId};
 use tokio::sync::Notify;
 
 pub(crate) use self::machine::ScriptedMachine;
-use super::{BootFiles, Edges, Found, Host, NetError, Network, Port, WorkshopNet};
+use super::{BootFiles, Edges, Found, Host, NetError, Network, Place, Port, WorkshopNet};
+use crate::records::Wiring;
 
 /// A scripted host.
 #[derive(Clone, Default)]
@@ -177,6 +178,13 @@ impl World {
     }
 }
 
+fn bridge_of(net: &WorkshopNet) -> String {
+    match &net.wiring {
+        Wiring::Bridge { bridge, .. } => bridge.clone(),
+        Wiring::Cni { cni_network } => panic!("no bridge in {cni_network}"),
+    }
+}
+
 #[async_trait]
 impl Network for World {
     fn bridge(&self, workshop: &WorkshopId) -> String {
@@ -185,6 +193,14 @@ impl Network for World {
 
     fn tap(&self, seat: &SeatRef) -> String {
         format!("ctt-{}-{}", seat.workshop, seat.seat)
+    }
+
+    fn operators(&self) -> Option<String> {
+        None
+    }
+
+    async fn check(&self) -> Result<(), NetError> {
+        Ok(())
     }
 
     async fn free_subnet(
@@ -203,21 +219,22 @@ impl Network for World {
     }
 
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
-        self.step(format!("ensure {}", net.bridge), NetError::Failed, |state| {
-            let owner = state.bridges.entry(net.bridge.clone()).or_insert_with(|| Some(net.workshop.clone()));
+        let bridge = bridge_of(net);
+        self.step(format!("ensure {bridge}"), NetError::Failed, |state| {
+            let owner = state.bridges.entry(bridge.clone()).or_insert_with(|| Some(net.workshop.clone()));
             match owner {
                 Some(owner) if *owner == net.workshop => Ok(()),
-                _ => Err(NetError::Foreign { kind: ObjectKind::Network, name: net.bridge.clone() }),
+                _ => Err(NetError::Foreign { kind: ObjectKind::Network, name: bridge }),
             }
         })
         .await
     }
 
-    async fn ensure_port(&self, _: &WorkshopNet, port: &Port) -> Result<(), NetError> {
+    async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<Place, NetError> {
         self.step(format!("ensure {}", port.tap), NetError::Failed, |state| {
             let owner = state.taps.entry(port.tap.clone()).or_insert_with(|| Some(port.seat.clone()));
             match owner {
-                Some(owner) if *owner == port.seat => Ok(()),
+                Some(owner) if *owner == port.seat => Ok(net.place(port)),
                 _ => Err(NetError::Foreign { kind: ObjectKind::Instance, name: port.tap.clone() }),
             }
         })
@@ -228,7 +245,7 @@ impl Network for World {
         let state = self.state();
         Ok(if state.unplugged.contains(&port.tap) || !state.taps.contains_key(&port.tap) {
             PortState::Unplugged
-        } else if state.bridges.contains_key(&net.bridge) {
+        } else if state.bridges.contains_key(&bridge_of(net)) {
             PortState::Whole
         } else {
             PortState::Loose

@@ -65,7 +65,7 @@ pub(crate) enum Phase {
 /// Where a seat is in its workshop's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
-    /// The guest's address.
+    /// The guest's address; unspecified as long as an operator's network has not given one.
     pub(crate) ip: Ipv4Addr,
     /// The guest's hardware address.
     pub(crate) mac: Mac,

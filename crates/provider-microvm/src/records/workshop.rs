@@ -15,17 +15,49 @@ pub(crate) struct WorkshopRecord {
     schema: u32,
     #[serde(with = "text")]
     pub(crate) workshop: WorkshopId,
-    /// The bridge.
-    pub(crate) bridge: String,
-    /// Its addresses.
-    pub(crate) subnet: Ipv4Net,
+    /// How its seats are connected.
+    #[serde(flatten)]
+    pub(crate) wiring: Wiring,
+}
+
+/// How the seats of a workshop are connected; that stays as it is while the workshop is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Wiring {
+    /// By a bridge of ours.
+    Bridge {
+        /// What it is called.
+        bridge: String,
+        /// Its addresses.
+        subnet: Ipv4Net,
+    },
+    /// By a network of the operator's.
+    Cni {
+        /// What that was called when the workshop was made.
+        cni_network: String,
+    },
+}
+
+impl Wiring {
+    /// The addresses that are the workshop's alone.
+    pub(crate) fn subnet(&self) -> Option<Ipv4Net> {
+        match self {
+            Self::Bridge { subnet, .. } => Some(*subnet),
+            Self::Cni { .. } => None,
+        }
+    }
+
+    /// The host's own address among them: the first.
+    pub(crate) fn gateway(&self) -> Option<Ipv4Addr> {
+        self.subnet().map(|subnet| subnet.hosts().next().unwrap_or(subnet.addr()))
+    }
 }
 
 impl WorkshopRecord {
     const SCHEMA: u32 = 1;
 
-    pub(crate) fn new(workshop: WorkshopId, bridge: String, subnet: Ipv4Net) -> Self {
-        Self { schema: Self::SCHEMA, workshop, bridge, subnet }
+    pub(crate) fn new(workshop: WorkshopId, wiring: Wiring) -> Self {
+        Self { schema: Self::SCHEMA, workshop, wiring }
     }
 
     pub(crate) fn read(folder: &WorkshopFolder) -> Result<Option<Self>, Unreadable> {
@@ -41,9 +73,24 @@ impl WorkshopRecord {
     pub(crate) fn write(&self, folder: &WorkshopFolder) -> std::io::Result<()> {
         write(&folder.record(), self)
     }
+}
 
-    /// The host's own address among the workshop's: the first.
-    pub(crate) fn gateway(&self) -> Ipv4Addr {
-        self.subnet.hosts().next().unwrap_or(self.subnet.addr())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_network_are_read_back() {
+        // As it has been since there are records.
+        let bridge = r#"{"schema":1,"workshop":"rust-101","bridge":"ctb00","subnet":"10.214.0.0/25"}"#;
+        let record: WorkshopRecord = serde_json::from_str(bridge).unwrap();
+        assert_eq!(record.wiring.gateway(), Some(Ipv4Addr::new(10, 214, 0, 1)));
+        assert_eq!(serde_json::to_string(&record).unwrap(), bridge);
+        let cni = WorkshopRecord::new(record.workshop, Wiring::Cni { cni_network: "lab".into() });
+        let text = serde_json::to_string(&cni).unwrap();
+        assert_eq!(text, r#"{"schema":1,"workshop":"rust-101","cni_network":"lab"}"#);
+        assert_eq!(serde_json::from_str::<WorkshopRecord>(&text).unwrap(), cni);
+        assert_eq!((cni.wiring.subnet(), cni.wiring.gateway()), (None, None));
+        assert!(serde_json::from_str::<WorkshopRecord>(r#"{"schema":1,"workshop":"rust-101"}"#).is_err());
     }
 }

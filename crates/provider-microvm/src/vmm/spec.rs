@@ -31,6 +31,8 @@ pub struct VmSpec {
     pub drives: Vec<Drive>,
     /// At most one.
     pub nics: Vec<Nic>,
+    /// The network namespace that the TAP devices are in, by its file (ip-netns(8)); the keeper and the monitor run in it. Nothing: the service's.
+    pub network_namespace: Option<PathBuf>,
     /// Who the monitor runs as; nothing: as the service itself, for tests.
     pub user: Option<UserIds>,
     /// What it may use of the host; nothing: what the service may, for tests.

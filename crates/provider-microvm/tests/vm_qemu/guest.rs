@@ -92,6 +92,7 @@ pub(crate) fn spec(folder: &Path, kernel: &Path) -> VmSpec {
         memory_mib: 192,
         drives: Vec::new(),
         nics: Vec::new(),
+        network_namespace: None,
         user: None,
         cgroup: None,
         console: LogFile { path: folder.join("console.log"), max_bytes: 1 << 20, files: 2 },

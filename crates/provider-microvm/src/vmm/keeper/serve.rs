@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{getpid, setsid, umask};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
@@ -131,6 +133,17 @@ fn start(
     folder: &RunFolder,
     cgroup: Option<&Cgroup>,
 ) -> Result<(Child, ProcessId), Failure> {
+    if let Some(namespace) = &launch.network_namespace {
+        // TAP devices are opened in the namespace that they are in. This process has one thread, so it is in there as a whole.
+        let enter = File::open(namespace).and_then(|file| {
+            let kind = Some(LinkNameSpaceType::Network);
+            Ok(move_into_link_name_space(file.as_fd(), kind)?)
+        });
+        let name = namespace.display();
+        enter.map_err(|why| {
+            io::Error::new(why.kind(), format!("entering the network namespace {name}: {why}"))
+        })?;
+    }
     let descriptors: Vec<_> =
         launch.descriptors.iter().map(|what| open::open(what, folder)).collect::<io::Result<_>>()?;
     let mut doors = Vec::new();

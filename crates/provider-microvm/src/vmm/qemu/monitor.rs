@@ -134,6 +134,7 @@ impl Qemu {
             program,
             arguments: line.arguments,
             descriptors: line.descriptors,
+            network_namespace: spec.network_namespace.clone(),
             user: spec.user,
             groups,
             cgroup: spec.cgroup.clone(),

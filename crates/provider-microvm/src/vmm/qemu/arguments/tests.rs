@@ -20,6 +20,7 @@ fn spec() -> VmSpec {
         memory_mib: 512,
         drives: vec![drive("root", true), drive("data", false)],
         nics: vec![Nic { tap: InterfaceName::new("ctt0").unwrap(), mac: MacAddress([2, 0xc7, 10, 0, 0, 5]) }],
+        network_namespace: None,
         user: Some(UserIds { uid: 1, gid: 2 }),
         cgroup: None,
         console: LogFile { path: "/log".into(), max_bytes: 4096, files: 1 },
