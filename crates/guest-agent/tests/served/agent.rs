@@ -19,6 +19,24 @@ pub(crate) struct Served {
     pub(crate) process: Child,
 }
 
+impl Drop for Served {
+    /// In a guest everything ends with the agent; here what it started would outlive it.
+    fn drop(&mut self) {
+        let agent = self.process.id().and_then(|pid| i32::try_from(pid).ok());
+        for pid in agent.into_iter().flat_map(descendants).chain(agent).filter_map(Pid::from_raw) {
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Children of a process, and theirs (proc_tid_children(5)).
+fn descendants(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    children.flat_map(|child| descendants(child).into_iter().chain([child])).collect()
+}
+
 impl Served {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();

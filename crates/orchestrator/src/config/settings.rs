@@ -52,6 +52,16 @@ choice! {
 }
 
 choice! {
+    /// How the seats of microVMs are connected.
+    NetworkChoice {
+        /// By bridges and a packet filter of the service's own.
+        Bridge = "bridge",
+        /// By a network that the operator has configured for CNI plugins.
+        Cni = "cni",
+    }
+}
+
+choice! {
     /// What runs the instructions of microVMs.
     AcceleratorChoice {
         /// KVM where a probe says that guests run with it, else TCG.
@@ -216,6 +226,16 @@ settings! {
     "docker.metadata_guard" docker_metadata_guard: GuardChoice = "auto",
         "Keeps seats from cloud metadata and from each other; auto warns where it cannot, required makes no seat then.";
 
+    "microvm.network" microvm_network: NetworkChoice = "bridge",
+        "How seats are connected: by bridges and rules of this service, or by a CNI network of the operator's.";
+    "microvm.cni_network" microvm_cni_network: Option<String> = "off",
+        "The CNI network of the seats, by the name in its .conflist.";
+    "microvm.cni_config_dir" microvm_cni_config_dir: PathBuf = "/etc/cni/net.d",
+        "Where the lists of CNI networks are.";
+    "microvm.cni_bin_dirs" microvm_cni_bin_dirs: Vec<PathBuf> = "/usr/lib/cni,/opt/cni/bin",
+        "Where CNI plugins are; of two with one name the first counts.";
+    "microvm.cni_timeout" microvm_cni_timeout: Span = "60s",
+        "How long one CNI plugin may run before it is killed.";
     "microvm.pool" microvm_pool: Ipv4Net = "10.214.0.0/16",
         "The addresses that workshop networks are cut from.";
     "microvm.subnet_prefix" microvm_subnet_prefix: Option<Whole<8, 29>> = "off",

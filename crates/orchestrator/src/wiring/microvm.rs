@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hostnet::{Bandwidth, BitRate, EgressPolicy, Otherwise};
 use provider_docker::DockerHost;
 use provider_microvm::vmm::{Accelerator, KeeperCommand, Throttle};
-use provider_microvm::{EngineConnect, ImageConfig, MicrovmConfig};
+use provider_microvm::{CniConfig, EngineConnect, ImageConfig, MicrovmConfig};
 
-use crate::config::{AcceleratorChoice, Config, EgressChoice, Problem};
+use crate::config::{AcceleratorChoice, Config, EgressChoice, NetworkChoice, Problem, Settings};
 
 /// How long a small call to the engine may take.
 const CALL: std::time::Duration = std::time::Duration::from_secs(60);
@@ -43,6 +43,7 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
         pool: settings.microvm_pool,
         subnet_prefix: settings.microvm_subnet_prefix.and_then(|prefix| u8::try_from(prefix.0).ok()),
         seat_bound: settings.seats_max,
+        cni: cni(settings)?,
         egress: EgressPolicy {
             otherwise: match settings.microvm_egress {
                 EgressChoice::Allow => Otherwise::Allow,
@@ -80,6 +81,27 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
     };
     microvm.check().map_err(|error| Problem::of_all(error.to_string()))?;
     Ok(microvm)
+}
+
+/// The operator's network, where seats are to be on one.
+fn cni(settings: &Settings) -> Result<Option<CniConfig>, Problem> {
+    let name = match (settings.microvm_network, &settings.microvm_cni_network) {
+        (NetworkChoice::Bridge, _) => return Ok(None),
+        (NetworkChoice::Cni, Some(name)) => name,
+        (NetworkChoice::Cni, None) => {
+            let why = "microvm.network is cni, and microvm.cni_network does not say which: set it to the name in a .conflist of \
+                       microvm.cni_config_dir";
+            return Err(Problem::of_all(why));
+        }
+    };
+    let network = name.parse().map_err(|why| Problem::of_all(format!("microvm.cni_network: {why}")))?;
+    Ok(Some(CniConfig {
+        network,
+        config_dir: settings.microvm_cni_config_dir.clone(),
+        bin_dirs: settings.microvm_cni_bin_dirs.clone(),
+        timeout: settings.microvm_cni_timeout.0,
+        namespaces: None,
+    }))
 }
 
 /// How images of the Docker engine are reached, should there be one.

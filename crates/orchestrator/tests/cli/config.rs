@@ -118,6 +118,20 @@ fn a_later_layer_can_take_back() {
     "microvm.memory_percent: expected a whole number from 10"
 )]
 #[case::microvm_network("[microvm]\negress_deny = [\"10.0.0.0\"]", "microvm.egress_deny: expected a list")]
+#[cfg_attr(
+    target_os = "linux",
+    case::no_cni_network(
+        "provider = \"microvm\"\n[microvm]\nnetwork = \"cni\"",
+        "microvm.cni_network does not say which"
+    )
+)]
+#[cfg_attr(
+    target_os = "linux",
+    case::cni_network(
+        "provider = \"microvm\"\n[microvm]\nnetwork = \"cni\"\ncni_network = \"../x\"",
+        "microvm.cni_network: \"../x\" is no name of a network"
+    )
+)]
 #[case::docker_host("[docker]\nhost = \"ssh://x\"", "docker.host")]
 #[case::no_time("[seats]\nstart_timeout = \"0s\"", "seats.start_timeout")]
 #[case::public("listen = \"0.0.0.0:8080\"", "clients must send a token")]

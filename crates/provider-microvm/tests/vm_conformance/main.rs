@@ -1,4 +1,4 @@
-//! The conformance suite over real guests under QEMU.
+//! The conformance suite over real guests under QEMU, and one of them on an operator's network.
 //!
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
 //! for this check alone. Guests run without hardware virtualization, on any machine.
@@ -10,6 +10,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+mod cni;
 mod harness;
 mod host;
 mod sight;

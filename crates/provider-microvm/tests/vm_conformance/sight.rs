@@ -80,9 +80,18 @@ impl Host {
 
     /// The command line of a seat's monitor.
     pub(crate) fn monitor(&self, seat: &SeatRef) -> Result<String> {
+        Ok(Self::process(seat)?.1)
+    }
+
+    /// The number of a seat's monitor.
+    pub(crate) fn monitor_pid(&self, seat: &SeatRef) -> Result<u32> {
+        Ok(Self::process(seat)?.0)
+    }
+
+    fn process(seat: &SeatRef) -> Result<(u32, String)> {
         let wanted = format!("guest={seat},");
         let found = processes()?.into_iter().find(|(_, line)| line.contains(&wanted));
-        Ok(found.context("the seat has no monitor")?.1)
+        found.context("the seat has no monitor")
     }
 }
 
