@@ -11,8 +11,8 @@ use crate::{BootError, Console, Initramfs, Kernel};
 
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// The serial line; `reboot=t` ends the machine by a triple fault, which is the one way that microvm has. Under TCG the clock's
-/// calibration hangs, so its outcome is given.
-const ARGUMENTS: &str = "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000";
+/// calibration hangs, so its outcome is given, and on a busy host its check finds wrongly that it is off.
+const ARGUMENTS: &str = "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 tsc=reliable";
 
 /// A disk of a machine, `/dev/vda` for the first.
 #[derive(Clone, Debug)]

@@ -15,7 +15,8 @@ use super::seat::{LOOK, agent_is_up};
 use crate::bench::objects::{CPUS, MEMORY_MIB};
 
 /// What the service gives the kernel of a guest that is translated.
-const COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 quiet";
+const COMMAND_LINE: &str =
+    "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 tsc=reliable quiet";
 /// The disks of a seat, and which of them the guest may write.
 const DISKS: [(&str, bool); 3] = [("root", false), ("scratch", true), ("data", true)];
 /// What a disk has. The guest looks at none of them before its agent is up.

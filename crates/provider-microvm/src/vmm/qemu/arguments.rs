@@ -134,11 +134,12 @@ pub(in crate::vmm) fn drive_id(serial: &str) -> String {
 }
 
 /// What a guest needs to be told on this machine: the serial line; to end by a triple fault, which is the one way that microvm has; and under TCG
-/// the outcome of the clock's calibration, which hangs there.
+/// the outcome of the clock's calibration, which hangs there, and that its clock is not to be judged by the ticks that a busy host lets through:
+/// a guest that takes ticks for its clock stands still as soon as it has nothing to do (`tsc=reliable`, kernel-parameters.txt).
 fn kernel_command_line(more: &str, acceleration: Acceleration) -> String {
     let mut line = "console=ttyS0 reboot=t panic=-1".to_owned();
     if acceleration != Acceleration::Kvm {
-        line.push_str(" tsc_early_khz=2000000 lpj=4000000");
+        line.push_str(" tsc_early_khz=2000000 lpj=4000000 tsc=reliable");
     }
     if !more.trim().is_empty() {
         line.push(' ');

@@ -108,7 +108,7 @@ fn the_clock_is_given_only_where_it_cannot_be_calibrated() {
     assert_eq!(after(&tcg, "-accel"), ["tcg,tb-size=64"]);
     assert_eq!(
         after(&tcg, "-append"),
-        ["console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 quiet"]
+        ["console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 tsc=reliable quiet"]
     );
     let kvm = words_of(Acceleration::Kvm);
     assert_eq!((after(&kvm, "-accel"), after(&kvm, "-cpu")), (vec!["kvm"], vec!["host"]));
