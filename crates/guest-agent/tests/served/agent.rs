@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use guest_protocol::client::{Agent, LinkOptions};
 use guest_protocol::{GuestConfig, Health, Restart, Run, WorkloadState};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -30,7 +31,7 @@ impl Drop for Served {
     }
 }
 
-/// Children of a process, and theirs (proc_tid_children(5)).
+/// Children of a process, and theirs (`proc_tid_children(5)`).
 fn descendants(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|child| child.parse().ok());

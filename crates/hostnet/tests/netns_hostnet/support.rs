@@ -131,6 +131,10 @@ pub(crate) fn state() -> String {
     // What the kernel gives an interface by itself comes and goes with its being up.
     text.extend(run("tc qdisc").split_inclusive('\n').filter(|line| line.starts_with("qdisc tbf ")));
     // Counters and ages change by themselves.
+    // An address is tentative for a moment after its interface came up (RFC 4862, section 5.4).
+    let text = text.replace(" tentative", "");
+    // So is the state of a device that has no more than its flags to tell (linux/if.h, IF_OPER_UNKNOWN).
+    let text = text.replace(" state UNKNOWN ", " state UP ");
     let stable = text.split_inclusive(|end: char| end.is_whitespace()).scan(false, |after_counter, word| {
         let skip = std::mem::replace(after_counter, matches!(word.trim(), "packets" | "bytes"));
         Some(if skip { "" } else { word })

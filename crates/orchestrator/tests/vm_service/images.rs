@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::host::{Host, all_answer, list, said};
+use crate::host::{Host, all_answer, list, said, until};
 use crate::isolated;
 use crate::process::{orchestrator, run};
 use crate::registry::Registry;
@@ -104,6 +104,8 @@ fn seats_boot_from_the_engine_and_from_a_registry() {
         assert_eq!(kept(&host), before);
         let third = ["seat", "create", "demo", "3", "--wait", "0s", "--image", &tag.0].map(str::to_owned);
         made(&service, &third);
+        let is_pinned = || kept(&host).iter().any(|(_, pins)| pins.iter().any(|pin| pin == "demo.3"));
+        until("the third seat's image is kept for it", is_pinned);
         let of = |pin: &str| {
             let entries = kept(&host);
             let mut of = entries.into_iter().filter(|(_, pins)| pins.iter().any(|known| known == pin));
