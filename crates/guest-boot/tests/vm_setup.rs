@@ -50,6 +50,9 @@ while True:
 #[test]
 #[ignore = "needs a guest kernel"]
 fn the_distributions_kernel_becomes_a_boot_and_the_same_one_again() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let report = setup(&options(&package(), &folder)).unwrap();
     assert!(report.version.ends_with("amd64"), "{report:?}");
@@ -77,6 +80,9 @@ fn the_distributions_kernel_becomes_a_boot_and_the_same_one_again() {
 #[test]
 #[ignore = "needs a guest kernel"]
 fn a_new_boot_leaves_those_that_are_used() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("boot");
     let first = setup(&options(&package(), &folder)).unwrap();
@@ -120,6 +126,9 @@ fn without(lacking: &str) -> TempDir {
 #[test]
 #[ignore = "needs a guest kernel"]
 fn a_kernel_without_overlayfs_is_refused_by_name() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
     let (package, folder) = (without("overlay"), tempfile::tempdir().unwrap());
     let why = setup(&options(package.path(), &folder)).unwrap_err();
     assert!(matches!(&why, SetupError::Lacks { missing, .. } if missing.len() == 1), "{why}");
@@ -130,6 +139,9 @@ fn a_kernel_without_overlayfs_is_refused_by_name() {
 #[test]
 #[ignore = "needs a guest kernel"]
 fn a_module_that_another_one_needs_is_named() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
     let (package, folder) = (without("failover"), tempfile::tempdir().unwrap());
     let why = setup(&options(package.path(), &folder)).unwrap_err().to_string();
     assert!(why.contains("has no module failover, which its module net_failover needs"), "{why}");
@@ -138,6 +150,9 @@ fn a_module_that_another_one_needs_is_named() {
 #[test]
 #[ignore = "needs a guest kernel"]
 fn a_kernel_that_is_cut_off_is_refused_and_nothing_is_left() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
     let (package, folder) = (without("-"), tempfile::tempdir().unwrap());
     let kernel = fs::read_dir(package.path().join("boot")).unwrap().map(|entry| entry.unwrap().path());
     let kernel = kernel.into_iter().find(|path| path.to_string_lossy().contains("vmlinuz")).unwrap();
@@ -154,6 +169,9 @@ fn a_kernel_that_is_cut_off_is_refused_and_nothing_is_left() {
 #[test]
 #[ignore = "needs a guest kernel"]
 fn a_script_and_a_dynamic_program_are_no_agents() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     for agent in [Path::new("/bin/sh"), &package().join("boot")] {
         let tried = setup(&SetupOptions { agent: agent.into(), ..options(&package(), &folder) });
