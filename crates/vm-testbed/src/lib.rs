@@ -9,6 +9,7 @@
 //!   Image       one such image, made file by file
 //!   isolated    a network namespace for a test that makes bridges
 //!   Ground      what seats left on a host
+//!   free_port   where a program may listen that cannot choose a port itself
 //!   can_run     whether this machine has what a test takes; tells it as skipped when not
 //! ```
 
@@ -23,6 +24,7 @@ mod left;
 mod machine;
 mod namespace;
 mod needs;
+mod port;
 
 pub use agent::agent;
 pub use console::Console;
@@ -34,3 +36,4 @@ pub use left::{Ground, Process, cgroups, processes};
 pub use machine::{Disk, Machine, Started};
 pub use namespace::isolated;
 pub use needs::{Need, can_run, skip};
+pub use port::free_port;

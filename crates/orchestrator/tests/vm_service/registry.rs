@@ -1,7 +1,7 @@
 //! A real registry (Debian's `docker-registry`) in a test's own namespace, filled over its API.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -24,9 +24,7 @@ impl Registry {
 
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
+        let address = format!("127.0.0.1:{}", vm_testbed::free_port().unwrap());
         let config = folder.path().join("config.yml");
         let data = folder.path().join("data");
         let text = format!(
