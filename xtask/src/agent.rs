@@ -12,11 +12,11 @@ use crate::console;
 use crate::repo::Repo;
 use crate::stop::Stop;
 
-/// Builds it, and prints where it is.
+/// Builds it, and prints where it is; scripts take that line.
 pub(crate) async fn run(repo: &Repo, stop: &Stop) -> Result<bool> {
     let Some(path) = build(repo, stop).await? else { return Ok(false) };
     let size = std::fs::metadata(&path)?.len();
-    console::dim(&format!("static, {:.2} MiB", size as f64 / f64::from(1 << 20)));
+    console::aside(&format!("static, {:.2} MiB", size as f64 / f64::from(1 << 20)));
     console::line(&path.display().to_string());
     Ok(true)
 }

@@ -19,6 +19,11 @@ pub(crate) fn dim(text: &str) {
     println!("{}", styled("2", text));
 }
 
+/// A line for whoever looks on, where the output is a result that a script takes.
+pub(crate) fn aside(text: &str) {
+    eprintln!("{text}");
+}
+
 /// What went wrong.
 pub(crate) fn error(text: &str) {
     let word = if std::io::stderr().is_terminal() { "\x1b[31merror:\x1b[0m" } else { "error:" };
