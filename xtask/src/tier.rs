@@ -3,12 +3,12 @@
 //! | tier      | what counts as a test                                                        | skipped            |
 //! |-----------|------------------------------------------------------------------------------|--------------------|
 //! | `unit`    | each test of `cargo test --workspace`: unit, property, doc, simulated seats  | –                  |
+//! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
 //! | `corpus`  | each ignored test of `docker_corpus`, `corpus` and `hostile`: all real images, and the largest made ones; only when it is named | without an engine |
 //! | `vm`      | each ignored test of the targets `vm_*`, with guests under QEMU               | without QEMU or a guest kernel |
 //! | `netns`   | each ignored test of the targets `netns_*`, in network namespaces of its own   | where namespaces cannot be made |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
-//! | `portal`  | each test of the portal and its client, its linters, and one `npm audit`     | without Node.js 20 |
 //! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |
 //! | `deploy`  | each test of the compose file and the systemd unit                           | without python3    |
 //! | `api`     | each operation of the OpenAPI document, and their sequences, fuzzed          | without pip        |
@@ -57,6 +57,8 @@ pub(crate) struct Choice {
 enum Tier {
     /// Unit, property and doc tests, and the whole service over the simulated provider.
     Unit,
+    /// The portal, its client, and their linters. Before those tests that run the client over real seats.
+    Portal,
     /// Tests on a real Docker engine.
     Docker,
     /// Every image of the corpus compared and booted; minutes, and not part of a run without names.
@@ -67,8 +69,6 @@ enum Tier {
     Netns,
     /// Tests of the images.
     Images,
-    /// The portal, its client, and their linters.
-    Portal,
     /// The wrappers with the old scripts' names.
     Wrappers,
     /// The compose file and the systemd unit.

@@ -59,8 +59,9 @@ impl Core {
     async fn make(&self, spec: &SeatSpec, kept: bool, tell: &Tell) -> Result<Instance, ProviderError> {
         tell.stage(Stage::Image);
         let ready = self.images.ensure(&spec.image, &spec.seat, tell).await?;
-        tell.stage(Stage::Network);
+        tell.stage(Stage::Check);
         let (mut record, net) = self.allot(spec, &ready, kept).await?;
+        tell.stage(Stage::Network);
         match self.bring_up(&mut record, &net, &ready, spec, tell).await {
             Ok(live) => Ok(self.fresh(&record, &live)),
             Err(error) => {

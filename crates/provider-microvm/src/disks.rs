@@ -20,8 +20,12 @@ pub(crate) struct Sizes {
 /// Makes those disks that are not there. One that is there stays as it is, and grows when it is smaller than it is to be;
 /// the guest grows the file system in it.
 pub(crate) fn ensure(folder: &SeatFolder, sizes: Sizes) -> io::Result<()> {
-    disk(&folder.scratch(), sizes.scratch)?;
-    disk(&folder.data(), sizes.data)
+    // Most of it is laying out file systems, which two processors do at once.
+    std::thread::scope(|scope| {
+        let scratch = scope.spawn(|| disk(&folder.scratch(), sizes.scratch));
+        let data = disk(&folder.data(), sizes.data);
+        scratch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(data)
+    })
 }
 
 fn disk(path: &Path, size: u64) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -89,6 +91,8 @@ pub(crate) struct Service {
     pub(crate) directory: TempDir,
     pub(crate) url: String,
     child: Child,
+    /// Said before it listened.
+    passed: RefCell<VecDeque<String>>,
     lines: Receiver<String>,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
@@ -112,6 +116,8 @@ impl Service {
         let mut service = Self::begin(directory, command);
         let listening = service.logged("listening");
         service.url = format!("http://{}", listening["address"].as_str().unwrap());
+        // What was said before that is still to be waited for: it may come in another order.
+        *service.passed.get_mut() = service.log().lines().map(str::to_owned).collect();
         service
     }
 
@@ -131,11 +137,15 @@ impl Service {
                 let _ = sender.send(line);
             }
         });
-        Self { directory, url: String::new(), child, lines, log, reader: Some(reader) }
+        let (url, passed) = (String::new(), RefCell::default());
+        Self { directory, url, child, passed, lines, log, reader: Some(reader) }
     }
 
     /// Waits for the next line of the log; `what` is what it is waited for.
     fn next_line(&self, what: &str) -> String {
+        if let Some(line) = self.passed.borrow_mut().pop_front() {
+            return line;
+        }
         self.lines.recv_timeout(HANG).unwrap_or_else(|_| panic!("{what:?}: {}", self.log()))
     }
 

@@ -27,7 +27,7 @@ pub enum VmmError {
         #[source]
         why: SpecError,
     },
-    /// A VM runs in this folder already, or is being started.
+    /// A VM runs in this folder already.
     #[error("seat {seat}: a VM runs in {} already", .folder.display())]
     Busy {
         /// Whose.

@@ -11,7 +11,8 @@ pub(super) fn print(report: &Report) {
     let of = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what));
     let rows = [
         ("request to monitor, ms", of(|turn| turn.started)),
-        ("  of it the record and the port, ms", of(|turn| stage(turn, "network"))),
+        ("  of it the record, ms", of(|turn| stage(turn, "check"))),
+        ("  of it the network, ms", of(|turn| stage(turn, "network"))),
         ("  of it the disks, ms", of(|turn| stage(turn, "volume"))),
         ("  of it the monitor, ms", of(|turn| stage(turn, "create"))),
         ("QEMU alone to its answer, ms", Spread::of(report.bare.iter().map(|bare| bare.0))),
@@ -48,6 +49,9 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     most("network of a seat".into(), of(|turn| stage(turn, "network")), "ms", 5.0);
     most("disks of a seat".into(), of(|turn| stage(turn, "volume")), "ms", 10.0);
     most("disks of a seat".into(), of(|turn| turn.disk_bytes as f64 / 1_048_576.0), "MiB", 1.0);
+    let alone = Spread::of(report.bare.iter().map(|bare| bare.0)).map(|spread| spread.median);
+    let ours = of(|turn| turn.started).zip(alone).map(|(started, alone)| started - alone);
+    most("the same without what QEMU takes alone".into(), ours, "ms", 50.0);
     let bare = Spread::of(report.bare.iter().map(|bare| bare.1)).map(|spread| spread.median);
     let boot = of(|turn| turn.agent).zip(bare).map(|(agent, bare)| agent / bare);
     most("boot: service / bare command".into(), boot, "×", 1.1);

@@ -101,7 +101,7 @@ fn allocated(path: &Path) -> Result<u64> {
 fn stages(made: &Made) -> Result<BTreeMap<String, f64>> {
     let one = |(name, times): (&String, &Vec<f64>)| Some((name.clone(), *times.first()?));
     let stages: BTreeMap<_, _> = made.stages.iter().filter_map(one).collect();
-    for name in ["network", "volume", "create"] {
+    for name in ["check", "network", "volume", "create"] {
         ensure!(stages.contains_key(name), "the service tells no stage {name}: {stages:?}");
     }
     Ok(stages)

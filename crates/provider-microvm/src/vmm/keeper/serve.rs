@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
@@ -27,6 +28,8 @@ use crate::vmm::{Exit, RunFolder};
 const TURN: usize = 256 * 1024;
 /// As much as is still copied after the monitor's end: more than a pipe holds (pipe(7)).
 const REST: usize = 4 << 20;
+/// Until it is asked again whether another keeper has ended.
+const ENDING: Duration = Duration::from_millis(5);
 
 /// Why a launch was undone.
 struct Failure {
@@ -91,18 +94,36 @@ fn answer(answer: &Answer) {
     drop(output.write_all(&line).and_then(|()| output.flush()));
 }
 
+/// The lock of a folder; nothing when a VM runs there.
+///
+/// A start that was given up is waited for, because its service does not: its keeper may come to the lock only now, and then sees that nobody listens.
+fn alone(folder: &RunFolder) -> io::Result<Option<File>> {
+    let lock = folder.keeper_lock()?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::Error(why)) => return Err(why),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let launching = folder.launch_lock()?;
+        launching.lock_shared()?;
+        // One that is not understood is one all the same.
+        if !matches!(folder.identity(), Ok(None)) {
+            return Ok(None);
+        }
+        drop(launching);
+        // Whoever had it is on his way out, or has not yet taken the other lock.
+        std::thread::sleep(ENDING);
+    }
+}
+
 fn launch(launch: Launch) -> Result<Kept, Failure> {
     let folder = RunFolder::new(&launch.folder);
     let in_folder =
         |why: io::Error| Failure { why: format!("{}: {why}", launch.folder.display()), busy: false };
-    let lock = folder.keeper_lock().map_err(in_folder)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(Failure { why: "another keeper is there".into(), busy: true });
-        }
-        Err(TryLockError::Error(why)) => return Err(in_folder(why)),
-    }
+    let Some(lock) = alone(&folder).map_err(in_folder)? else {
+        return Err(Failure { why: "a VM is there already".into(), busy: true });
+    };
     let launching = folder.launch_lock().map_err(in_folder)?;
     launching.lock().map_err(in_folder)?;
     // Whoever had the lock before is gone, and so is his VM.
