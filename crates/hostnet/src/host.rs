@@ -55,6 +55,7 @@ pub struct HostNet {
     options: Options,
     links: Links,
     nftables: Nftables,
+    docker: docker::Seen,
 }
 
 impl HostNet {
@@ -67,7 +68,7 @@ impl HostNet {
         let links = Links::open().map_err(|source| NetError::kernel("opening a netlink socket", source))?;
         let nftables = Nftables::open()
             .map_err(|source| NetError::kernel("opening a netlink socket to the packet filter", source))?;
-        Ok(Self { options, links, nftables })
+        Ok(Self { options, links, nftables, docker: docker::Seen::default() })
     }
 
     /// Whose interfaces and tables are ours.

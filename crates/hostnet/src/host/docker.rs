@@ -7,7 +7,9 @@
 //!
 //! Where there is no such chain nothing is changed; `doctor` says when the policy of another program stands in the way.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
@@ -18,6 +20,27 @@ use crate::net::WorkshopNet;
 
 const CHAIN: &str = "DOCKER-USER";
 const LIMIT: Duration = Duration::from_secs(20);
+/// How long it holds what was seen of a bridge's rules. A look is a child process, and the seats of a class are not to wait for one each.
+const HOLDS: Duration = Duration::from_secs(30);
+
+/// Since when the rules of bridges are known to be there, or not to be needed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(Arc<Mutex<HashMap<IfName, Instant>>>);
+
+impl Seen {
+    fn note(&self, bridge: &IfName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(bridge.clone(), Instant::now());
+    }
+
+    fn is_fresh(&self, bridge: &IfName) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(bridge).is_some_and(|since| since.elapsed() < HOLDS)
+    }
+
+    fn forget(&self, which: impl Fn(&IfName) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|bridge, _| !which(bridge));
+    }
+}
 
 /// Which packets a rule of ours lets pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +62,18 @@ impl Way {
 
 impl HostNet {
     pub(super) async fn let_docker_pass(&self, net: &WorkshopNet, whom: &str) -> Result<(), NetError> {
-        let Some(rules) = rules().await else { return Ok(()) };
-        let ours = self.rules_of_ours(&rules);
-        for way in [Way::Out, Way::Back] {
-            if !ours.contains(&(way, net.bridge().clone())) {
-                iptables("-I", &way.rule(net.bridge(), &self.comment())).await.map_err(failed(whom))?;
+        if self.docker.is_fresh(net.bridge()) {
+            return Ok(());
+        }
+        if let Some(rules) = rules().await {
+            let ours = self.rules_of_ours(&rules);
+            for way in [Way::Out, Way::Back] {
+                if !ours.contains(&(way, net.bridge().clone())) {
+                    iptables("-I", &way.rule(net.bridge(), &self.comment())).await.map_err(failed(whom))?;
+                }
             }
         }
+        self.docker.note(net.bridge());
         Ok(())
     }
 
@@ -58,6 +86,7 @@ impl HostNet {
     }
 
     async fn forget(&self, whom: &str, which: impl Fn(&IfName) -> bool) -> Result<(), NetError> {
+        self.docker.forget(&which);
         let Some(rules) = rules().await else { return Ok(()) };
         for (way, bridge) in self.rules_of_ours(&rules).into_iter().filter(|(_, bridge)| which(bridge)) {
             iptables("-D", &way.rule(&bridge, &self.comment())).await.map_err(failed(whom))?;

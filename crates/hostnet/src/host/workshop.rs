@@ -12,6 +12,7 @@ use crate::sysctl;
 impl HostNet {
     /// Makes the network of a workshop what it should be: the bridge, its address, its settings, its place in the packet filter;
     /// and lets the host pass packets on (`net.ipv4.ip_forward`, the only setting of the whole host that is changed).
+    /// Whether a Docker engine beside us lets seats out is looked at once in half a minute.
     ///
     /// # Errors
     /// [`NetError::Foreign`] when an interface of that name is not ours, [`NetError::Collision`] when the subnet is not free: in both

@@ -214,7 +214,13 @@ fn docker_beside_us_lets_seats_out() {
         assert_eq!(guests[0].namespace.run(|| ask(SERVER, 80)), HOST);
         let with_one = run("iptables -S");
         host.ensure_workshop(&net).await.unwrap();
+        // Nor by the next service, which has seen nothing yet.
+        ready().await.ensure_workshop(&net).await.unwrap();
         assert_eq!(run("iptables -S"), with_one);
+        run("iptables -F DOCKER-USER");
+        run("iptables -A DOCKER-USER -j RETURN");
+        ready().await.ensure_workshop(&net).await.unwrap();
+        assert_eq!(guests[0].namespace.run(|| ask(SERVER, 80)), HOST);
         host.remove_workshop(&net).await.unwrap();
         assert_eq!(run("iptables -S"), before);
 
