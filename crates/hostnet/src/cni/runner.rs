@@ -141,11 +141,7 @@ impl Cni {
     pub async fn attach(&self, seat: &SeatRef, user: Option<u32>) -> Result<Attached, CniError> {
         let at = self.0.attachment(seat);
         let mut turn = self.0.turn(&at).await?;
-        let known = self
-            .0
-            .cache
-            .read(&at.key)
-            .map_err(CniError::host(&at.whom, "reading what is known of its network"))?;
+        let known = self.0.noted(&at)?;
         let mut wish = Map::new();
         if let Some(entry) = known {
             if let Some(there) = self.0.there(&at, &entry, &mut turn, user).await? {
@@ -192,12 +188,7 @@ impl Cni {
     pub async fn detach(&self, seat: &SeatRef) -> Result<(), CniError> {
         let at = self.0.attachment(seat);
         let mut turn = self.0.turn(&at).await?;
-        match self
-            .0
-            .cache
-            .read(&at.key)
-            .map_err(CniError::host(&at.whom, "reading what is known of its network"))?
-        {
+        match self.0.noted(&at)? {
             Some(entry) => self.0.undo(&at, &entry, &mut turn).await?,
             None => netns::remove(&at.namespace)
                 .map_err(CniError::host(&at.whom, "removing its network namespace"))?,
@@ -238,12 +229,7 @@ impl Cni {
     pub async fn check(&self, seat: &SeatRef) -> Result<(), CniError> {
         let at = self.0.attachment(seat);
         let mut turn = self.0.turn(&at).await?;
-        match self
-            .0
-            .cache
-            .read(&at.key)
-            .map_err(CniError::host(&at.whom, "reading what is known of its network"))?
-        {
+        match self.0.noted(&at)? {
             Some(entry) => self.0.check(&at, &entry, &mut turn).await,
             None => Ok(()),
         }

@@ -53,6 +53,12 @@ impl Inner {
         noted.map_err(CniError::host(&at.whom, "writing down what is known of its network"))
     }
 
+    /// What was written down; nothing when nothing was begun.
+    pub(super) fn noted(&self, at: &At) -> Result<Option<Entry>, CniError> {
+        let read = self.cache.read(&at.key);
+        read.map_err(CniError::host(&at.whom, "reading what is known of its network"))
+    }
+
     /// A seat that is on the network already; nothing when it has to be put there anew.
     pub(super) async fn there(
         &self,

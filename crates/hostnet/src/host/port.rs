@@ -98,8 +98,7 @@ impl HostNet {
             let index = Tap::index(&name)?;
             Ok((tap, index))
         });
-        let (tap, index) =
-            made.await.map_err(doing(whom, "making the TAP device (is the module tun loaded?)"))?;
+        let (tap, index) = made.await.map_err(doing(whom, "making the TAP device"))?;
         sysctl::no_ipv6(port.tap())?;
         let marked = self.links.mark_and_enslave(index, &port.owner().alias(self.instance()), bridge).await;
         marked.map_err(doing(whom, "marking the TAP device as ours and putting it on the bridge"))?;

@@ -32,7 +32,6 @@ mod open;
 mod output;
 mod serve;
 mod spawn;
-mod tap;
 
 pub(super) use launch::{Answer, Argument, GENERATION, LONGEST, Launch, Open, Request};
 

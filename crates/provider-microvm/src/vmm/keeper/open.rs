@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
-use super::{Open, tap};
+use hostnet::tap::Tap;
+
+use super::Open;
 use crate::vmm::RunFolder;
 
 /// Opens one thing. It is closed on `exec` until the child says otherwise.
@@ -23,6 +25,10 @@ pub(super) fn open(what: &Open, folder: &RunFolder) -> io::Result<OwnedFd> {
                 io::Error::new(why.kind(), format!("socket {name} in {}: {why}", folder.path().display()))
             })
         }
-        Open::Tap { name } => tap::open(name),
+        Open::Tap { name } => {
+            let tap = name.parse().map_err(io::Error::other).and_then(|name| Tap::attach_kept(&name));
+            tap.map(|tap| tap.into_file().into())
+                .map_err(|why| io::Error::new(why.kind(), format!("TAP device {name}: {why}")))
+        }
     }
 }

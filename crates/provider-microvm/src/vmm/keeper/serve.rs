@@ -113,6 +113,7 @@ fn alone(folder: &RunFolder) -> io::Result<Option<File>> {
         }
         drop(launching);
         // Whoever had it is on his way out, or has not yet taken the other lock.
+        #[expect(clippy::disallowed_methods, reason = "a keeper has one thread, and no runtime")]
         std::thread::sleep(ENDING);
     }
 }
