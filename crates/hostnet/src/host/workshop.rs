@@ -25,11 +25,8 @@ impl HostNet {
         if let Some(link) = &there {
             self.check_bridge(net, link, &whom)?;
         }
-        let others = self.taken_but(there.as_ref().map(|link| link.index)).await?;
-        if let Some(other) = ipam::collisions(net.subnet(), &others).into_iter().next() {
-            let with = format!("{} ({})", other.by, other.range);
-            return Err(NetError::Collision { for_whom: whom, subnet: net.subnet(), with });
-        }
+        self.keep_off(net, there.as_ref().map(|link| link.index), &whom).await?;
+        let is_new = there.is_none();
         let link = match there {
             Some(link) => link,
             None => self.add_bridge(net, &whom).await?,
@@ -51,11 +48,29 @@ impl HostNet {
         }
         let added = self.links.add_address(link.index, gateway, prefix).await;
         added.map_err(doing(&whom, "giving the bridge its address"))?;
+        if is_new && let Err(taken) = self.keep_off(net, Some(link.index), &whom).await {
+            // Another service took it at the same moment, and may find the same.
+            let mut errors = vec![taken];
+            errors.extend(self.remove_workshop(net).await.err());
+            return NetError::collected(errors);
+        }
         if !link.is_up {
             self.links.up(link.index).await.map_err(doing(&whom, "starting the bridge"))?;
         }
         self.let_docker_pass(net, &whom).await?;
         sysctl::forward()
+    }
+
+    /// Refuses a subnet that the host reaches by something else than this interface.
+    async fn keep_off(&self, net: &WorkshopNet, but: Option<u32>, whom: &str) -> Result<(), NetError> {
+        let others = self.taken_but(but).await?;
+        match ipam::collisions(net.subnet(), &others).into_iter().next() {
+            None => Ok(()),
+            Some(other) => {
+                let with = format!("{} ({})", other.by, other.range);
+                Err(NetError::Collision { for_whom: whom.to_owned(), subnet: net.subnet(), with })
+            }
+        }
     }
 
     async fn add_bridge(&self, net: &WorkshopNet, whom: &str) -> Result<Link, NetError> {

@@ -1,8 +1,8 @@
 //! What has our names and is not ours.
 
-use hostnet::{NetError, ipam};
+use hostnet::{HostNet, NetError, ipam};
 
-use crate::support::{class, internet, isolated, net, port, ready, run, state};
+use crate::support::{class, internet, isolated, net, net_of, options, port, ready, run, state};
 
 #[test]
 #[ignore = "needs root and network namespaces"]
@@ -89,6 +89,28 @@ fn a_subnet_that_the_host_reaches_otherwise_is_refused() {
         run("ip route add 10.214.0.128/25 dev up0");
         let taken = host.taken().await.unwrap();
         assert_eq!(ipam::free_subnet(host.pool(), 25, &taken), Ok("10.214.1.0/25".parse().unwrap()));
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_subnet_that_two_services_take_at_once_has_one_of_them_or_none() {
+    isolated("foreign::a_subnet_that_two_services_take_at_once_has_one_of_them_or_none", async {
+        let one = ready().await;
+        let mut options = options();
+        options.instance = "ffeeddccbbaa99887766554433221100".parse().unwrap();
+        let two = HostNet::open(options).unwrap();
+        two.ensure_table().await.unwrap();
+        for _ in 0..10 {
+            let nets = [&one, &two].map(|host| net_of(host.instance(), "rust-101", "10.214.0.0/25"));
+            let (first, second) = tokio::join!(one.ensure_workshop(&nets[0]), two.ensure_workshop(&nets[1]));
+            for (made, host, net) in [(&first, &one, &nets[0]), (&second, &two, &nets[1])] {
+                assert_eq!(run("ip link").contains(net.bridge().as_str()), made.is_ok(), "{made:?}");
+                assert!(matches!(made, Ok(()) | Err(NetError::Collision { .. })), "{made:?}");
+                host.remove_workshop(net).await.unwrap();
+            }
+            assert!(first.is_err() || second.is_err(), "both have it");
+        }
     });
 }
 
