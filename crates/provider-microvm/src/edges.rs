@@ -131,6 +131,8 @@ pub(crate) trait Network: Send + Sync {
     async fn remove_workshop(&self, workshop: &WorkshopId, subnet: Option<Ipv4Net>) -> Result<(), NetError>;
     /// Every object of this instance.
     async fn survey(&self) -> Result<Vec<Found>, NetError>;
+    /// Whether all of these seats are kept apart as they were when they were put on the network.
+    async fn guards(&self, seats: &[(WorkshopNet, Port)]) -> Result<bool, NetError>;
     /// Puts the rules for all seats in force again, should somebody have removed them.
     async fn refresh(&self) -> Result<(), NetError>;
 }

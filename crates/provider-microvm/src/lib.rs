@@ -8,7 +8,8 @@
 //!             ├─ destroy ─┼─ records, ledger, disks, images  ├─ machines   VMs (vmm)
 //!             ├─ settle ──┤            │                     │     └─ guest  the agent's link (guest-protocol)
 //!             ├─ view ────┘            └──────── edges ──────┴─ host       memory, free space, ports, kernel (guest-boot)
-//!             └─ recover
+//!             ├─ recover
+//!             └─ guard
 //! ```
 
 #![cfg(target_os = "linux")]
@@ -22,6 +23,7 @@ mod disks;
 mod doctor;
 mod edges;
 mod fail;
+mod guard;
 mod images;
 mod ledger;
 mod link;

@@ -12,6 +12,7 @@ use seats::{
 
 use crate::core::Core;
 use crate::edges::{CniNet, Edges, KernelNet, Network, RealMachines, ThisHost};
+use crate::guard::Guard;
 use crate::images::{EngineConnect, Images};
 use crate::records::Phase;
 use crate::state::{ServiceLock, StateDir};
@@ -22,7 +23,7 @@ use crate::{ConfigError, MicrovmConfig, StateError, fail, tell};
 #[derive(Debug)]
 pub struct MicrovmProvider {
     pub(crate) core: Arc<Core>,
-    service: Mutex<Option<ServiceLock>>,
+    service: Mutex<Option<(ServiceLock, Option<Guard>)>>,
 }
 
 /// Why there is no provider.
@@ -108,13 +109,16 @@ impl MicrovmProvider {
     /// logged, and told of that seat.
     pub async fn start(&self) -> Result<(), StartError> {
         let lock = self.core.state.lock()?;
-        *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some((lock, None));
         let network = &self.core.edges.network;
         let unusable = |why: crate::edges::NetError| StartError::Network(why.to_string());
         network.check().await.map_err(unusable)?;
         self.core.demand_one_wiring().map_err(StartError::Network)?;
         let found = self.core.recover().await?;
         tracing::info!(?found, "the seats of this host were found again");
+        if let Some((_, guard)) = &mut *self.service.lock().unwrap_or_else(PoisonError::into_inner) {
+            *guard = Some(Guard::of(&self.core));
+        }
         Ok(())
     }
 }

@@ -117,11 +117,7 @@ impl Core {
                     return Ok(Outcome::Stopped);
                 }
                 // Somebody may have flushed the packet filter, or removed a bridge, while no service ran.
-                let net = self.network_of(seat).await?;
-                let network = &self.edges.network;
-                network.ensure_workshop(&net).await.map_err(fail::net(fail::seat(seat), Stage::Network))?;
-                let plugged = network.ensure_port(&net, &Self::port_of(&record)).await;
-                plugged.map_err(fail::net(fail::seat(seat), Stage::Network))?;
+                self.rejoin(&record).await?;
                 Ok(Outcome::Adopted)
             }
         }

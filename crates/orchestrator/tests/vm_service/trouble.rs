@@ -129,3 +129,21 @@ fn a_seat_whose_network_is_deleted_is_told_and_mended() {
         assert_eq!(host.left(&[&service]), nothing);
     });
 }
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn a_flushed_packet_filter_is_put_in_order_by_itself() {
+    isolated!(a_flushed_packet_filter_is_put_in_order_by_itself, || {
+        let host = Host::new();
+        let service = host.serve(&[]);
+        let nothing = host.left(&[&service]);
+        create(&service, "demo");
+        let before = said("nft", &["-s", "list", "ruleset"]);
+        said("nft", &["flush", "ruleset"]);
+        until("a packet filter as before", || said("nft", &["-s", "list", "ruleset"]) == before);
+        service.line_with("it is put in order again");
+        all_answer(&list(&service, "demo"), 1);
+        service.run(&["seat", "destroy", "demo", "1"]).code(0);
+        assert_eq!(host.left(&[&service]), nothing);
+    });
+}

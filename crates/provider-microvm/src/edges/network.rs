@@ -151,6 +151,18 @@ impl Network for KernelNet {
         Ok(found.collect())
     }
 
+    async fn guards(&self, seats: &[(WorkshopNet, Port)]) -> Result<bool, NetError> {
+        let survey = self.net().await?.survey().await.map_err(|why| told(why, ObjectKind::Network))?;
+        for (net, port) in seats {
+            let workshop = self.workshop(&net.workshop, net.subnet()?)?;
+            let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
+            if !survey.guards(&workshop, &port) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn refresh(&self) -> Result<(), NetError> {
         self.net().await?.ensure_table().await.map_err(|why| told(why, ObjectKind::Network))
     }

@@ -36,6 +36,8 @@ struct Inner {
 pub(crate) struct State {
     pub(crate) bridges: BTreeMap<String, Option<WorkshopId>>,
     pub(crate) taps: BTreeMap<String, Option<SeatRef>>,
+    /// Devices that the packet filter knows.
+    pub(crate) guarded: BTreeSet<String>,
     /// Devices that were deleted under a VM, which holds on to what is gone.
     pub(crate) unplugged: BTreeSet<String>,
     /// VMs that were started, by their folder.
@@ -58,6 +60,7 @@ impl Default for State {
         Self {
             bridges: BTreeMap::new(),
             taps: BTreeMap::new(),
+            guarded: BTreeSet::new(),
             unplugged: BTreeSet::new(),
             machines: BTreeMap::new(),
             steps: Vec::new(),
@@ -142,6 +145,7 @@ impl World {
         let mut state = self.state();
         state.bridges.clear();
         state.taps.clear();
+        state.guarded.clear();
         for machine in std::mem::take(&mut state.machines).into_values() {
             machine.vanish();
         }
@@ -234,7 +238,10 @@ impl Network for World {
         self.step(format!("ensure {}", port.tap), NetError::Failed, |state| {
             let owner = state.taps.entry(port.tap.clone()).or_insert_with(|| Some(port.seat.clone()));
             match owner {
-                Some(owner) if *owner == port.seat => Ok(net.place(port)),
+                Some(owner) if *owner == port.seat => {
+                    state.guarded.insert(port.tap.clone());
+                    Ok(net.place(port))
+                }
                 _ => Err(NetError::Foreign { kind: ObjectKind::Instance, name: port.tap.clone() }),
             }
         })
@@ -257,6 +264,7 @@ impl Network for World {
         self.step(format!("remove {tap}"), NetError::Failed, |state| {
             if state.taps.get(&tap).is_some_and(Option::is_some) {
                 state.taps.remove(&tap);
+                state.guarded.remove(&tap);
             }
             Ok(())
         })
@@ -287,8 +295,13 @@ impl Network for World {
         Ok(bridges.chain(taps).collect())
     }
 
+    async fn guards(&self, seats: &[(WorkshopNet, Port)]) -> Result<bool, NetError> {
+        let state = self.state();
+        Ok(seats.iter().all(|(_, port)| state.guarded.contains(&port.tap)))
+    }
+
     async fn refresh(&self) -> Result<(), NetError> {
-        Ok(())
+        self.step("refresh".into(), NetError::Failed, |_| Ok(())).await
     }
 }
 

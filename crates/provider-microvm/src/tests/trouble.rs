@@ -5,6 +5,7 @@ use std::time::Duration;
 use seats::{DataPolicy, Limits, Provider as _, Scope, SeatSpec, Status};
 
 use super::bench::{Bench, archive, create, seat, spec, up};
+use crate::vmm::How;
 use crate::{StartError, StateError};
 
 #[tokio::test]
@@ -190,7 +191,7 @@ async fn an_image_that_was_collected_meanwhile_is_converted_again() {
     let provider = bench.provider();
     let wish = spec(seat("rust-101", 1));
     up(&provider, &wish).await;
-    bench.machine(&wish.seat).end(crate::vmm::How::Code(0));
+    bench.machine(&wish.seat).end(How::Code(0));
     for entry in std::fs::read_dir(bench.config.state_dir.join("images")).unwrap() {
         let path = entry.unwrap().path();
         if path.join("rootfs.ext4").exists() {
@@ -202,4 +203,25 @@ async fn an_image_that_was_collected_meanwhile_is_converted_again() {
     provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
     std::fs::remove_file(bench.config.images.archives[0].join("good.tar")).unwrap();
     up(&bench.provider(), &wish).await;
+}
+
+#[tokio::test]
+async fn a_flushed_packet_filter_is_put_in_order_around_seats_that_run() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    for number in 1..=2 {
+        up(&provider, &spec(seat("rust-101", number))).await;
+    }
+    let steps = || std::mem::take(&mut bench.world.state().steps);
+    steps();
+    provider.core.keep_guarded().await.unwrap();
+    assert_eq!(steps(), [] as [String; 0]);
+
+    // The second one does not run: what it needs comes with its next start.
+    bench.world.state().guarded.clear();
+    bench.machine(&seat("rust-101", 2)).end(How::Code(0));
+    provider.core.keep_guarded().await.unwrap();
+    assert_eq!(steps(), ["refresh", "ensure ctb-rust-101", "ensure ctt-rust-101-1"]);
+    provider.core.keep_guarded().await.unwrap();
+    assert_eq!(steps(), [] as [String; 0]);
 }

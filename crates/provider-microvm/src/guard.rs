@@ -1,0 +1,99 @@
+//! Keeps in force what keeps seats apart, for as long as they live.
+//!
+//! Any program may flush the packet filter, and Debian's `systemctl reload nftables` does. Seats are then without a way out, and with ways to each
+//! other and to the host that they should not have. The filter's sets are a few kilobytes, so they are looked at often.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seats::{ProviderError, Scope, SeatRef, Stage};
+use tokio::task::JoinHandle;
+
+use crate::core::Core;
+use crate::edges::NetError;
+use crate::fail;
+use crate::records::{Phase, SeatRecord};
+
+/// How often it is looked.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Somebody who looks. He ends with this.
+#[derive(Debug)]
+pub(crate) struct Guard(JoinHandle<()>);
+
+impl Guard {
+    /// Begins to look. Needs a runtime.
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        let core = Arc::downgrade(core);
+        Self(tokio::spawn(async move {
+            let mut told = None;
+            loop {
+                tokio::time::sleep(EVERY).await;
+                let Some(core) = core.upgrade() else { return };
+                let trouble = core.keep_guarded().await.err().map(|why| why.to_string());
+                // Said once, not every time.
+                if let Some(why) = &trouble
+                    && trouble != told
+                {
+                    tracing::error!(why, "whether seats are kept apart is not known, or they are not");
+                }
+                told = trouble;
+            }
+        }))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Core {
+    /// Puts the packet filter in order again when somebody took out of it what seats need that run.
+    pub(crate) async fn keep_guarded(&self) -> Result<(), ProviderError> {
+        let there = self.state.seats(&Scope::All);
+        let there = there.map_err(fail::io("this host", Stage::Check, "reading the seats' folders"))?;
+        let running = futures_util::future::join_all(there.iter().map(|seat| self.running(seat))).await;
+        let seats: Vec<_> = running.into_iter().flatten().collect();
+        let on_the_network = |record: &SeatRecord| {
+            let net = self.known_network(&record.of())?;
+            Some((net, Self::port_of(record)))
+        };
+        let ports: Vec<_> = seats.iter().filter_map(on_the_network).collect();
+        let failed = |why: NetError| fail::net("this host", Stage::Network)(why);
+        if ports.is_empty() || self.edges.network.guards(&ports).await.map_err(failed)? {
+            return Ok(());
+        }
+        tracing::warn!("somebody changed the packet filter that keeps seats apart; it is put in order again");
+        self.edges.network.refresh().await.map_err(failed)?;
+        let mut first = Ok(());
+        for record in seats {
+            let seat = record.of();
+            let _turn = self.turn(&seat).await?;
+            // It may have gone while its turn was waited for.
+            if let Some(record) = self.running(&seat).await
+                && let Err(why) = self.rejoin(&record).await
+            {
+                first = first.and(Err(why));
+            }
+        }
+        first
+    }
+
+    /// The record of a seat whose VM runs.
+    async fn running(&self, seat: &SeatRef) -> Option<SeatRecord> {
+        let record = self.record(seat).ok().flatten().filter(|record| record.phase == Phase::Started)?;
+        self.live(&record).await.ok().flatten().map(|_| record)
+    }
+
+    /// Makes the network of a VM that runs what it should be.
+    pub(crate) async fn rejoin(&self, record: &SeatRecord) -> Result<(), ProviderError> {
+        let seat = record.of();
+        let net = self.network_of(&seat).await?;
+        let network = &self.edges.network;
+        network.ensure_workshop(&net).await.map_err(fail::net(fail::seat(&seat), Stage::Network))?;
+        let joined = network.ensure_port(&net, &Self::port_of(record)).await;
+        joined.map(drop).map_err(fail::net(fail::seat(&seat), Stage::Network))
+    }
+}
