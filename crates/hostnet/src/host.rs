@@ -21,8 +21,10 @@ mod survey;
 mod workshop;
 
 use std::io;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use tokio::sync::Mutex;
 
 use crate::bandwidth::Bandwidth;
 use crate::egress::EgressPolicy;
@@ -56,6 +58,8 @@ pub struct HostNet {
     links: Links,
     nftables: Nftables,
     docker: docker::Seen,
+    /// Held by who makes the network of a workshop: its first seats come side by side.
+    making: Arc<Mutex<()>>,
 }
 
 impl HostNet {
@@ -68,7 +72,7 @@ impl HostNet {
         let links = Links::open().map_err(|source| NetError::kernel("opening a netlink socket", source))?;
         let nftables = Nftables::open()
             .map_err(|source| NetError::kernel("opening a netlink socket to the packet filter", source))?;
-        Ok(Self { options, links, nftables, docker: docker::Seen::default() })
+        Ok(Self { options, links, nftables, docker: docker::Seen::default(), making: Arc::default() })
     }
 
     /// Whose interfaces and tables are ours.

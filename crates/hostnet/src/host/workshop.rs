@@ -21,6 +21,7 @@ impl HostNet {
     pub async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
         let whom = format!("workshop {}", net.workshop());
         let name = net.bridge();
+        let _one = self.making.lock().await;
         let there = self.find(name, &whom).await?;
         if let Some(link) = &there {
             self.check_bridge(net, link, &whom)?;

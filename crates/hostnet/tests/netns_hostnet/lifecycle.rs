@@ -239,3 +239,20 @@ fn two_services_do_not_touch_each_other() {
         assert_eq!(host.instance(), &instance());
     });
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn the_first_seats_of_a_workshop_come_side_by_side() {
+    isolated("lifecycle::the_first_seats_of_a_workshop_come_side_by_side", async {
+        let host = ready().await;
+        for _ in 0..10 {
+            let net = net("rust-101", "10.214.0.0/25");
+            let seats = (1..=8).map(async |number| {
+                host.ensure_workshop(&net).await?;
+                host.ensure_port(&net, &port(&net, number)).await
+            });
+            futures_util::future::try_join_all(seats).await.unwrap();
+            host.remove_workshop(&net).await.unwrap();
+        }
+    });
+}
