@@ -21,7 +21,9 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
 
 use super::{Exit, Identity, ProcessId};
 
@@ -131,6 +133,19 @@ impl RunFolder {
         let flags = i32::try_from((OFlags::PATH | OFlags::DIRECTORY).bits()).map_err(io::Error::other)?;
         let folder = OpenOptions::new().read(true).custom_flags(flags).open(&self.0)?;
         run(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+    }
+
+    /// Connects to a socket in the folder. Needs a runtime of tokio.
+    pub(super) fn connect(&self, name: &str) -> io::Result<UnixStream> {
+        // A unix socket connects at once or not at all, but for a full queue of its listener, which is an error here.
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        self.with_short(name, |path| Ok(connect(&socket, &SocketAddrUnix::new(path)?)?))?;
+        UnixStream::from_std(std::os::unix::net::UnixStream::from(socket))
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {

@@ -20,4 +20,4 @@ pub use monitor::{Qemu, QemuOptions};
 pub use qmp::{Event, Qmp, QmpError, RunState};
 
 pub(super) use arguments::drive_id;
-pub(super) use control::{Control, connect};
+pub(super) use control::Control;

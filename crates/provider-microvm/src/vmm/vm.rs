@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::identity::{self, Identity};
 use super::keeper::client::Launching;
-use super::qemu::{Control, connect};
+use super::qemu::Control;
 use super::{Exit, MonitorKind, RunFolder, Throttle, VmSpec, VmmError, folder, limits};
 
 mod ending;
@@ -75,8 +75,8 @@ impl Vm {
     /// # Errors
     /// When the VM has no socket any more.
     pub async fn connect_agent(&self) -> Result<UnixStream, VmmError> {
-        connect(&self.folder, folder::AGENT)
-            .map_err(VmmError::io(self.seat(), "connecting to the agent's port"))
+        let connected = self.folder.connect(folder::AGENT);
+        connected.map_err(VmmError::io(self.seat(), "connecting to the agent's port"))
     }
 
     /// Stops the processors; the memory stays.
