@@ -24,6 +24,7 @@ pub mod accelerator;
 pub mod cgroup;
 mod error;
 mod exit;
+pub mod firecracker;
 pub mod folder;
 pub mod identity;
 pub mod keeper;
