@@ -17,11 +17,14 @@
 //! Until the service has confirmed, the keeper holds the other end of a pipe: when that closes, it kills QEMU and leaves nothing. So a
 //! service that is killed at any moment, or a start that is given up, leaves either a VM that can be adopted or none at all.
 //!
+//! Firecracker is told everything over its API socket instead, which it makes in a folder of its own; the rest is the same.
+//!
 //! What is in a VM's folder is told in [`folder`], how a process is told from another with the same number in [`identity`], what a
 //! keeper does in [`keeper`].
 
 pub mod accelerator;
 pub mod cgroup;
+mod control;
 mod error;
 mod exit;
 pub mod firecracker;
@@ -30,6 +33,7 @@ pub mod identity;
 pub mod keeper;
 mod limits;
 mod monitor;
+mod program;
 pub mod qemu;
 mod spec;
 mod vm;
@@ -37,6 +41,7 @@ mod vm;
 pub use accelerator::Accel;
 pub use error::{BinaryTrouble, VmmError};
 pub use exit::{Exit, How};
+pub use firecracker::{Firecracker, FirecrackerOptions};
 pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
 pub use keeper::KeeperCommand;

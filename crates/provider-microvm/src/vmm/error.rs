@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::firecracker::{FirecrackerError, Version};
 use super::qemu::QmpError;
 use super::{Exit, SpecError};
 
@@ -60,6 +61,15 @@ pub enum VmmError {
         #[source]
         why: QmpError,
     },
+    /// Firecracker did not understand, refused, or was not there.
+    #[error(transparent)]
+    Firecracker(#[from] FirecrackerError),
+    /// QEMU's protocol was asked for.
+    #[error("seat {seat}: its monitor is no QEMU, and has no QMP")]
+    NoQmp {
+        /// Whose.
+        seat: String,
+    },
     /// Something did not happen in time.
     #[error("seat {seat}: {what} did not happen within {} s", .limit.as_secs())]
     Timeout {
@@ -109,11 +119,32 @@ pub enum BinaryTrouble {
     /// It lacks something.
     #[error("lacks {0}")]
     Lacks(String),
+    /// Firecracker is not there.
+    #[error("not found: install Firecracker (a release, or a static build of its source) or set its path")]
+    NoFirecracker,
+    /// It does not say that it is Firecracker.
+    #[error("does not look like Firecracker: `--version` said {0:?}")]
+    NotFirecracker(String),
+    /// It is an older Firecracker than what is needed.
+    #[error("is Firecracker {found}, and at least {least} is needed: install a newer one", least = Version::LEAST)]
+    OldFirecracker {
+        /// Its version.
+        found: Version,
+    },
 }
 
 impl VmmError {
     pub(super) fn io(seat: &str, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let (seat, what) = (seat.to_owned(), what.into());
         move |why| Self::Io { seat, what, why }
+    }
+
+    /// Whether this says no more than that the monitor's socket is closed: when it has ended, how it ended is the reason.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Monitor { why, .. } => matches!(why, QmpError::Closed),
+            Self::Firecracker(why) => why.trouble.is_gone(),
+            _ => false,
+        }
     }
 }

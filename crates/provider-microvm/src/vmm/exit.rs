@@ -78,7 +78,12 @@ impl fmt::Display for Exit {
         }
         match self.how {
             How::Code(0) => f.write_str("the guest switched the VM off or restarted it")?,
-            How::Code(code) => write!(f, "the VM monitor gave up with exit code {code}")?,
+            How::Code(code) => {
+                write!(f, "the VM monitor gave up with exit code {code}")?;
+                if let Some(meaning) = meaning(code) {
+                    write!(f, " ({meaning})")?;
+                }
+            }
             How::Signal(signal) => {
                 f.write_str("the VM was killed by ")?;
                 match name(signal) {
@@ -98,6 +103,23 @@ impl fmt::Display for Exit {
             _ => Ok(()),
         }
     }
+}
+
+/// What Firecracker means by its exit codes (`FcExitCode`). QEMU has none but 0 and 1.
+fn meaning(code: i32) -> Option<&'static str> {
+    Some(match code {
+        148 => "a system call that its sandbox forbids",
+        149 => "SIGBUS: a file that it has mapped became shorter, or cannot be read",
+        150 => "SIGSEGV",
+        151 => "SIGXFSZ: a file was to become larger than it may",
+        152 => "its configuration is wrong",
+        153 => "its arguments are wrong",
+        154 => "SIGXCPU",
+        155 => "SIGPIPE",
+        156 => "SIGHUP",
+        157 => "SIGILL",
+        _ => return None,
+    })
 }
 
 /// The names of the signals that end processes (signal(7)).
@@ -151,6 +173,10 @@ mod tests {
         assert_eq!(
             words(1 << 8, false, Some("no such file")),
             "the VM monitor gave up with exit code 1: no such file"
+        );
+        assert_eq!(
+            words(148 << 8, false, None),
+            "the VM monitor gave up with exit code 148 (a system call that its sandbox forbids)"
         );
         assert_eq!(words(9, false, None), "the VM was killed by SIGKILL");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Firecracker's API: a thin, typed client (`src/firecracker/swagger/firecracker.yaml` of Firecracker).
+//! Firecracker as a monitor, and a thin, typed client of its API (`src/firecracker/swagger/firecracker.yaml` of Firecracker).
 //!
 //! ```text
 //!                      configure              start               pause
@@ -12,20 +12,31 @@
 //! process. What goes wrong with a step that changes the state leaves a state that is not known: [`Attached::attach`] asks for it. A process whose
 //! start or load failed is spent, and to be ended.
 //!
-//! Firecracker opens files by their paths when it is told of them, in its own root folder and as its own user.
+//! Firecracker opens files by their paths when it is told of them, in its own root folder and as its own user. Its guest has virtio-mmio devices: drives
+//! in the order in which they were added, an interface found by its MAC, entropy, the serial console, and a vsock device through which the host reaches
+//! the agent on [`AGENT_PORT`].
 
 mod api;
+mod binary;
+mod control;
 mod error;
 mod machine;
+mod monitor;
 mod settings;
 mod version;
+mod vsock;
 
 pub use api::{Api, InstanceState, Limits};
 pub use error::{FirecrackerError, Trouble};
 pub use machine::{Attached, Configured, Machine, Paused, Running, Started, Unconfigured, Unstarted};
+pub use monitor::{Firecracker, FirecrackerOptions};
 pub use settings::{
     Balloon, BalloonStats, BootSource, CacheType, DeviceId, Drive, DrivePatch, Entropy, HugePages, IoEngine,
     LogLevel, Logger, MachineConfig, MemoryBackend, Metrics, NetworkInterface, NetworkOverride, NetworkPatch,
     RateLimiter, Serial, SettingError, SnapshotFiles, SnapshotLoad, SnapshotType, TokenBucket, Vsock,
 };
 pub use version::Version;
+pub use vsock::AGENT_PORT;
+
+pub(super) use control::{api, pause, press_power, resume, set_throttle};
+pub(super) use vsock::connect;

@@ -6,6 +6,9 @@
 //!     launch.lock        held by the keeper until the VM is confirmed or given up; who holds it shared knows how a start ended
 //!     qmp.sock           the monitor's control socket      ─┐ made by the keeper, which hands them over listening;
 //!     agent.sock         the guest agent's byte stream     ─┘ the monitor's user cannot reach this folder
+//!     vmm/               Firecracker's own folder, in which it begins and makes
+//!       api.sock           its API's socket
+//!       agent.sock         its vsock device's
 //!     vmm.json           the Identity, from the confirmation to the end of the VM
 //!     exit.json          the Exit, from the end of the VM to the next start
 //! ```
@@ -16,19 +19,23 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use super::{Exit, Identity, ProcessId};
+use super::{Exit, Identity, ProcessId, UserIds};
 
 pub(super) const QMP: &str = "qmp.sock";
 pub(super) const AGENT: &str = "agent.sock";
+/// The folder of a monitor that makes its sockets itself.
+const VMM: &str = "vmm";
+pub(super) const API: &str = "api.sock";
 const IDENTITY: &str = "vmm.json";
 const EXIT: &str = "exit.json";
 const KEEPER_LOCK: &str = "keeper.lock";
@@ -96,7 +103,28 @@ impl RunFolder {
 
     /// Removes what only a running VM has.
     pub(super) fn remove_live(&self) -> io::Result<()> {
-        [IDENTITY, QMP, AGENT].iter().try_for_each(|name| self.remove(name))
+        [IDENTITY, QMP, AGENT].iter().try_for_each(|name| self.remove(name))?;
+        // What is in it was made by the monitor's user, whose links are not followed.
+        match fs::remove_dir_all(self.vmm().path()) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// The folder of a monitor that makes its sockets itself.
+    pub(super) fn vmm(&self) -> Self {
+        Self(self.0.join(VMM))
+    }
+
+    /// Makes that folder, for a user, and opens it. This folder hides it from him, but a process that begins in it needs no way to it.
+    pub(super) fn make_vmm(&self, user: Option<UserIds>) -> io::Result<OwnedFd> {
+        let vmm = self.vmm();
+        vmm.make()?;
+        let opened = rustix::fs::open(vmm.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        if let Some(UserIds { uid, gid }) = user {
+            rustix::fs::fchown(&opened, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        Ok(opened)
     }
 
     pub(super) fn remove_exit(&self) -> io::Result<()> {

@@ -16,6 +16,7 @@
 //! - The kernel kills the monitor when the keeper dies (`PR_SET_PDEATHSIG`, prctl(2)): there is no VM whose console nobody reads, whose end nobody
 //!   notes and whose cgroup nobody removes. The other way round the keeper ends when the monitor does. Neither can be left over without the other.
 //! - Files, sockets and the TAP are opened by the keeper as root and handed over open. The monitor's user needs to reach none of them.
+//!   A monitor that takes no descriptors, as Firecracker, opens them itself, and begins in a folder of its user's for the sockets that it makes.
 //! - Nothing secret passes through it: a VM's secrets go to the guest's agent after the boot.
 //!
 //! It runs without an asynchronous runtime and in one thread: the death signal belongs to the thread that made the child.

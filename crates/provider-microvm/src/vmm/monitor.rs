@@ -44,15 +44,17 @@ pub trait Monitor: Send + Sync {
 pub enum MonitorKind {
     /// QEMU's `microvm` machine.
     Qemu,
+    /// Firecracker.
+    Firecracker,
 }
 
 impl MonitorKind {
-    /// Whether the monitor limits the bandwidth of network interfaces itself. QEMU has nothing for that. Whoever owns the TAP does it there:
-    /// [`hostnet::Bandwidth`].
+    /// Whether the monitor limits the bandwidth of network interfaces itself. QEMU has nothing for that, and Firecracker is told of no limit. Whoever owns
+    /// the TAP does it there: [`hostnet::Bandwidth`].
     #[must_use]
     pub fn shapes_network(self) -> bool {
         match self {
-            Self::Qemu => false,
+            Self::Qemu | Self::Firecracker => false,
         }
     }
 }

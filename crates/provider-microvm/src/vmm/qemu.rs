@@ -21,3 +21,4 @@ pub use qmp::{Event, Qmp, QmpError, RunState};
 
 pub(super) use arguments::drive_id;
 pub(super) use control::Control;
+pub(super) use monitor::{FileIdentity, file_identity};

@@ -9,8 +9,8 @@ use super::RunFolder;
 
 /// One VM, whichever monitor runs it.
 ///
-/// The files it names are opened by the keeper, as root, and handed over open: the VM's own user needs no permission on any of them but the
-/// right to read `kernel` and `initramfs`, which hold nothing of a seat.
+/// For QEMU the files it names are opened by the keeper, as root, and handed over open: the VM's own user needs no permission on any of them but the
+/// right to read `kernel` and `initramfs`, which hold nothing of a seat. Firecracker opens all of them itself, and the TAP device too, as that user.
 #[derive(Clone, Debug)]
 pub struct VmSpec {
     /// The seat, as errors name it: `demo/3`.

@@ -9,10 +9,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::control::{Control, Way};
 use super::identity::{self, Identity};
 use super::keeper::client::Launching;
-use super::qemu::Control;
-use super::{Exit, MonitorKind, RunFolder, Throttle, VmSpec, VmmError, folder, limits};
+use super::{Exit, MonitorKind, RunFolder, Throttle, VmSpec, VmmError, firecracker, folder, limits};
 
 mod ending;
 mod pending;
@@ -28,7 +28,7 @@ pub struct Vm {
     vmm: AsyncFd<OwnedFd>,
     /// Nothing when the keeper had ended already.
     keeper: Option<AsyncFd<OwnedFd>>,
-    control: Arc<Control>,
+    control: Control,
 }
 
 impl Vm {
@@ -69,13 +69,16 @@ impl Vm {
         Ok(self.folder.exit().ok().flatten().unwrap_or_else(Exit::unknown))
     }
 
-    /// Opens the byte stream to the guest's agent. There is one at a time: another one waits, unseen, until this one is closed. That somebody listens in
-    /// the guest is not said by that.
+    /// Opens the byte stream to the guest's agent. That somebody listens in the guest is not said by that, unless the monitor is Firecracker. Of QEMU's there
+    /// is one at a time: another one waits, unseen, until this one is closed.
     ///
     /// # Errors
     /// When the VM has no socket any more.
     pub async fn connect_agent(&self) -> Result<UnixStream, VmmError> {
-        let connected = self.folder.connect(folder::AGENT);
+        let connected = match self.identity.monitor {
+            MonitorKind::Qemu => self.folder.connect(folder::AGENT),
+            MonitorKind::Firecracker => firecracker::connect(&self.folder.vmm(), folder::AGENT).await,
+        };
         connected.map_err(VmmError::io(self.seat(), "connecting to the agent's port"))
     }
 
@@ -84,7 +87,7 @@ impl Vm {
     /// # Errors
     /// When the monitor does not answer or refuses.
     pub async fn pause(&self) -> Result<(), VmmError> {
-        self.qmp().await?.stop().await.map_err(|why| self.monitor(why))
+        self.control.pause(self.seat()).await
     }
 
     /// Lets the processors run.
@@ -92,33 +95,25 @@ impl Vm {
     /// # Errors
     /// When the monitor does not answer or refuses.
     pub async fn resume(&self) -> Result<(), VmmError> {
-        self.qmp().await?.cont().await.map_err(|why| self.monitor(why))
+        self.control.resume(self.seat()).await
     }
 
     /// Lets a machine go on whose processors QEMU stopped because the host had no room for what a disk was to hold (`werror=enospc`,
     /// the default of its block devices). It tries again what failed, and stops the machine once more when that still fails, so
-    /// nothing that the guest wrote is lost. Whether it stood.
+    /// nothing that the guest wrote is lost. Whether it stood. Firecracker stops no machine for that: its guest sees an error of the drive.
     ///
     /// # Errors
     /// When the monitor does not answer or refuses.
     pub async fn unstick(&self) -> Result<bool, VmmError> {
-        let qmp = self.qmp().await?;
-        let unstick = async {
-            let is_stuck = qmp.query_status().await? == super::qemu::RunState::IoError;
-            if is_stuck {
-                qmp.cont().await?;
-            }
-            Ok(is_stuck)
-        };
-        unstick.await.map_err(|why| self.monitor(why))
+        self.control.unstick(self.seat()).await
     }
 
-    /// Presses the power button, which a guest without a program for it does not notice. An orderly end is the agent's.
+    /// Presses the power button, or what a machine has instead, which a guest without a program for it does not notice. An orderly end is the agent's.
     ///
     /// # Errors
     /// When the monitor does not answer or refuses.
     pub async fn press_power(&self) -> Result<(), VmmError> {
-        self.qmp().await?.system_powerdown().await.map_err(|why| self.monitor(why))
+        self.control.press_power(self.seat()).await
     }
 
     /// Sets how fast a drive may be used, from now on.
@@ -126,24 +121,19 @@ impl Vm {
     /// # Errors
     /// When there is no such drive, or the monitor does not answer.
     pub async fn set_throttle(&self, serial: &super::Serial, throttle: Throttle) -> Result<(), VmmError> {
-        let device = super::qemu::drive_id(serial.as_str());
-        self.qmp().await?.set_throttle(&device, throttle).await.map_err(|why| self.monitor(why))
+        self.control.set_throttle(self.seat(), serial, throttle).await
     }
 
     /// The connection to QEMU's control socket, for what is not here.
     ///
     /// # Errors
-    /// When the monitor does not answer.
+    /// When the monitor does not answer, or is no QEMU.
     pub async fn qmp(&self) -> Result<Arc<super::qemu::Qmp>, VmmError> {
-        self.control.qmp().await.map_err(|why| self.monitor(why))
+        self.control.qmp(self.seat()).await
     }
 
     fn seat(&self) -> &str {
         &self.identity.seat
-    }
-
-    fn monitor(&self, why: super::qemu::QmpError) -> VmmError {
-        VmmError::Monitor { seat: self.identity.seat.clone(), why }
     }
 }
 

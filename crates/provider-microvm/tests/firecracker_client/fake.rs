@@ -11,6 +11,7 @@ use crate::server::{Reply, Request, Server};
 mod bodies;
 mod process;
 mod snapshot;
+mod vsock;
 
 use process::Process;
 
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) has_keyboard: bool,
     /// Whether the guest has drivers for its virtio devices.
     pub(crate) has_drivers: bool,
+    /// The vsock port on which the guest says again what it is told.
+    pub(crate) echoes_on: Option<u32>,
     /// What is done with the calls of a method and path instead of answering them.
     pub(crate) tricks: Vec<(&'static str, Trick)>,
 }
@@ -52,6 +55,7 @@ impl Default for Options {
             makes_taps: false,
             has_keyboard: true,
             has_drivers: true,
+            echoes_on: None,
             tricks: Vec::new(),
         }
     }

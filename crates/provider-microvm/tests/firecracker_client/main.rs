@@ -10,6 +10,7 @@ mod bench;
 mod description;
 mod fake;
 mod life;
+mod monitor;
 mod order;
 mod requests;
 mod same;

@@ -39,7 +39,7 @@ fn the_probe_says_kvm_where_kvm_works() -> Result<()> {
     }
     let script = r#"
 [ -c /dev/kvm ] || echo "probe: no /dev/kvm"
-echo "probe: $(echo '{"probe":{"generation":2}}' | $keeper)"
+echo "probe: $(echo '{"probe":{"generation":3}}' | $keeper)"
 "#;
     let console = run(&["kvm-amd"], script)?;
     let said: Vec<_> = console.after("probe: ").collect();
@@ -57,8 +57,9 @@ fn version_2_of_cgroups_limits_a_vm_and_nothing_is_left() -> Result<()> {
     let launch = |arguments: &[&str]| {
         let arguments: Vec<_> = arguments.iter().map(|word| serde_json::json!({"plain": word})).collect();
         serde_json::json!({"launch": {
-            "generation": 2, "seat": "demo/1", "monitor": "qemu", "folder": "/mnt/run",
+            "generation": 3, "seat": "demo/1", "monitor": "qemu", "folder": "/mnt/run",
             "program": "/bin/busybox", "arguments": arguments, "descriptors": [],
+            "taps": [], "has_folder": true,
             "user": {"uid": 1000, "gid": 1001}, "groups": [],
             "cgroup": {"parent": "clarateach", "name": "one", "memory_bytes": 32 << 20, "cpu_millis": 500, "pids": 16},
             "console": {"path": "/mnt/console.log", "max_bytes": 4096, "files": 1},
@@ -82,10 +83,10 @@ until grep -q confirmed /mnt/out; do sleep 0.1; done
 echo "v2: $(cat clarateach/one/memory.max) $(cat clarateach/one/cpu.max) $(cat clarateach/one/pids.max)"
 echo "v2: $(wc -l <clarateach/one/cgroup.procs) $(wc -l <clarateach/keepers/cgroup.procs)"
 vm=$(cat clarateach/one/cgroup.procs)
-echo "v2: $(stat -c %u:%g /proc/$vm)"
+echo "v2: $(stat -c %u:%g /proc/$vm) in $(readlink /proc/$vm/cwd), $(stat -c %a:%u:%g /mnt/run/vmm)"
 kill -9 $vm
 wait
-echo "v2: $(sed 's/,"at.*//' /mnt/run/exit.json) $(ls -d clarateach 2>&1)"
+echo "v2: $(sed 's/,"at.*//' /mnt/run/exit.json) $(ls -d clarateach 2>&1) $(echo $(ls /mnt/run))"
 keep 'GREEDY'
 wait
 echo "v2: $(grep -o '"out_of_memory":[a-z]*' /mnt/run/exit.json || grep -o '"out_of_memory":[a-z]*' /mnt/out) $(ls -d clarateach 2>&1)"
@@ -99,8 +100,10 @@ echo "v2: $(grep -o '"out_of_memory":[a-z]*' /mnt/run/exit.json || grep -o '"out
     let wanted = [
         "33554432 50000 100000 16",
         "1 1",
-        "1000:1001",
-        &format!(r#"{{"how":{{"signal":9}},"out_of_memory":false,"last_words":null {gone}"#),
+        "1000:1001 in /mnt/run/vmm, 700:1000:1001",
+        &format!(
+            r#"{{"how":{{"signal":9}},"out_of_memory":false,"last_words":null {gone} exit.json keeper.lock launch.lock"#
+        ),
         &format!(r#""out_of_memory":true {gone}"#),
     ];
     ensure!(said == wanted, "{said:#?}\n{}", console.tail());

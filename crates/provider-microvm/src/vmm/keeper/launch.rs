@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::vmm::{CgroupSpec, Exit, LogFile, MonitorKind, ProcessId, UserIds};
 
 /// The number of this conversation. A keeper of another one refuses: the program was replaced while the service ran.
-pub(in crate::vmm) const GENERATION: u32 = 2;
+pub(in crate::vmm) const GENERATION: u32 = 3;
 /// The longest line that is read, in bytes.
 pub(in crate::vmm) const LONGEST: u64 = 1 << 20;
 /// What the service says when the VM is as it should be.
@@ -35,6 +35,10 @@ pub(in crate::vmm) struct Launch {
     pub(in crate::vmm) arguments: Vec<Argument>,
     /// What is handed over open, in this order.
     pub(in crate::vmm) descriptors: Vec<Open>,
+    /// TAP devices that the monitor opens by their names: they must be there.
+    pub(in crate::vmm) taps: Vec<String>,
+    /// Whether the monitor begins in a folder of its own, in which it makes its sockets.
+    pub(in crate::vmm) has_folder: bool,
     /// Where keeper and monitor run.
     pub(in crate::vmm) network_namespace: Option<PathBuf>,
     pub(in crate::vmm) user: Option<UserIds>,

@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
 use super::output::Output;
-use super::{open, spawn};
+use super::{open, spawn, tap};
 use crate::vmm::accelerator;
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::exit::Said;
@@ -168,13 +168,16 @@ fn start(
     }
     let descriptors: Vec<_> =
         launch.descriptors.iter().map(|what| open::open(what, folder)).collect::<io::Result<_>>()?;
+    // To be opened once at a time: this looks whether they are there, and lets go of them.
+    launch.taps.iter().try_for_each(|name| tap::open(name).map(drop))?;
+    let own = launch.has_folder.then(|| folder.make_vmm(launch.user)).transpose()?;
     let mut doors = Vec::new();
     if let (Some(cgroup), Some(spec)) = (cgroup, &launch.cgroup) {
         cgroup.enter_keepers()?;
         cgroup.create(spec)?;
         doors = cgroup.doors()?;
     }
-    let mut child = spawn::spawn(launch, descriptors, doors)?;
+    let mut child = spawn::spawn(launch, descriptors, doors, own)?;
     let vmm = i32::try_from(child.id()).map_err(io::Error::other).and_then(ProcessId::of);
     let vmm = vmm.inspect_err(|_| {
         drop(child.kill());

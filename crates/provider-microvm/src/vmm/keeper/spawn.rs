@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::process::{
-    Resource, Rlimit, Signal, getpid, getppid, set_parent_process_death_signal, setrlimit, umask,
+    Resource, Rlimit, Signal, fchdir, getpid, getppid, set_parent_process_death_signal, setrlimit, umask,
 };
 use rustix::thread::{Gid, Uid, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 
@@ -17,8 +17,13 @@ use super::{Argument, Launch};
 /// Open files that a monitor may have: those it is given, its own, and clients of its sockets.
 const OPEN_FILES: u64 = 1024;
 
-/// Starts the monitor with these descriptors open, in the cgroup that the doors lead to.
-pub(super) fn spawn(launch: &Launch, open: Vec<OwnedFd>, doors: Vec<OwnedFd>) -> io::Result<Child> {
+/// Starts the monitor with these descriptors open, in the cgroup that the doors lead to, and in a folder.
+pub(super) fn spawn(
+    launch: &Launch,
+    open: Vec<OwnedFd>,
+    doors: Vec<OwnedFd>,
+    folder: Option<OwnedFd>,
+) -> io::Result<Child> {
     let mut command = Command::new(&launch.program);
     for argument in &launch.arguments {
         match argument {
@@ -48,6 +53,9 @@ pub(super) fn spawn(launch: &Launch, open: Vec<OwnedFd>, doors: Vec<OwnedFd>) ->
         setrlimit(Resource::Core, limit(0))?;
         setrlimit(Resource::Nofile, limit(OPEN_FILES))?;
         umask(Mode::from_raw_mode(0o077));
+        if let Some(folder) = &folder {
+            fchdir(folder)?;
+        }
         if let Some((uid, gid)) = ids {
             // This process has one thread, so what holds for the thread holds for all of it.
             set_thread_groups(&groups)?;

@@ -3,14 +3,10 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::process::Command;
-use tokio::time::timeout;
 
-use crate::vmm::{BinaryTrouble, VmmError};
+use crate::vmm::{BinaryTrouble, VmmError, program};
 
 /// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -25,8 +21,6 @@ pub struct Version {
 
 /// The oldest that is accepted: that of the oldest distributions still looked after. Tests run with 7.2.
 const LEAST: Version = Version { major: 6, minor: 2, micro: 0 };
-/// How long `--version` may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,35 +41,24 @@ impl Version {
 }
 
 /// The full path of a program: as it is when it has a folder, else from the `PATH`.
-pub(super) fn find(program: &Path) -> Result<PathBuf, VmmError> {
-    let missing = || VmmError::Binary { program: program.to_owned(), trouble: BinaryTrouble::Missing };
-    if program.components().count() > 1 {
-        return std::path::absolute(program).map_err(|_| missing());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
-        .ok_or_else(missing)
+pub(super) fn find(named: &Path) -> Result<PathBuf, VmmError> {
+    let missing = || VmmError::Binary { program: named.to_owned(), trouble: BinaryTrouble::Missing };
+    program::find(named).ok_or_else(missing)
 }
 
 /// Asks a program for its version, and checks it.
-pub(super) async fn check(program: &Path) -> Result<Version, VmmError> {
-    let trouble = |trouble| VmmError::Binary { program: program.to_owned(), trouble };
-    let mut command = Command::new(program);
-    command.arg("--version").env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-    let output = match timeout(PATIENCE, command.output()).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(why)) if why.kind() == io::ErrorKind::NotFound => return Err(trouble(BinaryTrouble::Missing)),
-        Ok(Err(why)) => return Err(trouble(BinaryTrouble::NotExecutable(why))),
-        Err(_) => return Err(trouble(BinaryTrouble::Unknown("nothing for half a minute".into()))),
+pub(super) async fn check(path: &Path) -> Result<Version, VmmError> {
+    let trouble = |trouble| VmmError::Binary { program: path.to_owned(), trouble };
+    let said = match program::version(path).await {
+        Ok(said) => said,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Err(trouble(BinaryTrouble::Missing)),
+        Err(why) => return Err(trouble(BinaryTrouble::NotExecutable(why))),
     };
-    let said = String::from_utf8_lossy(&output.stdout);
-    let Some(found) = Version::parse(&said) else {
-        let both = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
-        return Err(trouble(BinaryTrouble::Unknown(both.chars().take(200).collect())));
-    };
-    if found < LEAST { Err(trouble(BinaryTrouble::TooOld { found, least: LEAST })) } else { Ok(found) }
+    match Version::parse(&said.output) {
+        Some(found) if found >= LEAST => Ok(found),
+        Some(found) => Err(trouble(BinaryTrouble::TooOld { found, least: LEAST })),
+        None => Err(trouble(BinaryTrouble::Unknown(said.all))),
+    }
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub struct Qemu {
 }
 
 /// A file as it was: device, inode, size, time of change in nanoseconds.
-type FileIdentity = (PathBuf, u64, u64, u64, i64, i64);
+pub(in crate::vmm) type FileIdentity = (PathBuf, u64, u64, u64, i64, i64);
 
 impl Qemu {
     /// A monitor; nothing is looked at yet.
@@ -134,6 +134,8 @@ impl Qemu {
             program,
             arguments: line.arguments,
             descriptors: line.descriptors,
+            taps: Vec::new(),
+            has_folder: false,
             network_namespace: spec.network_namespace.clone(),
             user: spec.user,
             groups,
@@ -195,7 +197,8 @@ async fn ready(control: Arc<super::Control>, spec: &VmSpec) -> Result<(), VmmErr
     qmp.cont().await.map_err(monitor)
 }
 
-fn file_identity(path: &Path) -> Option<FileIdentity> {
+/// A file as it is now; nothing when it is not there.
+pub(in crate::vmm) fn file_identity(path: &Path) -> Option<FileIdentity> {
     let data = std::fs::metadata(path).ok()?;
     Some((path.to_owned(), data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
 }

@@ -3,9 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError};
+use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
 use super::{identity, limits, timeout, watched};
-use crate::vmm::qemu::QmpError;
 
 /// A VM whose keeper is not told yet that it shall live.
 #[derive(Debug)]
@@ -52,8 +51,9 @@ impl Pending {
     }
 
     /// Waits until the VM is as it should be, and lets it live then. Whatever else happens, nothing is left of it.
-    pub(in crate::vmm) async fn finish<F>(self, ready: impl FnOnce(Arc<Control>) -> F) -> Result<Vm, VmmError>
+    pub(in crate::vmm) async fn finish<W, F>(self, ready: impl FnOnce(Arc<W>) -> F) -> Result<Vm, VmmError>
     where
+        W: Way,
         F: Future<Output = Result<(), VmmError>>,
     {
         let Self { mut launching, spec_folder, identity, vmm, keeper } = self;
@@ -66,7 +66,7 @@ impl Pending {
         };
         let mut vmm = Armed(Some(watched(vmm).map_err(io("watching the VM's process"))?));
         let keeper = watched(keeper).map_err(io("watching the keeper's process"))?;
-        let control = Arc::new(Control::new(spec_folder.clone()));
+        let control = Arc::new(W::to(&identity.seat, &spec_folder));
         let done = {
             let Some(process) = &vmm.0 else { return Err(launching.ended().await) };
             let steps = async {
@@ -86,12 +86,13 @@ impl Pending {
             Ok(()) => launching.confirm().await,
             Err(why) => Err(why),
         };
-        if let (Err(VmmError::Monitor { why: QmpError::Closed, .. }), Some(process)) = (&done, &vmm.0) {
+        if let (true, Some(process)) = (done.as_ref().is_err_and(VmmError::is_gone), &vmm.0) {
             // Its socket is closed a little before it has ended; when it does not end, that is not the reason.
             drop(timeout(limits::ENDING, process.readable()).await);
         }
         match (done, vmm.0.take()) {
             (Ok(()), Some(vmm)) => {
+                let control = W::any(control);
                 Ok(Vm { folder: spec_folder, identity, vmm, keeper: Some(keeper), control })
             }
             (Ok(()), None) => Err(launching.ended().await),
@@ -99,9 +100,10 @@ impl Pending {
                 let dead =
                     process.as_ref().is_none_or(|process| identity::ended(process.get_ref()).unwrap_or(true));
                 drop(Armed(process));
-                // An error of the control socket is not the reason when QEMU has just ended.
+                // An error of the control socket is not the reason when the monitor has just ended.
                 let why = match why {
                     VmmError::Monitor { .. } if dead => launching.ended().await,
+                    VmmError::Firecracker(_) if dead && why.is_gone() => launching.ended().await,
                     other => other,
                 };
                 launching.give_up().await;
@@ -133,6 +135,6 @@ pub(in crate::vmm) async fn adopt(
     let keeper = identity.keeper.open().map_err(io("opening the keeper of the VM"))?;
     let vmm = watched(vmm).map_err(io("watching the process of the VM"))?;
     let keeper = keeper.map(watched).transpose().map_err(io("watching the keeper of the VM"))?;
-    let control = Arc::new(Control::new(folder.clone()));
+    let control = Control::to(monitor, seat, folder);
     Ok(Some(Vm { folder: folder.clone(), identity, vmm, keeper, control }))
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::bodies::{self, Action, Actions, Vm};
+use super::vsock;
 use crate::server::{Reply, Request};
 
 /// The words of an error; or a document, or nothing.
@@ -309,7 +310,11 @@ impl Process {
     }
 
     pub(super) fn bind(&mut self, path: &Path) -> io::Result<()> {
-        self.vsock = Some((path.to_owned(), UnixListener::bind(path)?));
+        let listener = UnixListener::bind(path)?;
+        if let Some(port) = self.options.echoes_on {
+            vsock::echo(listener.try_clone()?, port);
+        }
+        self.vsock = Some((path.to_owned(), listener));
         Ok(())
     }
 

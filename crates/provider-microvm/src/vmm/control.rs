@@ -1,0 +1,117 @@
+//! The way to the monitor of one VM, whichever it is.
+
+use std::sync::Arc;
+
+use super::firecracker::{self, Api};
+use super::qemu::{self, Qmp};
+use super::{MonitorKind, RunFolder, Serial, Throttle, VmmError};
+
+/// The way to a monitor.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// QEMU's control socket.
+    Qemu(Arc<qemu::Control>),
+    /// Firecracker's API.
+    Firecracker(Arc<Api>),
+}
+
+/// The way to one kind of monitor.
+pub(super) trait Way: Sized {
+    /// The one to the monitor in a folder. Nothing is looked at yet.
+    fn to(seat: &str, folder: &RunFolder) -> Self;
+
+    /// As one of all.
+    fn any(this: Arc<Self>) -> Control;
+}
+
+impl Way for qemu::Control {
+    fn to(_: &str, folder: &RunFolder) -> Self {
+        Self::new(folder.clone())
+    }
+
+    fn any(this: Arc<Self>) -> Control {
+        Control::Qemu(this)
+    }
+}
+
+impl Way for Api {
+    fn to(seat: &str, folder: &RunFolder) -> Self {
+        firecracker::api(seat, folder)
+    }
+
+    fn any(this: Arc<Self>) -> Control {
+        Control::Firecracker(this)
+    }
+}
+
+impl Control {
+    /// The way to the monitor in a folder.
+    pub(super) fn to(monitor: MonitorKind, seat: &str, folder: &RunFolder) -> Self {
+        match monitor {
+            MonitorKind::Qemu => Self::Qemu(Arc::new(Way::to(seat, folder))),
+            MonitorKind::Firecracker => Self::Firecracker(Arc::new(Way::to(seat, folder))),
+        }
+    }
+
+    pub(super) async fn pause(&self, seat: &str) -> Result<(), VmmError> {
+        match self {
+            Self::Qemu(_) => self.qmp(seat).await?.stop().await.map_err(monitor(seat)),
+            Self::Firecracker(api) => Ok(firecracker::pause(api).await?),
+        }
+    }
+
+    pub(super) async fn resume(&self, seat: &str) -> Result<(), VmmError> {
+        match self {
+            Self::Qemu(_) => self.qmp(seat).await?.cont().await.map_err(monitor(seat)),
+            Self::Firecracker(api) => Ok(firecracker::resume(api).await?),
+        }
+    }
+
+    /// As [`super::Vm::unstick`]. Firecracker does not stop a machine for a full disk: its guest sees an error of the drive.
+    pub(super) async fn unstick(&self, seat: &str) -> Result<bool, VmmError> {
+        let Self::Qemu(_) = self else { return Ok(false) };
+        let qmp = self.qmp(seat).await?;
+        let unstick = async {
+            let is_stuck = qmp.query_status().await? == qemu::RunState::IoError;
+            if is_stuck {
+                qmp.cont().await?;
+            }
+            Ok(is_stuck)
+        };
+        unstick.await.map_err(monitor(seat))
+    }
+
+    pub(super) async fn press_power(&self, seat: &str) -> Result<(), VmmError> {
+        match self {
+            Self::Qemu(_) => self.qmp(seat).await?.system_powerdown().await.map_err(monitor(seat)),
+            Self::Firecracker(api) => Ok(firecracker::press_power(api).await?),
+        }
+    }
+
+    pub(super) async fn set_throttle(
+        &self,
+        seat: &str,
+        serial: &Serial,
+        throttle: Throttle,
+    ) -> Result<(), VmmError> {
+        match self {
+            Self::Qemu(_) => {
+                let device = qemu::drive_id(serial.as_str());
+                self.qmp(seat).await?.set_throttle(&device, throttle).await.map_err(monitor(seat))
+            }
+            Self::Firecracker(api) => firecracker::set_throttle(api, seat, serial, throttle).await,
+        }
+    }
+
+    pub(super) async fn qmp(&self, seat: &str) -> Result<Arc<Qmp>, VmmError> {
+        match self {
+            Self::Qemu(control) => control.qmp().await.map_err(monitor(seat)),
+            Self::Firecracker(_) => Err(VmmError::NoQmp { seat: seat.to_owned() }),
+        }
+    }
+}
+
+fn monitor(seat: &str) -> impl FnOnce(qemu::QmpError) -> VmmError {
+    let seat = seat.to_owned();
+    move |why| VmmError::Monitor { seat, why }
+}

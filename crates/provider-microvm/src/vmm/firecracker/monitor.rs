@@ -1,0 +1,231 @@
+//! Starts, adopts and ends VMs that Firecracker runs, without its jailer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use super::control::{drive_id, setting};
+use super::{
+    AGENT_PORT, Api, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
+    MachineConfig, NetworkInterface, Version, Vsock, binary,
+};
+use crate::vmm::keeper::client::Launching;
+use crate::vmm::keeper::{Argument, GENERATION, Launch};
+use crate::vmm::qemu::{FileIdentity, file_identity};
+use crate::vmm::vm::{Pending, adopt, clear};
+use crate::vmm::{
+    Accelerator, BinaryTrouble, KeeperCommand, Monitor, MonitorKind, RunFolder, SpecError, Vm, VmSpec,
+    VmmError, accelerator, folder, limits, program,
+};
+
+/// What Firecracker takes beside the guest's memory: 5 MiB by its own measure (SPECIFICATION.md), its program, and the buffers of its devices.
+const OWN_MIB: u32 = 32;
+/// The guest's number. Guests do not see each other's.
+const GUEST_CID: u32 = 3;
+
+/// How Firecracker is used.
+#[derive(Clone, Debug)]
+pub struct FirecrackerOptions {
+    /// The program: a path, or a name that is looked for in the `PATH`.
+    pub program: PathBuf,
+    /// What keeps VMs.
+    pub keeper: KeeperCommand,
+    /// How long the keeper's answer, and then the way to running processors, may take, each.
+    pub start_timeout: Duration,
+}
+
+impl FirecrackerOptions {
+    /// `firecracker`, and a minute to start.
+    #[must_use]
+    pub fn new(keeper: KeeperCommand) -> Self {
+        Self { program: "firecracker".into(), keeper, start_timeout: limits::START }
+    }
+}
+
+/// Firecracker as a monitor, not jailed.
+///
+/// It opens kernel, first root file system, drives and TAP device itself, as the user of the specification: that user must be able to. Drives have no
+/// serials that could be chosen: the guest has them in the order of the specification.
+#[derive(Debug)]
+pub struct Firecracker {
+    options: FirecrackerOptions,
+    /// The program that was checked last, as it was then.
+    checked: Mutex<Option<(FileIdentity, Version)>>,
+}
+
+impl Firecracker {
+    /// A monitor; nothing is looked at yet.
+    #[must_use]
+    pub fn new(options: FirecrackerOptions) -> Self {
+        Self { options, checked: Mutex::new(None) }
+    }
+
+    /// Looks for the program and asks for its version, unless that is known of this very file.
+    ///
+    /// # Errors
+    /// [`VmmError::Binary`] with what is wrong with it and what to do.
+    pub async fn check(&self) -> Result<(PathBuf, Version), VmmError> {
+        let named = &self.options.program;
+        let missing = || VmmError::Binary { program: named.clone(), trouble: BinaryTrouble::NoFirecracker };
+        let program = program::find(named).ok_or_else(missing)?;
+        let mut checked = self.checked.lock().await;
+        let now = file_identity(&program);
+        match (&*checked, &now) {
+            (Some((then, version)), Some(now)) if then == now => Ok((program, *version)),
+            _ => {
+                let version = binary::check(&program).await?;
+                *checked = now.map(|now| (now, version));
+                Ok((program, version))
+            }
+        }
+    }
+
+    fn launch(spec: &VmSpec, program: PathBuf, groups: Vec<u32>) -> Launch {
+        let words = ["--api-sock", folder::API, "--id", &id(&spec.seat), "--level", "Warning"];
+        Launch {
+            generation: GENERATION,
+            seat: spec.seat.clone(),
+            monitor: MonitorKind::Firecracker,
+            folder: spec.folder.path().to_owned(),
+            program,
+            arguments: words.into_iter().map(|word| Argument::Plain(word.to_owned())).collect(),
+            descriptors: Vec::new(),
+            // As root it would make a TAP device that is not there.
+            taps: spec.nics.iter().map(|nic| nic.tap.as_str().to_owned()).collect(),
+            has_folder: true,
+            network_namespace: spec.network_namespace.clone(),
+            user: spec.user,
+            groups,
+            cgroup: spec.cgroup.clone(),
+            console: spec.console.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Monitor for Firecracker {
+    fn kind(&self) -> MonitorKind {
+        MonitorKind::Firecracker
+    }
+
+    fn memory_overhead_mib(&self) -> u32 {
+        OWN_MIB
+    }
+
+    async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
+        let seat = &spec.seat;
+        let refused = |why| VmmError::Spec { seat: seat.clone(), why };
+        spec.check().map_err(refused)?;
+        if spec.accelerator == Accelerator::Tcg {
+            let why =
+                "Firecracker runs guests with KVM alone: set the accelerator to auto or kvm, or take QEMU";
+            return Err(refused(SpecError::Bound(why.into())));
+        }
+        let groups = accelerator::groups(spec.user).map_err(VmmError::NoKvm)?;
+        let (program, version) = self.check().await?;
+        let loadable = binary::check_kernel(version, &spec.kernel);
+        let loadable = loadable.map_err(VmmError::io(seat, format!("reading {}", spec.kernel.display())))?;
+        loadable.map_err(|why| refused(SpecError::Bound(why)))?;
+        // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
+        let made = spec.folder.make();
+        made.map_err(VmmError::io(seat, format!("making {}", spec.folder.path().display())))?;
+        let launch = Self::launch(spec, program, groups);
+        let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
+        let pending = Pending::new(launching, spec, MonitorKind::Firecracker)?;
+        pending.finish(|api: Arc<Api>| boot(api, spec)).await
+    }
+
+    async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {
+        adopt(MonitorKind::Firecracker, seat, folder).await
+    }
+
+    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {
+        clear(seat, folder).await
+    }
+}
+
+/// From a process to running processors.
+async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
+    let fresh = Machine::fresh(api.as_ref().clone()).await?;
+    let machine = MachineConfig {
+        vcpu_count: spec.vcpus,
+        mem_size_mib: spec.memory_mib,
+        smt: false,
+        track_dirty_pages: false,
+        huge_pages: HugePages::None,
+    };
+    let boot = BootSource {
+        kernel_image_path: absolute(spec, &spec.kernel)?,
+        initrd_path: Some(absolute(spec, &spec.initramfs)?),
+        boot_args: command_line(&spec.command_line),
+    };
+    let configured = fresh.configure(&machine, &boot).await?;
+    for drive in &spec.drives {
+        let drive = Drive {
+            drive_id: drive_id(&spec.seat, &drive.serial)?,
+            path_on_host: absolute(spec, &drive.path)?,
+            is_read_only: drive.read_only,
+            is_root_device: false,
+            cache_type: CacheType::Writeback,
+            io_engine: IoEngine::Sync,
+            rate_limiter: drive.throttle.map(Into::into),
+        };
+        configured.add_drive(&drive).await?;
+    }
+    for (number, nic) in spec.nics.iter().enumerate() {
+        let iface_id = DeviceId::new(&format!("eth{number}")).map_err(|why| setting(&spec.seat, why))?;
+        let nic = NetworkInterface {
+            iface_id,
+            host_dev_name: nic.tap.clone(),
+            guest_mac: nic.mac,
+            mtu: None,
+            rx_rate_limiter: None,
+            tx_rate_limiter: None,
+        };
+        configured.add_network_interface(&nic).await?;
+    }
+    configured.set_vsock(&Vsock { guest_cid: GUEST_CID, uds_path: folder::AGENT.into() }).await?;
+    configured.set_entropy(&Entropy::default()).await?;
+    let running = configured.start().await?;
+    tracing::debug!(seat = spec.seat, version = %running.version(), port = AGENT_PORT, "Firecracker runs");
+    Ok(())
+}
+
+/// A path that does not depend on the folder that the process is in.
+fn absolute(spec: &VmSpec, path: &Path) -> Result<PathBuf, VmmError> {
+    std::path::absolute(path).map_err(VmmError::io(&spec.seat, format!("finding {}", path.display())))
+}
+
+/// A seat as Firecracker names its machines: letters, digits and `-`, 64 at most.
+fn id(seat: &str) -> String {
+    let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '-' };
+    let id: String = seat.chars().map(plain).take(64).collect();
+    if id.is_empty() { "seat".into() } else { id }
+}
+
+/// What a guest needs to be told on this machine: the serial line, to end by the keyboard's controller, and that it has nothing but a keyboard.
+fn command_line(more: &str) -> String {
+    let line = "console=ttyS0 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce";
+    format!("{line} {}", more.trim()).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_have_names_that_firecracker_takes() {
+        assert_eq!(id("demo/12"), "demo-12");
+        assert_eq!(id(""), "seat");
+        assert_eq!(id(&"ä/".repeat(100)), "-".repeat(64));
+    }
+
+    #[test]
+    fn the_command_line_ends_with_what_the_caller_wants() {
+        assert!(command_line(" quiet ").ends_with(" swiotlb=noforce quiet"));
+        assert!(command_line("").ends_with(" swiotlb=noforce"));
+    }
+}
