@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::server::{Reply, Request, Server};
 
 mod bodies;
+mod devices;
 mod process;
 mod snapshot;
 mod vsock;

@@ -259,6 +259,34 @@ async fn a_process_that_does_not_answer_is_given_up() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_start_that_is_given_up_at_any_moment_leaves_nothing() -> Result<()> {
+    let place = Place::new(None)?;
+    let (monitor, spec) = (place.monitor(), place.spec()?);
+    let mut given_up = 0;
+    for moment in [0, 1, 2, 5, 10, 15, 20, 30, 50, 80] {
+        match tokio::time::timeout(Duration::from_millis(moment), monitor.start(&spec)).await {
+            Ok(Ok(vm)) => vm.kill().await?,
+            // A keeper that nobody waits for any more may come late, and find that out.
+            Ok(Err(VmmError::Busy { .. })) => {}
+            Ok(Err(why)) => return Err(why.into()),
+            Err(_) => given_up += 1,
+        }
+        ensure!(monitor.adopt("demo/1", &place.folder()).await?.is_none(), "given up after {moment} ms");
+    }
+    ensure!(given_up > 0);
+    let none_is_left = async {
+        while monitor.start(&spec).await.is_err_and(|why| matches!(why, VmmError::Busy { .. })) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, none_is_left).await?;
+    monitor.clear("demo/1", &place.folder()).await?;
+    let left = place.left()?;
+    ensure!(left == ["exit.json", "keeper.lock", "launch.lock"], "{left:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_cannot_run_is_refused_before_there_is_a_process() -> Result<()> {
     let place = Place::new(None)?;
     let monitor = &place.monitor();

@@ -1,10 +1,8 @@
 //! What a process knows and does with a request.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::bodies::{self, Action, Actions, Vm};
-use super::vsock;
+use super::devices::{NO_DEVICE, written};
 use crate::server::{Reply, Request};
 
 /// The words of an error; or a document, or nothing.
@@ -36,16 +34,16 @@ pub(crate) struct Process {
     pub(super) options: Options,
     pub(crate) phase: Phase,
     /// Whether something was configured after which no snapshot can be loaded.
-    boots: bool,
+    pub(super) boots: bool,
     pub(super) machine: bodies::Machine,
-    boot: Option<bodies::Boot>,
+    pub(super) boot: Option<bodies::Boot>,
     /// Their images by their names.
     pub(crate) drives: BTreeMap<String, PathBuf>,
     /// TAP device and address by their names.
     pub(crate) nics: BTreeMap<String, (String, Option<String>)>,
     pub(super) vsock: Option<(PathBuf, UnixListener)>,
-    balloon: Option<bodies::Balloon>,
-    metrics: bool,
+    pub(super) balloon: Option<bodies::Balloon>,
+    pub(super) metrics: bool,
     serial: Option<PathBuf>,
     /// TAP devices that were made because there was none.
     pub(crate) made: Vec<String>,
@@ -173,7 +171,7 @@ impl Process {
     }
 
     /// What is done after the start only.
-    fn after<T>(&mut self, what: T, then: impl FnOnce(&mut Self, T) -> Done) -> Done {
+    pub(super) fn after<T>(&mut self, what: T, then: impl FnOnce(&mut Self, T) -> Done) -> Done {
         if self.phase == Phase::NotStarted { Err(TOO_EARLY.into()) } else { then(self, what) }
     }
 
@@ -217,180 +215,6 @@ impl Process {
         self.phase = Phase::Running;
         Ok(None)
     }
-
-    fn set_machine(&mut self, machine: bodies::Machine) -> Done {
-        self.boots = true;
-        let vcpus = machine.vcpu_count;
-        if !(1..=32).contains(&vcpus) || machine.smt && vcpus > 1 && vcpus % 2 == 1 {
-            let why = "The number of vCPUs must be greater than 0, less than 32 and must be 1 or an even number if SMT is enabled.";
-            return Err(format!("Machine config error: {why}"));
-        }
-        let whole = machine.huge_pages == bodies::HugePages::None || machine.mem_size_mib.is_multiple_of(2);
-        if machine.mem_size_mib == 0 || !whole {
-            let why = "The memory size (MiB) is either 0, or not a multiple of the configured page size.";
-            return Err(format!("Machine config error: {why}"));
-        }
-        self.machine = machine;
-        Ok(None)
-    }
-
-    fn set_boot(&mut self, boot: bodies::Boot) -> Done {
-        self.boots = true;
-        File::open(&boot.kernel_image_path)
-            .map_err(|why| format!("Boot source error: The kernel file cannot be opened: {why}"))?;
-        if let Some(initrd) = &boot.initrd_path {
-            let what = "The initrd file cannot be opened due to invalid path or invalid permissions.";
-            File::open(initrd).map_err(|why| format!("Boot source error: {what} {why}"))?;
-        }
-        self.boot = Some(boot);
-        Ok(None)
-    }
-
-    fn set_drive(&mut self, drive: bodies::Drive) -> Done {
-        self.boots = true;
-        let failed =
-            |why: String| format!("Drive config error: Unable to create the virtio block device: {why}");
-        let (Some(path), Some(read_only)) = (drive.path_on_host, drive.is_read_only) else {
-            return Err(failed("Invalid block config.".into()));
-        };
-        opened(&path, read_only).map_err(|why| failed(format!("Virtio backend error: {why}")))?;
-        self.drives.insert(drive.drive_id, path);
-        Ok(None)
-    }
-
-    fn patch_drive(&mut self, patch: bodies::DrivePatch) -> Done {
-        let failed = |why: String| {
-            format!(
-                "Drive config error: Unable to patch the block device: {why} Please verify the request arguments."
-            )
-        };
-        let Some(image) = self.drives.get_mut(&patch.drive_id) else { return Err(failed(NO_DEVICE.into())) };
-        if let Some(path) = patch.path_on_host {
-            opened(&path, false).map_err(|why| failed(format!("Block: Virtio backend error: {why}")))?;
-            *image = path;
-        }
-        Ok(None)
-    }
-
-    fn set_nic(&mut self, nic: bodies::Nic) -> Done {
-        self.boots = true;
-        let taken = |(name, (_, mac)): (&String, &(String, Option<String>))| {
-            *name != nic.iface_id && *mac == nic.guest_mac
-        };
-        if let Some(mac) = nic.guest_mac.as_ref().filter(|_| self.nics.iter().any(taken)) {
-            return Err(format!("Network config error: The MAC address is already in use: {mac}"));
-        }
-        self.tap(&nic.host_dev_name).map_err(|why| format!("Network config error: {why}"))?;
-        self.nics.insert(nic.iface_id, (nic.host_dev_name, nic.guest_mac));
-        Ok(None)
-    }
-
-    /// Opens a TAP device.
-    pub(super) fn tap(&mut self, name: &str) -> Result<(), String> {
-        if self.options.taps.iter().any(|tap| tap == name) {
-            return Ok(());
-        }
-        if self.options.makes_taps {
-            self.made.push(name.to_owned());
-            return Ok(());
-        }
-        let why = io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error());
-        Err(format!(
-            "Could not create the network device: Open tap device failed: Error while creating ifreq structure: {why}. \
-             Invalid TUN/TAP Backend provided by {name}. Check our documentation on setting up the network devices."
-        ))
-    }
-
-    fn set_vsock(&mut self, vsock: &bodies::Vsock) -> Done {
-        self.boots = true;
-        self.bind(&vsock.uds_path).map_err(|why| {
-            format!("Vsock config error: Cannot create backend for vsock device: Error binding to the host-side Unix socket: {why}")
-        })?;
-        Ok(None)
-    }
-
-    pub(super) fn bind(&mut self, path: &Path) -> io::Result<()> {
-        let listener = UnixListener::bind(path)?;
-        if let Some(port) = self.options.echoes_on {
-            vsock::echo(listener.try_clone()?, port);
-        }
-        self.vsock = Some((path.to_owned(), listener));
-        Ok(())
-    }
-
-    fn set_balloon(&mut self, balloon: bodies::Balloon) -> Done {
-        self.boots = true;
-        if u64::from(balloon.amount_mib) > self.machine.mem_size_mib {
-            return Err("Balloon config error: Amount of pages requested is too large.".into());
-        }
-        self.balloon = Some(balloon);
-        Ok(None)
-    }
-
-    fn inflate(&mut self, bodies::Amount { amount_mib }: bodies::Amount) -> Done {
-        let failed = |why: &str| Err(format!("Balloon update error: {why}"));
-        let Some(balloon) = &mut self.balloon else { return failed(NO_DEVICE) };
-        if !self.options.has_drivers {
-            return failed("Balloon: Device not activated yet.");
-        }
-        if u64::from(amount_mib) > self.machine.mem_size_mib {
-            return failed(&format!("Balloon: Requested memory should be less than {amount_mib}MiB"));
-        }
-        balloon.amount_mib = amount_mib;
-        Ok(None)
-    }
-
-    fn set_interval(
-        &mut self,
-        bodies::Interval { stats_polling_interval_s: seconds }: bodies::Interval,
-    ) -> Done {
-        let failed = |why: &str| Err(format!("Balloon update error: {why}"));
-        let Some(balloon) = &mut self.balloon else { return failed(NO_DEVICE) };
-        if (balloon.stats_polling_interval_s == 0) != (seconds == 0) {
-            return failed("Balloon: Statistics cannot be enabled/disabled after activation.");
-        }
-        balloon.stats_polling_interval_s = seconds;
-        Ok(None)
-    }
-
-    fn statistics(&mut self) -> Done {
-        self.after((), |this, ()| {
-            let failed = |why: &str| Err(format!("Internal VMM error: {why}"));
-            let Some(balloon) = &this.balloon else { return failed(NO_DEVICE) };
-            if balloon.stats_polling_interval_s == 0 {
-                return failed("Balloon: Received stats query when stats are disabled.");
-            }
-            let mib = balloon.amount_mib;
-            let pages = u64::from(mib) * 256;
-            Ok(Some(
-                json!({"target_pages": pages, "actual_pages": pages, "target_mib": mib, "actual_mib": mib}),
-            ))
-        })
-    }
-
-    fn set_metrics(&mut self, metrics: &bodies::Metrics) -> Done {
-        let failed = |why: String| {
-            format!("Metrics error: Cannot initialize the metrics system due to bad user input: {why}")
-        };
-        written(&metrics.metrics_path).map_err(|why| failed(why.to_string()))?;
-        if std::mem::replace(&mut self.metrics, true) {
-            return Err(failed("Reinitialization of metrics not allowed.".into()));
-        }
-        Ok(None)
-    }
-}
-
-pub(super) const NO_DEVICE: &str = "Failed perform action on device: Device not found";
-
-/// Opens a drive's image.
-pub(super) fn opened(path: &Path, read_only: bool) -> Result<(), String> {
-    let file = OpenOptions::new().read(true).write(!read_only).open(path);
-    file.map(drop).map_err(|why| format!("Error manipulating the backing file: {why} {}", path.display()))
-}
-
-/// Opens a file that is written to, and makes it when it is not there.
-fn written(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

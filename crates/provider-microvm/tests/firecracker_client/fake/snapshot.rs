@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::bodies;
-use super::process::{Done, Phase, Process, opened};
+use super::devices::opened;
+use super::process::{Done, Phase, Process};
 
 /// The version of the format. Another one is refused.
 const FORMAT: &str = "10.0.0";
