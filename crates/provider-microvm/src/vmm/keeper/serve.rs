@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
 use super::output::Output;
-use super::{open, spawn, tap};
+use super::{Open, open, spawn};
 use crate::vmm::accelerator;
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::exit::Said;
@@ -169,7 +169,9 @@ fn start(
     let descriptors: Vec<_> =
         launch.descriptors.iter().map(|what| open::open(what, folder)).collect::<io::Result<_>>()?;
     // To be opened once at a time: this looks whether they are there, and lets go of them.
-    launch.taps.iter().try_for_each(|name| tap::open(name).map(drop))?;
+    for name in &launch.taps {
+        drop(open::open(&Open::Tap { name: name.clone() }, folder)?);
+    }
     let own = launch.has_folder.then(|| folder.make_vmm(launch.user)).transpose()?;
     let mut doors = Vec::new();
     if let (Some(cgroup), Some(spec)) = (cgroup, &launch.cgroup) {
