@@ -27,6 +27,16 @@ pub enum BootError {
         #[source]
         why: io::Error,
     },
+    /// A tool that makes something for a guest failed.
+    #[error("{program} ended with {status}: {said}")]
+    Tool {
+        /// Which.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said.
+        said: String,
+    },
     /// The guest did not end by itself, and was killed.
     #[error("the guest did not end within {} s and was killed; its console ends with:\n{}", .limit.as_secs(), .console.tail())]
     Hung {

@@ -5,6 +5,8 @@
 //!   Initramfs   a busybox, the modules that are needed, and the caller's files, as a cpio archive
 //!   Machine     QEMU's microvm with a serial console and disks; killed by its pid when it takes too long
 //!   Console     what the guest said
+//!   BareMetal   a guest without an operating system, for monitors and machines that run no stock kernel
+//!   firecracker, jailer   where the real ones are, when a variable names them
 //!   archives    images for seats that are such guests, as docker save writes them
 //!   Image       one such image, made file by file
 //!   isolated    a network namespace for a test that makes bridges
@@ -16,12 +18,14 @@
 mod agent;
 mod console;
 mod error;
+mod firecracker;
 mod image;
 mod initramfs;
 mod kernel;
 #[expect(clippy::unwrap_used, reason = "it is a part of tests, which may stop at the first surprise")]
 mod left;
 mod machine;
+mod metal;
 mod namespace;
 mod needs;
 mod port;
@@ -29,11 +33,13 @@ mod port;
 pub use agent::agent;
 pub use console::Console;
 pub use error::BootError;
+pub use firecracker::{firecracker, jailer};
 pub use image::{IMAGE, Image, archives};
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
 pub use left::{Ground, Process, cgroups, processes};
 pub use machine::{Disk, Machine, Started};
+pub use metal::BareMetal;
 pub use namespace::isolated;
 pub use needs::{Need, can_run, skip};
 pub use port::free_port;

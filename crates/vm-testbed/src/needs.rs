@@ -13,6 +13,14 @@ pub enum Need {
     Agent,
     /// To make network namespaces, interfaces, cgroups, and processes of other users.
     Root,
+    /// A Firecracker, named by `FIRECRACKER_BIN`.
+    Firecracker,
+    /// Its jailer, named by `JAILER_BIN`.
+    Jailer,
+    /// The means to make a [`crate::BareMetal`] guest.
+    BareMetal,
+    /// Hardware virtualization, or what stands for it: `/dev/kvm`, which this process may use.
+    Kvm,
 }
 
 /// Capabilities (by their bit, capabilities(7)) without which there are no processes of other users, no interfaces and no namespaces.
@@ -72,6 +80,15 @@ impl Need {
             }
             Self::Guest => absent(Kernel::find()),
             Self::Agent => absent(crate::agent()),
+            Self::Firecracker => absent(crate::firecracker()),
+            Self::Jailer => absent(crate::jailer()),
+            Self::BareMetal => crate::BareMetal::missing(),
+            Self::Kvm => std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")
+                .err()
+                .map(|why| format!("/dev/kvm: {why}")),
             Self::Root => powerless(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()),
         }
     }
@@ -90,7 +107,7 @@ fn absent<T>(found: Result<T, BootError>) -> Option<String> {
     }
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
