@@ -30,6 +30,7 @@ mod exit;
 pub mod firecracker;
 pub mod folder;
 pub mod identity;
+pub mod jail;
 pub mod keeper;
 mod limits;
 mod monitor;

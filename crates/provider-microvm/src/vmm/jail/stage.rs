@@ -1,0 +1,143 @@
+//! Makes a jail.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, OFlags, StatVfsMountFlags, linkat, statvfs};
+use rustix::io::Errno;
+
+use super::{Access, JailError, JailFile, JailSpec, remove};
+
+/// Removes what was there, and makes the jail with its files. A stale socket is gone with what was there: Firecracker would refuse to listen on
+/// it.
+///
+/// No monitor may run in it. When this process is killed meanwhile, what there is is removed by the next call, or by [`remove()`](fn@remove).
+///
+/// # Errors
+/// When there is no jail afterwards, and why. Nothing is left of it then, but that a seat's own disk may already be its user's.
+pub fn stage(spec: &JailSpec) -> Result<(), JailError> {
+    spec.check()?;
+    remove(&spec.seat, &spec.base)?;
+    make(spec).inspect_err(|_| {
+        // It is the first error that is told.
+        drop(remove(&spec.seat, &spec.base));
+    })
+}
+
+fn make(spec: &JailSpec) -> Result<(), JailError> {
+    for folder in spec.folders() {
+        let making = JailError::io(&spec.seat, format!("making {}", folder.display()));
+        DirBuilder::new().mode(0o700).create(&folder).map_err(making)?;
+    }
+    mounted(spec)?;
+    let root = spec.root();
+    let opening = JailError::io(&spec.seat, format!("opening {}", root.display()));
+    let folder: OwnedFd = File::open(&root).map_err(opening)?.into();
+    spec.files.iter().try_for_each(|file| put(spec, file, &folder))
+}
+
+/// Whether the monitor can run and open its devices there.
+fn mounted(spec: &JailSpec) -> Result<(), JailError> {
+    let (seat, base) = (&spec.seat, &spec.base);
+    let looking = JailError::io(seat, format!("looking at the file system of {}", base.display()));
+    let flags = statvfs(base).map_err(io::Error::from).map_err(looking)?.f_flag;
+    match obstacle(flags) {
+        None => Ok(()),
+        Some((option, why)) => {
+            Err(JailError::Mounted { seat: seat.clone(), base: base.clone(), option, why })
+        }
+    }
+}
+
+/// The option of a mount that is in the way, and what it prevents.
+fn obstacle(flags: StatVfsMountFlags) -> Option<(&'static str, &'static str)> {
+    let obstacles = [
+        (StatVfsMountFlags::NODEV, "nodev", "has to open /dev/kvm there"),
+        (StatVfsMountFlags::NOEXEC, "noexec", "is run from there"),
+    ];
+    obstacles.iter().find(|(flag, ..)| flags.contains(*flag)).map(|(_, option, why)| (*option, *why))
+}
+
+fn put(spec: &JailSpec, staged: &JailFile, root: &OwnedFd) -> Result<(), JailError> {
+    let JailFile { source, name, access } = staged;
+    let failed = |what: &str| JailError::io(&spec.seat, format!("{what} {}", source.display()));
+    let own = *access == Access::Own;
+    // A named pipe would wait for its other end; and a seat's own disk has no other name.
+    let flags = if own { OFlags::NONBLOCK | OFlags::NOFOLLOW } else { OFlags::NONBLOCK };
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other).map_err(failed("opening"))?;
+    let file = File::options().read(true).write(own).custom_flags(flags).open(source);
+    let file = file.map_err(failed("opening"))?;
+    let about = file.metadata().map_err(failed("looking at"))?;
+    let wrong = if own { trouble_of_own(spec, &about) } else { trouble_of_shared(spec, &about) };
+    if let Some(why) = wrong {
+        return Err(JailError::File { seat: spec.seat.clone(), file: source.clone(), why });
+    }
+    if own {
+        let mode = file.set_permissions(Permissions::from_mode(0o600));
+        let given = mode.and_then(|()| fchown(&file, Some(spec.user.uid), Some(spec.user.gid)));
+        given.map_err(failed("giving the monitor's user"))?;
+    } else if about.mode() & 0o004 == 0 {
+        let readable = Permissions::from_mode((about.mode() & 0o7777) | 0o444);
+        file.set_permissions(readable).map_err(failed("making readable"))?;
+    }
+    // By its descriptor: it is the very file that was looked at.
+    let this = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+    match linkat(CWD, &this, root, name.as_str(), AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::XDEV) => Err(JailError::OtherFileSystem {
+            seat: spec.seat.clone(),
+            file: source.clone(),
+            base: spec.base.clone(),
+        }),
+        Err(why) => Err(failed("linking into the jail")(why.into())),
+    }
+}
+
+fn trouble_of_own(spec: &JailSpec, about: &fs::Metadata) -> Option<String> {
+    if !about.is_file() {
+        return Some("is no regular file".into());
+    }
+    if about.nlink() != 1 {
+        // Its other names would get another owner, and its guest would write into them.
+        return Some(format!("has {} names, and a seat's own disk has one", about.nlink()));
+    }
+    let (most, size) = (spec.largest_file, about.len());
+    (size > most).then(|| format!("has {size} bytes, and a file of the monitor may have {most}"))
+}
+
+fn trouble_of_shared(spec: &JailSpec, about: &fs::Metadata) -> Option<String> {
+    if !about.is_file() {
+        return Some("is no regular file".into());
+    }
+    let user = spec.user;
+    let mode = about.mode();
+    // Whoever owns a file may make it writable.
+    let writable =
+        about.uid() == user.uid || mode & 0o002 != 0 || (about.gid() == user.gid && mode & 0o020 != 0);
+    writable.then(|| {
+        "is shared by VMs, and could be written by this one's monitor: make it root's, mode 0644".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_where_no_monitor_runs_is_told() {
+        let usual = StatVfsMountFlags::NOSUID | StatVfsMountFlags::RELATIME;
+        assert_eq!(obstacle(usual), None);
+        for (flag, name) in [(StatVfsMountFlags::NODEV, "nodev"), (StatVfsMountFlags::NOEXEC, "noexec")] {
+            let (option, why) = obstacle(usual | flag).unwrap();
+            assert_eq!(option, name);
+            let error = JailError::Mounted { seat: "demo/3".into(), base: "/x".into(), option, why };
+            let said = error.to_string();
+            assert!(said.contains(&format!("/x is mounted {name}, and a jailed monitor ")), "{said}");
+        }
+    }
+}
