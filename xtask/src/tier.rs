@@ -7,6 +7,7 @@
 //! | `docker`  | each ignored test of the targets `docker_*`, on a real engine                | without an engine  |
 //! | `corpus`  | each ignored test of `docker_corpus`, `corpus` and `hostile`: all real images, and the largest made ones; only when it is named | without an engine |
 //! | `vm`      | each ignored test of the targets `vm_*`, with guests under QEMU               | without QEMU or a guest kernel |
+//! | `firecracker` | each ignored test of the targets `fc_*`, with the real Firecracker and jailer | unless `FIRECRACKER_BIN` and `JAILER_BIN` name them |
 //! | `netns`   | each ignored test of the targets `netns_*`, in network namespaces of its own   | where namespaces cannot be made |
 //! | `images`  | each test of `images/tests`                                                  | without python3    |
 //! | `wrappers` | each test of the old scripts' wrappers                                      | without python3    |
@@ -65,6 +66,8 @@ enum Tier {
     Corpus,
     /// Tests that boot guests under QEMU.
     Vm,
+    /// Tests with the real Firecracker and its jailer, which `FIRECRACKER_BIN` and `JAILER_BIN` name.
+    Firecracker,
     /// Tests of bridges and the packet filter, in network namespaces of their own.
     Netns,
     /// Tests of the images.
@@ -144,6 +147,7 @@ impl Tier {
             Self::Docker => "docker",
             Self::Corpus => "corpus",
             Self::Vm => "vm",
+            Self::Firecracker => "firecracker",
             Self::Netns => "netns",
             Self::Images => "images",
             Self::Portal => "portal",
@@ -163,6 +167,7 @@ impl Tier {
             Self::Docker => cargo::docker(bench).await,
             Self::Corpus => cargo::corpus(bench).await,
             Self::Vm => cargo::vm(bench).await,
+            Self::Firecracker => cargo::firecracker(bench).await,
             Self::Netns => cargo::netns(bench).await,
             Self::Images => python::run(bench, Suite::IMAGES).await,
             Self::Portal => portal::run(bench).await,
@@ -188,12 +193,12 @@ fn tell(report: &Report) {
 
 /// The table of the tiers, and the closing line.
 fn summary(reports: &[Report]) -> bool {
-    console::title("tier      passed  failed  skipped    took");
+    console::title("tier         passed  failed  skipped    took");
     let mut total = Counts::default();
     for report in reports {
         let Counts { passed, failed, skipped } = report.counts;
         let ran = if passed + failed == 0 { "did not run" } else { &seconds(report.took) };
-        console::line(&format!("{:8}  {passed:6}  {failed:6}  {skipped:7}  {ran:>6}", report.name));
+        console::line(&format!("{:11}  {passed:6}  {failed:6}  {skipped:7}  {ran:>6}", report.name));
         total += report.counts;
     }
     for report in reports.iter().filter(|report| !report.failures.is_empty()) {

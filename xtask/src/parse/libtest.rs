@@ -24,9 +24,9 @@ pub(crate) struct Binary {
 }
 
 impl Binary {
-    /// Whether its ignored tests belong to a tier of their own: docker, corpus, vm.
+    /// Whether its ignored tests belong to a tier of their own: docker, corpus, vm, firecracker, netns.
     pub(crate) fn has_own_tier(&self) -> bool {
-        let tiers = ["tests/docker_", "tests/netns_", "tests/vm_"];
+        let tiers = ["tests/docker_", "tests/fc_", "tests/netns_", "tests/vm_"];
         tiers.iter().any(|tier| self.name.starts_with(tier)) || self.name == "tests/corpus.rs"
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Tests that need a Docker engine are ignored tests in targets named `docker_*`: the unit tier leaves them out, and the
 //! docker tier runs these and no others. Those that boot guests are ignored tests in targets named `vm_*`, and the vm tier's; those
-//! that need network namespaces of their own are in targets named `netns_*`.
+//! that run the real Firecracker are in targets named `fc_*`, and those that need network namespaces of their own in targets named `netns_*`.
 
 use std::time::Duration;
 
@@ -64,6 +64,22 @@ pub(super) async fn vm(bench: &Bench<'_>) -> Result<Report> {
     let agent = agent::build(bench.repo, bench.stop).await?;
     anyhow::ensure!(agent.is_some(), "the guest agent does not compile (see above)");
     run_ignored(bench, "vm", &TARGETS, number, VM_LIMIT).await
+}
+
+/// Those that run the real Firecracker and its jailer, where the environment names them.
+pub(super) async fn firecracker(bench: &Bench<'_>) -> Result<Report> {
+    const TARGETS: [&str; 1] = ["fc_*"];
+    let list = child::output(ignored_tests(bench, &TARGETS).arg("--list")).await?;
+    let number = libtest::listed(&list);
+    let is_named = |variable| std::env::var_os(variable).is_some_and(|path| !path.is_empty());
+    let unnamed: Vec<_> =
+        ["FIRECRACKER_BIN", "JAILER_BIN"].into_iter().filter(|name| !is_named(name)).collect();
+    if !unnamed.is_empty() {
+        let how = "the full path of the program in a release (https://github.com/firecracker-microvm/firecracker/releases, 1.16 or later), or of a static build of its source";
+        let why = format!("{number} tests: no {}: set each to {how}", unnamed.join(" and "));
+        return Ok(Report::skipped(number, why));
+    }
+    run_ignored(bench, "firecracker", &TARGETS, number, VM_LIMIT).await
 }
 
 /// Those that make bridges, TAP devices and packet filters, each in a network namespace of its own.
