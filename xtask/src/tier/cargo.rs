@@ -71,7 +71,7 @@ pub(super) async fn firecracker(bench: &Bench<'_>) -> Result<Report> {
     const TARGETS: [&str; 1] = ["fc_*"];
     let list = child::output(ignored_tests(bench, &TARGETS).arg("--list")).await?;
     let number = libtest::listed(&list);
-    let is_named = |variable| std::env::var_os(variable).is_some_and(|path| !path.is_empty());
+    let is_named = |variable: &str| std::env::var_os(variable).is_some_and(|path| !path.is_empty());
     let unnamed: Vec<_> =
         ["FIRECRACKER_BIN", "JAILER_BIN"].into_iter().filter(|name| !is_named(name)).collect();
     if !unnamed.is_empty() {
