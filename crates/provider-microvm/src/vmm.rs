@@ -36,6 +36,7 @@ mod limits;
 mod monitor;
 mod program;
 pub mod qemu;
+mod snapshot;
 mod spec;
 mod vm;
 
@@ -47,7 +48,8 @@ pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
 pub use keeper::KeeperCommand;
 pub use monitor::{Monitor, MonitorKind};
-pub use qemu::{Qemu, QemuOptions};
+pub use qemu::{Qemu, QemuOptions, Savable};
+pub use snapshot::{Difference, DriveTraits, Snapshot, SnapshotError, Traits};
 pub use spec::{
     Accelerator, CgroupSpec, Drive, InterfaceName, LogFile, MacAddress, Nic, Serial, SpecError, Throttle,
     UserIds, VmSpec,

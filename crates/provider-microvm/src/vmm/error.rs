@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::firecracker::{FirecrackerError, Version};
 use super::qemu::QmpError;
-use super::{Exit, SpecError};
+use super::{Exit, SnapshotError, SpecError};
 
 /// Why there is no VM, or it did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,15 @@ pub enum VmmError {
         what: &'static str,
         /// How long.
         limit: Duration,
+    },
+    /// A snapshot cannot be made or used.
+    #[error("seat {seat}: {why}")]
+    Snapshot {
+        /// Whose.
+        seat: String,
+        /// Which, why, and what to do.
+        #[source]
+        why: SnapshotError,
     },
     /// No accelerator as asked for.
     #[error("KVM cannot be used: {0}; set the accelerator to auto or tcg, or make KVM work on this host")]

@@ -16,8 +16,8 @@ mod qmp;
 
 pub use arguments::AGENT_PORT;
 pub use binary::Version;
-pub use monitor::{Qemu, QemuOptions};
-pub use qmp::{Event, Qmp, QmpError, RunState};
+pub use monitor::{Qemu, QemuOptions, Savable};
+pub use qmp::{Event, Migration, Qmp, QmpError, RunState};
 
 pub(super) use arguments::drive_id;
 pub(super) use control::Control;

@@ -6,5 +6,6 @@ mod guest;
 mod life;
 mod nested;
 mod network;
+mod snapshot;
 mod starter;
 mod trouble;

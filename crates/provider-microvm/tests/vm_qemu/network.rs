@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
-    InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions, UserIds,
+    InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions, Snapshot, UserIds, VmSpec,
 };
 use vm_testbed::{Need, can_run};
 
@@ -15,8 +15,8 @@ use crate::guest::{Guest, ended, keeper, shell};
 struct Namespace(String);
 
 impl Namespace {
-    fn new() -> Result<Self> {
-        let this = Self(format!("ctvmm{}", std::process::id()));
+    fn new(which: &str) -> Result<Self> {
+        let this = Self(format!("ctvmm{which}{}", std::process::id()));
         ip(&["netns", "add", &this.0])?;
         Ok(this)
     }
@@ -55,7 +55,7 @@ async fn a_guest_speaks_over_the_tap_it_is_given() -> Result<()> {
         return Ok(());
     }
     let guest = Guest::new()?;
-    let namespace = Namespace::new()?;
+    let namespace = Namespace::new("")?;
     ended(&guest, async {
         namespace.ip(&["tuntap", "add", "dev", "ctt0", "mode", "tap"])?;
         namespace.ip(&["addr", "add", "10.213.9.1/24", "dev", "ctt0"])?;
@@ -81,6 +81,46 @@ async fn a_guest_speaks_over_the_tap_it_is_given() -> Result<()> {
         // It is another's: it stays.
         ensure!(namespace.ip(&["-br", "link", "show", "ctt0"])?.contains("DOWN"));
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn a_guest_that_was_saved_on_one_tap_goes_on_with_another_address_on_the_next() -> Result<()> {
+    if !can_run(&[Need::Guest, Need::Root]) {
+        return Ok(());
+    }
+    let (saved, seat) = (Guest::new()?, Guest::new()?);
+    let namespace = Namespace::new("s")?;
+    let nic = |tap: &str, last| {
+        anyhow::Ok(vec![Nic { tap: InterfaceName::new(tap)?, mac: MacAddress([2, 0xc7, 10, 213, 9, last]) }])
+    };
+    ended(&saved, async {
+        for tap in ["ctt0", "ctt1"] {
+            namespace.ip(&["tuntap", "add", "dev", tap, "mode", "tap"])?;
+        }
+        namespace.ip(&["addr", "add", "10.213.9.1/24", "dev", "ctt1"])?;
+        namespace.ip(&["link", "set", "ctt1", "up"])?;
+        let qemu = Qemu::new(QemuOptions::new(namespace.keeper()?));
+        let savable = qemu.start_to_save(&VmSpec { nics: nic("ctt0", 2)?, ..saved.spec() }, "").await?;
+        shell(savable.vm(), "true").await?;
+        qemu.save(savable, &saved.path().join("golden")).await?;
+        let snapshot = Snapshot::open(&saved.path().join("golden"))?;
+        ended(&seat, async {
+            let vm = qemu.restore(&VmSpec { nics: nic("ctt1", 3)?, ..seat.spec() }, "", &snapshot).await?;
+            // It has the address that it was saved with until it is told another one.
+            ensure!(shell(&vm, "cat /sys/class/net/eth0/address").await? == "02:c7:0a:d5:09:02");
+            let own = "ip link set eth0 address 02:c7:0a:d5:09:03";
+            let ping = "ip addr add 10.213.9.3/24 dev eth0; ip link set eth0 up; ping -c 3 -W 10 10.213.9.1";
+            let said = shell(&vm, &format!("{own}; {ping}")).await?;
+            ensure!(said.contains(" 0% packet loss"), "{said}");
+            let neighbour = namespace.ip(&["neigh", "show", "10.213.9.3"])?;
+            ensure!(neighbour.contains("02:c7:0a:d5:09:03"), "{neighbour}");
+            vm.kill().await?;
+            Ok(())
+        })
+        .await
     })
     .await
 }

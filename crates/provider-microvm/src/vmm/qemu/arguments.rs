@@ -1,9 +1,9 @@
 //! QEMU's command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::vmm::keeper::{Argument, Open};
-use crate::vmm::{Drive, VmSpec, folder};
+use crate::vmm::{Drive, MacAddress, VmSpec, folder};
 
 /// The name of the serial port over which the agent speaks (`/dev/virtio-ports/` in a guest that makes such links).
 pub const AGENT_PORT: &str = "clarateach.agent";
@@ -18,6 +18,17 @@ pub(super) enum Acceleration {
     },
 }
 
+/// Where the guest's memory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// The VM's own.
+    Own,
+    /// In a file, which has all that the guest writes.
+    In(PathBuf),
+    /// What the guest does not write is that of a file, which stays as it is. QEMU waits for the rest of the machine's state.
+    Of(PathBuf),
+}
+
 /// A command line and what has to be open for it.
 #[derive(Debug, Default)]
 pub(super) struct CommandLine {
@@ -27,9 +38,10 @@ pub(super) struct CommandLine {
 
 impl CommandLine {
     /// The command line of a VM.
-    pub(super) fn of(spec: &VmSpec, acceleration: Acceleration) -> Self {
+    pub(super) fn of(spec: &VmSpec, acceleration: Acceleration, memory: &Memory) -> Self {
         let mut line = Self::default();
         line.machine(spec, acceleration);
+        line.memory(spec.memory_mib, memory);
         line.kernel(spec, acceleration);
         // Standard output, which the keeper reads. The guest may write what it likes, but nobody writes to it.
         line.pair("-chardev", "stdio,id=console,signal=off");
@@ -56,6 +68,17 @@ impl CommandLine {
         line
     }
 
+    /// What of it is the same for all seats that can be started from one snapshot.
+    pub(super) fn machine_of(spec: &VmSpec, acceleration: Acceleration) -> Vec<String> {
+        let mut nobody = VmSpec { seat: String::new(), ..spec.clone() };
+        nobody.nics.iter_mut().for_each(|nic| nic.mac = MacAddress([0; 6]));
+        let word = |argument| match argument {
+            Argument::Plain(text) => text,
+            Argument::Descriptor(before, _, behind) => format!("{before}#{behind}"),
+        };
+        Self::of(&nobody, acceleration, &Memory::Own).arguments.into_iter().map(word).collect()
+    }
+
     fn machine(&mut self, spec: &VmSpec, acceleration: Acceleration) {
         self.pair("-name", &format!("guest={},debug-threads=on", value(&spec.seat)));
         self.pair("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
@@ -75,10 +98,23 @@ impl CommandLine {
         }
         self.pair("-smp", &spec.vcpus.to_string());
         self.pair("-m", &format!("{}M", spec.memory_mib));
-        self.pair("-object", &format!("memory-backend-ram,id=memory,size={}M", spec.memory_mib));
         self.pair("-display", "none");
         for word in ["-nodefaults", "-no-user-config", "-no-reboot", "-S"] {
             self.plain(word);
+        }
+    }
+
+    fn memory(&mut self, mib: u32, memory: &Memory) {
+        let (path, share, write) = match memory {
+            Memory::Own => return self.pair("-object", &format!("memory-backend-ram,id=memory,size={mib}M")),
+            Memory::In(path) => (path, "on", true),
+            Memory::Of(path) => (path, "off", false),
+        };
+        let backend =
+            format!("memory-backend-file,id=memory,size={mib}M,share={share},mem-path=/proc/self/fd/");
+        self.with_open("-object", &backend, file(path, write), "");
+        if !write {
+            self.pair("-incoming", "defer");
         }
     }
 

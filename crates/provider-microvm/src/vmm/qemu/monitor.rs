@@ -1,5 +1,6 @@
 //! Starts, adopts and ends VMs that QEMU runs.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,13 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::arguments::{Acceleration, CommandLine, drive_id};
+use super::arguments::{Acceleration, CommandLine, Memory, drive_id};
 use super::{Version, binary};
 use crate::vmm::accelerator::{self, Accel};
 use crate::vmm::keeper::client::Launching;
 use crate::vmm::keeper::{GENERATION, Launch};
 use crate::vmm::vm::{Pending, adopt, clear};
 use crate::vmm::{Accelerator, KeeperCommand, Monitor, MonitorKind, RunFolder, Vm, VmSpec, VmmError, limits};
+
+mod snapshot;
+
+pub use snapshot::Savable;
 
 /// What QEMU takes beside the guest's memory and TCG's buffer. Seen with QEMU 7.2 and two processors: 30 MiB of its program and libraries, which several
 /// share, and some 50 MiB of its own, a part of which is the buffer's beginning.
@@ -56,6 +61,8 @@ pub struct Qemu {
     /// The program that was checked last, as it was then.
     checked: Mutex<Option<(FileIdentity, Version)>>,
     accelerator: Mutex<Option<Accel>>,
+    /// Of files that snapshots depend on, as they were.
+    digests: Mutex<HashMap<FileIdentity, String>>,
 }
 
 /// A file as it was: device, inode, size, time of change in nanoseconds.
@@ -66,7 +73,7 @@ impl Qemu {
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
         let accelerator = Mutex::new(options.accelerator.clone());
-        Self { options, checked: Mutex::new(None), accelerator }
+        Self { options, checked: Mutex::new(None), accelerator, digests: Mutex::default() }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -115,14 +122,29 @@ impl Qemu {
     }
 
     async fn start_with(&self, spec: &VmSpec, with: Acceleration, groups: Vec<u32>) -> Result<Vm, VmmError> {
+        let line = CommandLine::of(spec, with, &Memory::Own);
+        self.start_line(spec, line, groups, |control| ready(control, spec)).await
+    }
+
+    /// Starts QEMU with a command line, and lets it live when it is ready.
+    async fn start_line<F>(
+        &self,
+        spec: &VmSpec,
+        line: CommandLine,
+        groups: Vec<u32>,
+        ready: impl FnOnce(Arc<super::Control>) -> F,
+    ) -> Result<Vm, VmmError>
+    where
+        F: Future<Output = Result<(), VmmError>>,
+    {
         let (program, _) = self.check().await?;
         // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
         let made = spec.folder.make();
         made.map_err(VmmError::io(&spec.seat, format!("making {}", spec.folder.path().display())))?;
-        let launch = Self::launch(spec, program, CommandLine::of(spec, with), groups);
+        let launch = Self::launch(spec, program, line, groups);
         let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
         let pending = Pending::new(launching, spec, MonitorKind::Qemu)?;
-        pending.finish(|control| ready(control, spec)).await
+        pending.finish(ready).await
     }
 
     fn launch(spec: &VmSpec, program: PathBuf, line: CommandLine, groups: Vec<u32>) -> Launch {

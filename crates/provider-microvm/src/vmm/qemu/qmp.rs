@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,10 +29,12 @@ use tokio::time::timeout;
 use super::Version;
 use crate::vmm::Throttle;
 
+mod hand_over;
 mod message;
+mod state;
 
 use message::{Command, Greeting, Message};
-pub use message::{Event, RunState};
+pub use message::{Event, Migration, RunState};
 
 /// The longest line, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -58,6 +61,9 @@ pub enum QmpError {
         /// Its words.
         why: String,
     },
+    /// What QEMU writes of a machine, or reads, cannot be passed on.
+    #[error("the machine's state cannot be passed on: {0}")]
+    State(String),
     /// No answer.
     #[error("QEMU did not answer {command} within {} s", .limit.as_secs())]
     Silent {
@@ -224,6 +230,15 @@ impl Qmp {
     }
 
     async fn run(&self, command: Command<'_>) -> Result<Value, QmpError> {
+        self.run_with(command, None).await
+    }
+
+    /// Runs a command that a descriptor goes with.
+    async fn run_with(
+        &self,
+        command: Command<'_>,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<Value, QmpError> {
         let name = command.name();
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -243,7 +258,10 @@ impl Qmp {
             // A write that is broken off would leave half a line: whoever has begun one finishes it, or the connection is over.
             let mut writer = self.writer.lock().await;
             let broken = BrokenOff { waiting: &self.waiting, done: false };
-            let written = writer.write_all(&bytes).await;
+            let written = match descriptor {
+                None => writer.write_all(&bytes).await,
+                Some(descriptor) => hand_over::write_all(&mut writer, &bytes, descriptor).await,
+            };
             broken.done();
             written.map_err(|_| QmpError::Closed)?;
             drop(writer);

@@ -43,7 +43,7 @@ fn after<'a>(words: &'a [String], option: &str) -> Vec<&'a str> {
 
 #[test]
 fn everything_on_disk_is_handed_over_open() {
-    let line = CommandLine::of(&spec(), Acceleration::Tcg { buffer_mib: 64 });
+    let line = CommandLine::of(&spec(), Acceleration::Tcg { buffer_mib: 64 }, &Memory::Own);
     let words = words(&line);
     assert!(
         words
@@ -88,7 +88,7 @@ fn everything_on_disk_is_handed_over_open() {
 
 #[test]
 fn the_machine_is_small_and_shut_in() {
-    let line = words(&CommandLine::of(&spec(), Acceleration::Tcg { buffer_mib: 64 }));
+    let line = words(&CommandLine::of(&spec(), Acceleration::Tcg { buffer_mib: 64 }, &Memory::Own));
     for word in ["-nodefaults", "-no-user-config", "-no-reboot", "-S"] {
         assert!(line.iter().any(|one| one == word), "{word}");
     }
@@ -103,7 +103,7 @@ fn the_machine_is_small_and_shut_in() {
 
 #[test]
 fn the_clock_is_given_only_where_it_cannot_be_calibrated() {
-    let words_of = |acceleration| words(&CommandLine::of(&spec(), acceleration));
+    let words_of = |acceleration| words(&CommandLine::of(&spec(), acceleration, &Memory::Own));
     let tcg = words_of(Acceleration::Tcg { buffer_mib: 64 });
     assert_eq!(after(&tcg, "-accel"), ["tcg,tb-size=64"]);
     assert_eq!(
@@ -134,5 +134,55 @@ fn what_is_out_of_bounds_is_said() {
     assert!(Serial::new("").is_err() && Serial::new("a,b").is_err() && Serial::new(&"a".repeat(21)).is_err());
     for name in ["", "..", "a/b", "a b", "a,b", "a:b", "sixteen-bytes-xx"] {
         assert!(InterfaceName::new(name).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn memory_is_the_vms_own_or_of_a_file_that_is_handed_over_open() {
+    let line = |memory| CommandLine::of(&spec(), Acceleration::Tcg { buffer_mib: 64 }, &memory);
+    let own = words(&line(Memory::Own));
+    assert_eq!(after(&own, "-object")[0], "memory-backend-ram,id=memory,size=512M");
+    assert!(after(&own, "-incoming").is_empty());
+    for (memory, share, write) in
+        [(Memory::In("/proc/7/fd/9".into()), "on", true), (Memory::Of("/proc/7/fd/9".into()), "off", false)]
+    {
+        let line = line(memory);
+        assert_eq!(line.descriptors[0], Open::File { path: "/proc/7/fd/9".into(), write });
+        let words = words(&line);
+        let backend =
+            format!("memory-backend-file,id=memory,size=512M,share={share},mem-path=/proc/self/fd/#0");
+        assert_eq!(after(&words, "-object")[0], backend);
+        assert_eq!(after(&words, "-incoming").is_empty(), write);
+        // The disks' sets still have the numbers of what is in them.
+        assert_eq!(after(&words, "-add-fd"), ["set=3,fd=#3", "set=4,fd=#4"]);
+    }
+}
+
+#[test]
+fn the_machine_is_the_same_for_all_seats() {
+    let machine = |change: fn(&mut VmSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        CommandLine::machine_of(&spec, Acceleration::Tcg { buffer_mib: 64 })
+    };
+    let one = machine(|_| ());
+    let other = machine(|spec| {
+        spec.seat = "demo/2".into();
+        spec.nics[0].mac = MacAddress([2, 0xc7, 10, 0, 0, 6]);
+        spec.nics[0].tap = InterfaceName::new("ctt1").unwrap();
+        spec.drives[1].path = "/state/other.img".into();
+        spec.folder = RunFolder::new("/run/other");
+        spec.user = Some(UserIds { uid: 8, gid: 9 });
+    });
+    assert_eq!(one, other);
+    assert!(!one.iter().any(|word| word.contains("demo") || word.contains("02:c7")));
+    let changes: [fn(&mut VmSpec); 4] = [
+        |spec| spec.vcpus = 1,
+        |spec| spec.command_line.push('x'),
+        |spec| spec.drives[1].read_only = true,
+        |spec| spec.nics.clear(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert_ne!(one, machine(change), "{number}");
     }
 }

@@ -35,7 +35,40 @@ pub(super) enum Command<'a> {
     Quit,
     SystemPowerdown,
     BlockSetIoThrottle(BlockThrottle<'a>),
+    #[serde(rename = "migrate-set-capabilities")]
+    MigrateSetCapabilities(Capabilities),
+    Getfd(FdName),
+    Migrate(Uri),
+    #[serde(rename = "migrate-incoming")]
+    MigrateIncoming(Uri),
+    #[serde(rename = "query-migrate")]
+    QueryMigrate,
 }
+
+#[derive(Debug, Serialize)]
+pub(super) struct Capabilities {
+    capabilities: [Capability; 2],
+}
+
+#[derive(Debug, Serialize)]
+struct Capability {
+    capability: &'static str,
+    state: bool,
+}
+
+/// What a descriptor is called that goes with the command.
+#[derive(Debug, Serialize)]
+pub(super) struct FdName {
+    fdname: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Uri {
+    uri: &'static str,
+}
+
+/// What the file of a machine's state is called.
+const STATE: (&str, &str) = ("state", "fd:state");
 
 /// All of these have to be there; a limit on reads and writes together excludes one on either.
 #[derive(Debug, Serialize)]
@@ -70,6 +103,27 @@ impl<'a> Command<'a> {
         })
     }
 
+    /// Memory that others can map is neither written nor read, and how far it is, is told.
+    pub(super) fn memory_stays() -> Self {
+        let on = |capability| Capability { capability, state: true };
+        Self::MigrateSetCapabilities(Capabilities { capabilities: [on("x-ignore-shared"), on("events")] })
+    }
+
+    /// Takes the file of a machine's state.
+    pub(super) fn take_state() -> Self {
+        Self::Getfd(FdName { fdname: STATE.0 })
+    }
+
+    /// Writes the machine's state to that file.
+    pub(super) fn write_state() -> Self {
+        Self::Migrate(Uri { uri: STATE.1 })
+    }
+
+    /// Reads it from there.
+    pub(super) fn read_state() -> Self {
+        Self::MigrateIncoming(Uri { uri: STATE.1 })
+    }
+
     pub(super) fn numbered(self, id: u64) -> Numbered<'a> {
         Numbered { command: self, id }
     }
@@ -83,6 +137,11 @@ impl<'a> Command<'a> {
             Self::Quit => "quit",
             Self::SystemPowerdown => "system_powerdown",
             Self::BlockSetIoThrottle(_) => "block_set_io_throttle",
+            Self::MigrateSetCapabilities(_) => "migrate-set-capabilities",
+            Self::Getfd(_) => "getfd",
+            Self::Migrate(_) => "migrate",
+            Self::MigrateIncoming(_) => "migrate-incoming",
+            Self::QueryMigrate => "query-migrate",
         }
     }
 }
@@ -132,8 +191,31 @@ pub enum Event {
         /// Its words.
         why: String,
     },
+    /// The writing or reading of the machine's state goes on, or is over.
+    Migration(Migration),
     /// Another; its name.
     Other(String),
+}
+
+/// How far the writing or reading of a machine's state is (`MigrationStatus` in `qapi/migration.json`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migration {
+    /// All is written or read.
+    Completed,
+    /// It has been given up.
+    Failed,
+    /// In between.
+    Underway,
+}
+
+impl Migration {
+    pub(super) fn of(status: &str) -> Self {
+        match status {
+            "completed" => Self::Completed,
+            "failed" | "cancelled" => Self::Failed,
+            _ => Self::Underway,
+        }
+    }
 }
 
 /// A line of QEMU's after the greeting.
@@ -184,6 +266,7 @@ fn event(name: &str, data: &Value) -> Event {
         "SHUTDOWN" => Event::Shutdown { guest: flag("guest") },
         "VSERPORT_CHANGE" if text("id") == "agent" => Event::AgentPort { open: flag("open") },
         "BLOCK_IO_ERROR" => Event::BlockError { why: format!("{}: {}", text("operation"), text("reason")) },
+        "MIGRATION" => Event::Migration(Migration::of(text("status"))),
         other => Event::Other(other.chars().take(64).collect()),
     }
 }

@@ -208,3 +208,71 @@ async fn events_are_told_typed() {
         assert_eq!(events.recv().await.unwrap(), event);
     }
 }
+
+/// What a script of the other end makes of the writing of a state: it writes something to what is handed over, and says this. What came to the file.
+async fn writing(statuses: &[&str]) -> (Result<(), QmpError>, String) {
+    let (server, qmp) = greeted(LONG).await;
+    let server = server.0.into_inner().into_std().unwrap();
+    server.set_nonblocking(false).unwrap();
+    let statuses: Vec<_> = statuses.iter().map(|status| (*status).to_owned()).collect();
+    // A thread: what reads descriptors waits.
+    let serve = tokio::task::spawn_blocking(move || {
+        use std::io::Write as _;
+        let hear = || {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = rustix::net::RecvAncillaryBuffer::new(&mut space);
+            let mut bytes = [0; 4096];
+            let mut buffers = [io::IoSliceMut::new(&mut bytes)];
+            let flags = rustix::net::RecvFlags::empty();
+            let read = rustix::net::recvmsg(&server, &mut buffers, &mut ancillary, flags).unwrap().bytes;
+            let open = ancillary.drain().find_map(|message| match message {
+                rustix::net::RecvAncillaryMessage::ScmRights(mut open) => open.next(),
+                _ => None,
+            });
+            (serde_json::from_slice::<Value>(&bytes[..read]).unwrap(), open)
+        };
+        let say = |line: String| (&server).write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut handed = None;
+        for command in ["migrate-set-capabilities", "getfd", "migrate"] {
+            let (asked, open) = hear();
+            assert_eq!(asked["execute"], command);
+            if let Some(open) = open {
+                assert_eq!((command, &asked["arguments"]["fdname"]), ("getfd", &Value::from("state")));
+                handed = Some(std::fs::File::from(open));
+            }
+            say(format!(r#"{{"return": {{}}, "id": {}}}"#, asked["id"]));
+        }
+        let mut handed = handed.expect("a descriptor");
+        for status in statuses {
+            say(format!(r#"{{"event": "MIGRATION", "data": {{"status": "{status}"}}, "timestamp": {{}}}}"#));
+            match status.as_str() {
+                "active" => handed.write_all(b"processors and devices").unwrap(),
+                "failed" => {
+                    let (asked, _) = hear();
+                    assert_eq!(asked["execute"], "query-migrate");
+                    let why = r#"{"status": "failed", "error-desc": "no room"}"#;
+                    say(format!(r#"{{"return": {why}, "id": {}}}"#, asked["id"]));
+                }
+                _ => {}
+            }
+        }
+    });
+    let mut file = tempfile::tempfile().unwrap();
+    let done = qmp.write_state(file.try_clone().unwrap()).await;
+    serve.await.unwrap();
+    let mut said = String::new();
+    io::Seek::rewind(&mut file).unwrap();
+    io::Read::read_to_string(&mut file, &mut said).unwrap();
+    (done, said)
+}
+
+#[tokio::test]
+async fn a_state_comes_through_what_is_handed_over() {
+    let (done, said) = writing(&["setup", "active", "completed"]).await;
+    done.unwrap();
+    assert_eq!(said, "processors and devices");
+    let (done, _) = writing(&["setup", "failed"]).await;
+    assert_eq!(done.unwrap_err().to_string(), "QEMU refuses migrate: no room");
+    let (done, _) = writing(&["setup"]).await;
+    assert!(matches!(done.unwrap_err(), QmpError::Closed));
+}

@@ -1,0 +1,175 @@
+//! Writes and opens the files of a snapshot.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::description::{Description, FORMAT, FileTraits};
+use super::digest::digest;
+use super::{Memory, Snapshot, SnapshotError, Traits, memory};
+
+const MEMORY: &str = "memory";
+const STATE: &str = "state";
+const DESCRIPTION: &str = "snapshot.json";
+/// More than any description has, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// A snapshot that is being written, under another name than it will have. Dropped before it is finished, it is removed.
+#[derive(Debug)]
+pub(in crate::vmm) struct Unfinished {
+    folder: PathBuf,
+    new: PathBuf,
+    state: File,
+    is_finished: bool,
+}
+
+/// Begins to write one; what another one left that was not finished is removed.
+pub(in crate::vmm) fn write(folder: &Path) -> Result<Unfinished, SnapshotError> {
+    let new = beside(folder, "new");
+    let io = |what: &str| SnapshotError::io(folder, format!("{what} {}", new.display()));
+    remove(&new).map_err(io("removing"))?;
+    DirBuilder::new().mode(0o700).create(&new).map_err(io("making"))?;
+    match create(&new.join(STATE)) {
+        Ok(state) => Ok(Unfinished { folder: folder.to_owned(), new, state, is_finished: false }),
+        Err(why) => {
+            drop(remove(&new));
+            Err(SnapshotError::io(folder, "making its state")(why))
+        }
+    }
+}
+
+impl Unfinished {
+    /// Where the monitor writes its state to.
+    pub(in crate::vmm) fn state(&self) -> &File {
+        &self.state
+    }
+
+    /// Writes the rest, looks whether the disk has what was written, and gives it its name; one that had the name is replaced. To be called where it may block.
+    pub(in crate::vmm) fn finish(mut self, memory: &Memory, traits: Traits) -> Result<(), SnapshotError> {
+        let (folder, new) = (self.folder.clone(), self.new.clone());
+        let io = |what: &'static str| SnapshotError::io(&folder, what);
+        let at = create(&new.join(MEMORY)).map_err(io("making its memory"))?;
+        let sha256_of_memory = memory.save(&at).map_err(io("writing its memory"))?;
+        let (bytes, sha256) = digest(&self.state).map_err(io("reading its state"))?;
+        let description = Description {
+            format: FORMAT,
+            traits,
+            memory: FileTraits { bytes: memory.bytes(), sha256: sha256_of_memory },
+            state: FileTraits { bytes, sha256 },
+        };
+        for file in [&at, &self.state] {
+            file.sync_all().map_err(io("syncing it"))?;
+            // So that what is read now is what the disk has.
+            rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)
+                .map_err(|why| SnapshotError::io(&folder, "reading it again")(why.into()))?;
+        }
+        let again = memory::digest(&at, description.memory.bytes).map_err(io("reading its memory again"))?;
+        let state = digest(&self.state).map_err(io("reading its state again"))?;
+        for (file, same) in [
+            (MEMORY, again == description.memory.sha256),
+            (STATE, state == (description.state.bytes, description.state.sha256.clone())),
+        ] {
+            if !same {
+                return Err(SnapshotError::Damaged { folder, file });
+            }
+        }
+        let described = (|| {
+            let mut file = create(&new.join(DESCRIPTION))?;
+            file.write_all(&serde_json::to_vec_pretty(&description)?)?;
+            file.sync_all()?;
+            File::open(&new)?.sync_all()
+        })();
+        described.map_err(io("writing snapshot.json"))?;
+        let named = (|| {
+            // A folder takes the place of an empty one only.
+            let old = beside(&folder, "old");
+            remove(&old)?;
+            match fs::rename(&folder, &old) {
+                Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+                _ => {}
+            }
+            fs::rename(&new, &folder)?;
+            remove(&old)?;
+            File::open(folder.parent().unwrap_or(Path::new("/")))?.sync_all()
+        })();
+        named.map_err(io("giving it its name"))?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The next one tries again.
+            drop(remove(&self.new));
+        }
+    }
+}
+
+/// Only the number, which every layout has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Opens one.
+pub(super) fn open(folder: &Path) -> Result<Snapshot, SnapshotError> {
+    let incomplete = |why: String| SnapshotError::Incomplete { folder: folder.to_owned(), why };
+    let opened = |name: &str| match File::open(folder.join(name)) {
+        Ok(file) => Ok(file),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Err(incomplete(format!("there is no {name}"))),
+        Err(why) => Err(SnapshotError::io(folder, format!("opening {name}"))(why)),
+    };
+    let mut text = Vec::new();
+    let read = io::Read::read_to_end(&mut io::Read::take(opened(DESCRIPTION)?, LONGEST), &mut text);
+    read.map_err(SnapshotError::io(folder, "reading snapshot.json"))?;
+    let not_understood =
+        |why: serde_json::Error| incomplete(format!("snapshot.json is not understood: {why}"));
+    let Format { format } = serde_json::from_slice(&text).map_err(not_understood)?;
+    if format != FORMAT {
+        return Err(SnapshotError::Format { folder: folder.to_owned(), found: format });
+    }
+    let description: Description = serde_json::from_slice(&text).map_err(not_understood)?;
+    let sized = |name: &str, traits: &FileTraits| {
+        let file = opened(name)?;
+        let size = file.metadata().map_err(SnapshotError::io(folder, format!("looking at {name}")))?.len();
+        if size == traits.bytes {
+            Ok(file)
+        } else {
+            Err(incomplete(format!("{name} has {size} bytes of {}", traits.bytes)))
+        }
+    };
+    let state = sized(STATE, &description.state)?;
+    let from = sized(MEMORY, &description.memory)?;
+    if description.memory.bytes != u64::from(description.traits.memory_mib) << 20 {
+        return Err(incomplete("the memory is not as large as the guest's".into()));
+    }
+    let memory = Memory::load(&from, description.traits.memory_mib)
+        .map_err(SnapshotError::io(folder, "reading its memory"))?;
+    Ok(Snapshot { folder: folder.to_owned(), traits: description.traits, state, memory })
+}
+
+/// A name beside a folder's.
+fn beside(folder: &Path, ending: &str) -> PathBuf {
+    let mut path = folder.to_owned().into_os_string();
+    path.push(format!(".{ending}"));
+    path.into()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

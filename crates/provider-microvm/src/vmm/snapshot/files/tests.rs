@@ -1,0 +1,138 @@
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+
+use super::super::{DriveTraits, Traits};
+use super::*;
+use crate::vmm::MonitorKind;
+
+fn traits() -> Traits {
+    Traits {
+        monitor: MonitorKind::Qemu,
+        version: "7.2.22".into(),
+        program: "aa".into(),
+        processor: "QEMU's own".into(),
+        kernel: "bb".into(),
+        initramfs: "cc".into(),
+        image: "sha256:dd".into(),
+        vcpus: 1,
+        memory_mib: 1,
+        drives: vec![DriveTraits { serial: "root".into(), read_only: true, bytes: 4096 }],
+        machine: vec!["-smp".into(), "1".into()],
+    }
+}
+
+fn make(folder: &Path) -> Result<(), SnapshotError> {
+    let unfinished = write(folder)?;
+    unfinished.state().write_all_at(b"processors", 0).unwrap();
+    let memory = Memory::empty(1).unwrap();
+    File::options().write(true).open(memory.path()).unwrap().write_all_at(b"page", 8192).unwrap();
+    unfinished.finish(&memory, traits())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_written_is_opened_and_replaced() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    for _ in 0..2 {
+        make(&folder).unwrap();
+        assert_eq!(names(at.path()), ["golden"]);
+        assert_eq!(names(&folder), ["memory", "snapshot.json", "state"]);
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    let snapshot = Snapshot::open(&folder).unwrap();
+    snapshot.fits(&traits()).unwrap();
+    // It goes on when its folder is gone, and everybody reads from the beginning.
+    fs::remove_dir_all(&folder).unwrap();
+    for _ in 0..2 {
+        let mut text = String::new();
+        io::Read::read_to_string(&mut snapshot.state().unwrap(), &mut text).unwrap();
+        assert_eq!(text, "processors");
+    }
+    let mut page = [0; 4];
+    File::open(snapshot.memory().path()).unwrap().read_exact_at(&mut page, 8192).unwrap();
+    assert_eq!(&page, b"page");
+}
+
+#[test]
+fn what_was_half_written_has_no_name_and_is_made_anew() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    drop(write(&folder).unwrap());
+    assert!(names(at.path()).is_empty());
+    // As a kill leaves it.
+    fs::create_dir(at.path().join("golden.new")).unwrap();
+    fs::write(at.path().join("golden.new/memory"), b"half").unwrap();
+    let why = Snapshot::open(&folder).unwrap_err().to_string();
+    assert!(why.ends_with("golden is not whole: there is no snapshot.json; it has to be made anew"), "{why}");
+    make(&folder).unwrap();
+    assert_eq!(names(at.path()), ["golden"]);
+    Snapshot::open(&folder).unwrap();
+}
+
+#[test]
+fn what_is_cut_short_or_of_another_program_is_refused_in_words() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    let said = |change: &dyn Fn(&Path)| {
+        make(&folder).unwrap();
+        change(&folder);
+        Snapshot::open(&folder).unwrap_err().to_string()
+    };
+    let cut = |name: &'static str| {
+        move |folder: &Path| File::options().write(true).open(folder.join(name)).unwrap().set_len(5).unwrap()
+    };
+    assert!(said(&cut("state")).contains("is not whole: state has 5 bytes of 10;"));
+    assert!(said(&cut("memory")).contains("is not whole: memory has 5 bytes of 1048576;"));
+    assert!(said(&cut("snapshot.json")).contains("snapshot.json is not understood"));
+    assert!(said(&|folder| fs::remove_file(folder.join("memory")).unwrap()).contains("there is no memory"));
+    let newer =
+        |folder: &Path| fs::write(folder.join("snapshot.json"), br#"{"format": 7, "new": []}"#).unwrap();
+    assert!(said(&newer).contains("has the format 7, and this program reads 1;"));
+}
+
+#[test]
+fn what_differs_is_named_with_both() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    make(&folder).unwrap();
+    let snapshot = Snapshot::open(&folder).unwrap();
+    let said = |change: fn(&mut Traits)| {
+        let mut here = traits();
+        change(&mut here);
+        let why = snapshot.fits(&here).unwrap_err().to_string();
+        let (_, said) = why.split_once("was made ").unwrap();
+        said.strip_suffix("; it has to be made anew").unwrap().to_owned()
+    };
+    assert_eq!(
+        said(|here| here.version = "7.2.23".into()),
+        "with the monitor's version 7.2.22, and here it is 7.2.23"
+    );
+    assert_eq!(
+        said(|here| here.processor = "KVM".into()),
+        "with the processor QEMU's own, and here it is KVM"
+    );
+    assert_eq!(
+        said(|here| here.drives[0].bytes = 8192),
+        "with the disks root to be read of 4096 bytes, and here it is root to be read of 8192 bytes"
+    );
+    let others: [fn(&mut Traits); 7] = [
+        |here| here.program.clear(),
+        |here| here.kernel.clear(),
+        |here| here.initramfs.clear(),
+        |here| here.image.clear(),
+        |here| here.vcpus = 2,
+        |here| here.memory_mib = 2,
+        |here| here.machine.clear(),
+    ];
+    for (number, change) in others.into_iter().enumerate() {
+        assert!(said(change).contains("and here it is"), "{number}");
+    }
+}
