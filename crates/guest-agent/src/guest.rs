@@ -72,10 +72,7 @@ impl Guest {
             generation: GENERATION,
             version: env!("CARGO_PKG_VERSION").into(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            boot_id: boot_id(phase),
             uptime_ms: uptime_ms(),
             clock_unix_ms: run::now_ms(),
             phase,
@@ -225,6 +222,14 @@ impl Guest {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The kernel makes it when it is first read. Before the guest is a seat, all that go on from one snapshot would get the same.
+fn boot_id(phase: Phase) -> String {
+    if matches!(phase, Phase::Waiting | Phase::Configuring) {
+        return String::new();
+    }
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 fn uptime_ms() -> u64 {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::ioctl::{NoArg, Setter, ioctl, opcode};
 use rustix::net::{AddressFamily, SocketType};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -35,6 +35,17 @@ pub(crate) fn add_entropy(random: impl AsFd, bytes: &[u8]) -> io::Result<()> {
         ioctl(random, Setter::<{ opcode::write::<[i32; 2]>(b'R', 3) }, _>::new(info))?;
     }
     Ok(())
+}
+
+/// Has the generator make its numbers of what it was given until now (`RNDRESEEDCRNG`, random(4)), and not of what it had before.
+pub(crate) fn reseed(random: impl AsFd) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "the kernel is given nothing but the request")]
+    let done = unsafe { ioctl(random, NoArg::<{ opcode::none(b'R', 7) }>::new()) };
+    match done {
+        // It has had too little yet to make any (`ENODATA`), and will do so by itself.
+        Err(rustix::io::Errno::NODATA) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Makes a mounted ext4 file system as large as so many blocks (`EXT4_IOC_RESIZE_FS` of fs/ext4/ext4.h).
@@ -74,6 +85,15 @@ impl Interfaces {
     /// The largest packet of an interface in bytes.
     pub(crate) fn set_mtu(&self, name: &str, mtu: u32) -> io::Result<()> {
         self.set::<{ libc::SIOCSIFMTU as u32 }>(name, &mtu.to_ne_bytes())
+    }
+
+    /// Gives an Ethernet interface another hardware address.
+    pub(crate) fn set_hardware_address(&self, name: &str, mac: [u8; 6]) -> io::Result<()> {
+        // `struct sockaddr`.
+        let mut address = [0; 16];
+        address[..2].copy_from_slice(&libc::ARPHRD_ETHER.to_ne_bytes());
+        address[2..8].copy_from_slice(&mac);
+        self.set::<{ libc::SIOCSIFHWADDR as u32 }>(name, &address)
     }
 
     /// Turns an interface on.

@@ -24,7 +24,7 @@ pub struct Health {
     /// The kernel's release.
     #[serde(default)]
     pub kernel: String,
-    /// The kernel's random id of this boot (`/proc/sys/kernel/random/boot_id`).
+    /// The kernel's random id of this boot (`/proc/sys/kernel/random/boot_id`); empty before it was configured.
     #[serde(default)]
     pub boot_id: String,
     /// How long the guest runs, in milliseconds.

@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An interface and its address. It is found by its hardware address, since names depend on the order of drivers.
+/// An interface and its address. It is found by its hardware address, since names depend on the order of drivers; the only interface of a machine is given it
+/// when it has another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Network {
-    /// The hardware address by which the interface is found.
+    /// The hardware address by which the interface is found, or that it gets.
     pub mac: Mac,
     /// Its address.
     pub address: Ipv4Addr,

@@ -1,4 +1,4 @@
-//! The interface, found by its hardware address.
+//! The interface, found by its hardware address, or given it: a machine that goes on from a snapshot has the address of the one that was saved.
 
 use std::fs;
 use std::path::Path;
@@ -20,9 +20,17 @@ pub(super) fn loopback() -> Result<(), String> {
 /// Gives the interface its address, and the guest its way out.
 pub(super) fn set_up(network: &Network) -> Result<(), String> {
     let Network { mac, address, prefix, gateway, mtu } = network;
-    let name = wait_for_interface(*mac)?;
+    let found = wait_for_interface(*mac)?;
     let told = |what: String| move |why: std::io::Error| format!("the interface {mac}: {what}: {why}");
     let interfaces = Interfaces::open().map_err(told("no socket".into()))?;
+    let name = match found {
+        Found::Named(name) => name,
+        Found::Only(name) => {
+            let given = interfaces.set_hardware_address(&name, mac.bytes());
+            given.map_err(told(format!("{name} cannot be given this address")))?;
+            name
+        }
+    };
     if let Some(mtu) = mtu {
         interfaces.set_mtu(&name, *mtu).map_err(told(format!("packets of {mtu} bytes cannot be set")))?;
     }
@@ -38,11 +46,20 @@ pub(super) fn set_up(network: &Network) -> Result<(), String> {
     Ok(())
 }
 
-fn wait_for_interface(mac: Mac) -> Result<String, String> {
+/// The interface that is meant.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// The one with this address.
+    Named(String),
+    /// The only one of the machine, with another address.
+    Only(String),
+}
+
+fn wait_for_interface(mac: Mac) -> Result<Found, String> {
     let started = Instant::now();
     loop {
-        if let Some(name) = named(Path::new("/sys/class/net"), mac) {
-            return Ok(name);
+        if let Some(found) = find(Path::new("/sys/class/net"), mac) {
+            return Ok(found);
         }
         if started.elapsed() > PATIENCE {
             return Err(format!(
@@ -55,13 +72,20 @@ fn wait_for_interface(mac: Mac) -> Result<String, String> {
     }
 }
 
-fn named(class: &Path, mac: Mac) -> Option<String> {
+fn find(class: &Path, mac: Mac) -> Option<Found> {
     let entries = fs::read_dir(class).ok()?;
-    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.find(|name| {
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // Loopback and its like have no device.
+    let mut names: Vec<_> = names.filter(|name| class.join(name).join("device").exists()).collect();
+    let has_it = |name: &String| {
         let address = fs::read_to_string(class.join(name).join("address"));
         address.is_ok_and(|text| text.parse() == Ok(mac))
-    })
+    };
+    match names.iter().position(has_it) {
+        Some(at) => Some(Found::Named(names.swap_remove(at))),
+        None if names.len() == 1 => names.pop().map(Found::Only),
+        None => None,
+    }
 }
 
 #[cfg(test)]
@@ -71,11 +95,22 @@ mod tests {
     #[test]
     fn interfaces_are_found_by_their_hardware_address() {
         let class = tempfile::tempdir().unwrap();
-        for (name, mac) in [("lo", "00:00:00:00:00:00"), ("eth0", "02:c7:0a:00:00:05")] {
+        let add = |name: &str, mac: &str, device: bool| {
             fs::create_dir(class.path().join(name)).unwrap();
             fs::write(class.path().join(name).join("address"), format!("{mac}\n")).unwrap();
-        }
-        assert_eq!(named(class.path(), "02:C7:0A:00:00:05".parse().unwrap()).as_deref(), Some("eth0"));
-        assert_eq!(named(class.path(), "02:c7:0a:00:00:06".parse().unwrap()), None);
+            if device {
+                fs::create_dir(class.path().join(name).join("device")).unwrap();
+            }
+        };
+        let found = |mac: &str| find(class.path(), mac.parse().unwrap());
+        add("lo", "00:00:00:00:00:00", false);
+        assert_eq!(found("02:c7:0a:00:00:05"), None);
+        add("eth0", "02:c7:0a:00:00:05", true);
+        assert_eq!(found("02:C7:0A:00:00:05"), Some(Found::Named("eth0".into())));
+        // Saved in another machine.
+        assert_eq!(found("02:c7:0a:00:00:06"), Some(Found::Only("eth0".into())));
+        add("eth1", "02:c7:0a:00:00:07", true);
+        assert_eq!(found("02:c7:0a:00:00:07"), Some(Found::Named("eth1".into())));
+        assert_eq!(found("02:c7:0a:00:00:06"), None, "which of the two is meant is not known");
     }
 }

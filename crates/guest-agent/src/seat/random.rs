@@ -15,13 +15,14 @@ pub(super) fn set_clock(unix_ns: u64) -> Result<(), String> {
         .map_err(|why| format!("the clock cannot be set to {} s after 1970: {why}", unix_ns / SECOND))
 }
 
-/// Gives the kernel random bytes of the host's.
+/// Gives the kernel random bytes of the host's, and has it make no number of anything else from here on: in a guest that goes on from a
+/// snapshot it would make the same ones as in all others that do.
 pub(super) fn add_entropy(bytes: &[u8]) -> Result<(), String> {
     if bytes.is_empty() {
         return Ok(());
     }
     let random = OpenOptions::new().write(true).open("/dev/random");
     random
-        .and_then(|random| sys::add_entropy(random, bytes))
+        .and_then(|random| sys::add_entropy(&random, bytes).and_then(|()| sys::reseed(&random)))
         .map_err(|why| format!("the kernel does not take random bytes: {why}"))
 }
