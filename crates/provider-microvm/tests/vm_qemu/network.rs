@@ -96,7 +96,7 @@ async fn a_guest_that_was_saved_on_one_tap_goes_on_with_another_address_on_the_n
     let nic = |tap: &str, last| {
         anyhow::Ok(vec![Nic { tap: InterfaceName::new(tap)?, mac: MacAddress([2, 0xc7, 10, 213, 9, last]) }])
     };
-    ended(&saved, async {
+    let test = async {
         for tap in ["ctt0", "ctt1"] {
             namespace.ip(&["tuntap", "add", "dev", tap, "mode", "tap"])?;
         }
@@ -107,7 +107,7 @@ async fn a_guest_that_was_saved_on_one_tap_goes_on_with_another_address_on_the_n
         shell(savable.vm(), "true").await?;
         qemu.save(savable, &saved.path().join("golden")).await?;
         let snapshot = Snapshot::open(&saved.path().join("golden"))?;
-        ended(&seat, async {
+        let going_on = async {
             let vm = qemu.restore(&VmSpec { nics: nic("ctt1", 3)?, ..seat.spec() }, "", &snapshot).await?;
             // It has the address that it was saved with until it is told another one.
             ensure!(shell(&vm, "cat /sys/class/net/eth0/address").await? == "02:c7:0a:d5:09:02");
@@ -119,8 +119,8 @@ async fn a_guest_that_was_saved_on_one_tap_goes_on_with_another_address_on_the_n
             ensure!(neighbour.contains("02:c7:0a:d5:09:03"), "{neighbour}");
             vm.kill().await?;
             Ok(())
-        })
-        .await
-    })
-    .await
+        };
+        Box::pin(ended(&seat, Box::pin(going_on))).await
+    };
+    Box::pin(ended(&saved, Box::pin(test))).await
 }

@@ -48,7 +48,7 @@ async fn two_guests_go_on_from_one_that_was_saved_each_by_itself() -> Result<()>
         return Ok(());
     }
     let (saved, one, two) = (Guest::new()?, Guest::new()?, Guest::new()?);
-    ended(&saved, async {
+    let test = async {
         save(&saved, &golden(&saved)).await?;
         let snapshot = Snapshot::open(&golden(&saved))?;
         // It is not needed any more.
@@ -79,15 +79,15 @@ async fn two_guests_go_on_from_one_that_was_saved_each_by_itself() -> Result<()>
             two.kill().await?;
             Ok(())
         };
-        ended(&one, ended(&two, going_on)).await?;
+        Box::pin(ended(&one, Box::pin(ended(&two, Box::pin(going_on))))).await?;
         for (spec, content) in specs.iter().zip(["one1-back\n", "two2-back\n"]) {
             let mut bytes = [0; 10];
             fs::File::open(&spec.drives[0].path)?.read_exact_at(&mut bytes, 0)?;
             ensure!(bytes == content.as_bytes(), "{}", String::from_utf8_lossy(&bytes));
         }
         Ok(())
-    })
-    .await
+    };
+    Box::pin(ended(&saved, Box::pin(test))).await
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn what_was_made_of_something_else_is_not_started() -> Result<()> {
         return Ok(());
     }
     let (saved, seat) = (Guest::new()?, Guest::new()?);
-    ended(&saved, async {
+    let test = async {
         let folder = golden(&saved);
         save(&saved, &folder).await?;
         let spec = spec(&seat, "seat")?;
@@ -133,9 +133,9 @@ async fn what_was_made_of_something_else_is_not_started() -> Result<()> {
             ensure!(said.contains("the VM ended while it started") && said.contains("migration"), "{said}");
             Ok(())
         };
-        ended(&seat, refusals).await
-    })
-    .await
+        Box::pin(ended(&seat, Box::pin(refusals))).await
+    };
+    Box::pin(ended(&saved, Box::pin(test))).await
 }
 
 /// A file system in memory that goes with this.
@@ -165,7 +165,7 @@ async fn a_snapshot_for_which_there_is_no_room_leaves_nothing() -> Result<()> {
     }
     let saved = Guest::new()?;
     let small = Small::new("4m")?;
-    ended(&saved, async {
+    let test = async {
         let folder = small.0.path().join("golden");
         let said = save(&saved, &folder).await.err().context("4 MiB are enough")?.to_string();
         ensure!(said.contains("golden: writing its memory: No space left on device"), "{said}");
@@ -173,6 +173,6 @@ async fn a_snapshot_for_which_there_is_no_room_leaves_nothing() -> Result<()> {
         let said = Snapshot::open(&folder).err().context("it is there")?.to_string();
         ensure!(said.contains("is not whole: there is no snapshot.json"), "{said}");
         Ok(())
-    })
-    .await
+    };
+    Box::pin(ended(&saved, Box::pin(test))).await
 }
