@@ -135,6 +135,8 @@ fn describe(stage: Stage) -> &'static str {
         Stage::Network => "making the workshop's network",
         Stage::Volume => "making the data volume",
         Stage::Create => "making the instance",
+        Stage::Snapshot => "making a snapshot that seats of its kind go on from",
+        Stage::Restore => "starting the instance from a snapshot",
         Stage::Start => "starting the instance",
         Stage::Inspect => "reading the instance's address",
         Stage::Ready => "waiting until the workspace answers",

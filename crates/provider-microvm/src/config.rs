@@ -56,6 +56,8 @@ pub struct MicrovmConfig {
     pub qemu: PathBuf,
     /// What runs the guests' instructions.
     pub accelerator: Accelerator,
+    /// Whether seats go on from a snapshot instead of booting.
+    pub snapshot: SnapshotUse,
     /// What keeps VMs: this program under its hidden subcommand.
     pub keeper: KeeperCommand,
     /// Sets `AUTH_DISABLED` of the workspaces.
@@ -75,6 +77,15 @@ pub struct MicrovmConfig {
     pub start_timeout: Duration,
     /// How often the clock of a guest is compared with the host's.
     pub clock_every: Duration,
+}
+
+/// Whether seats go on from a snapshot instead of booting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotUse {
+    /// Wherever that can be; else they boot, and why is told.
+    Auto,
+    /// They boot.
+    Off,
 }
 
 /// A network that the operator has configured for the Container Network Interface.
@@ -143,6 +154,7 @@ impl MicrovmConfig {
             cgroup: Some("clarateach".into()),
             qemu: "qemu-system-x86_64".into(),
             accelerator: Accelerator::Auto,
+            snapshot: SnapshotUse::Off,
             keeper,
             auth_disabled: false,
             jwks_url: None,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use seats::{ProviderError, SeatRef, Stage};
 
 use crate::edges::Edges;
+use crate::golden::Goldens;
 use crate::images::Images;
 use crate::link::Patience;
 use crate::live::Live;
@@ -24,13 +25,22 @@ pub(crate) struct Core {
     pub(crate) edges: Edges,
     pub(crate) images: Images,
     pub(crate) locks: Locks,
+    pub(crate) goldens: Goldens,
     /// The VMs that are looked after. What is not here is found out again by asking.
     lives: Mutex<HashMap<SeatRef, Arc<Live>>>,
 }
 
 impl Core {
     pub(crate) fn new(config: MicrovmConfig, state: StateDir, edges: Edges, images: Images) -> Self {
-        Self { config, state, edges, images, locks: Locks::default(), lives: Mutex::default() }
+        Self {
+            config,
+            state,
+            edges,
+            images,
+            locks: Locks::default(),
+            goldens: Goldens::default(),
+            lives: Mutex::default(),
+        }
     }
 
     /// The turn on a seat, among all that work on this state folder.

@@ -1,7 +1,7 @@
 //! Making a seat: a list of steps, each with its undo.
 //!
 //! ```text
-//!   check ──► image ──► record ──► pin ──► network, port ──► disks ──► VM ──► agent ──► configured
+//!   check ──► image ──► record ──► pin ──► network, port ──► disks ──► VM ──► agent ──► configured        (VM: golden)
 //!     │                   │         │           │             │        │        │
 //!     │                   └─────────┴───────────┴─────────────┴────────┴────────┴── on failure, taken back by the record
 //!     └── there already: compare; start its VM when that has ended, or lost its network
@@ -204,8 +204,7 @@ impl Core {
         self.make_disks(seat).await?;
         tell.stage(Stage::Create);
         let vm = self.vm_spec(record, &place, ready)?;
-        let machine = self.edges.machines.start(&vm).await.map_err(fail::vmm(seat, Stage::Create))?;
-        tell.stage(Stage::Start);
+        let machine = self.start_machine(seat, &vm, ready, tell).await?;
         let live = self.keep(record, machine);
         let guest = self.joined(seat, &live).await?;
         tell.stage(Stage::Inspect);

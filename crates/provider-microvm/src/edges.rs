@@ -13,7 +13,7 @@ pub(crate) mod scripted;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) use self::host::ThisHost;
 pub(crate) use self::machine::RealMachines;
 pub(crate) use self::network::KernelNet;
 use crate::records::{Mac, Wiring};
-use crate::vmm::{Exit, RunFolder, VmSpec, VmmError};
+use crate::vmm::{Exit, RunFolder, Snapshot, VmSpec, VmmError};
 
 /// The host as one provider sees it.
 #[derive(Clone)]
@@ -141,6 +141,17 @@ pub(crate) trait Network: Send + Sync {
 #[async_trait]
 pub(crate) trait Machines: Send + Sync {
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError>;
+    /// What a snapshot for this VM is called: something else as soon as anything differs that it depends on.
+    async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError>;
+    /// Boots this VM until its agent waits for its host, writes it to a folder, and ends it. When the future is dropped it may run on.
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError>;
+    /// Starts this VM from a snapshot.
+    async fn restore(
+        &self,
+        spec: &VmSpec,
+        image: &str,
+        from: &Snapshot,
+    ) -> Result<Arc<dyn Machine>, VmmError>;
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError>;
     async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError>;
     /// What a monitor needs beside its guest's memory, in MiB.
@@ -198,7 +209,7 @@ pub(crate) trait Host: Send + Sync {
     /// Its memory in MiB.
     fn memory_mib(&self) -> std::io::Result<u64>;
     /// Bytes of a folder's disk that can still be used.
-    fn free_bytes(&self, folder: &std::path::Path) -> std::io::Result<u64>;
+    fn free_bytes(&self, folder: &Path) -> std::io::Result<u64>;
     /// The run of the host.
     fn boot_id(&self) -> std::io::Result<String>;
     /// The name servers that guests can ask as well.

@@ -194,17 +194,27 @@ impl Core {
         Err(ProviderError::Foreign { kind, name: name.display().to_string(), for_whom: fail::seat(seat) })
     }
 
+    /// How much of the host's memory is promised to nobody, in MiB.
+    pub(crate) async fn memory_left_mib(&self) -> std::io::Result<u64> {
+        let may = self.edges.host.memory_mib()? * u64::from(self.config.memory_percent) / 100;
+        let (state, overhead) = (self.state.clone(), self.overhead_mib());
+        let books = blocking(move || read(&state, overhead)).await?;
+        Ok(may.saturating_sub(books.promised_mib + self.goldens.memory_mib()))
+    }
+
     fn demand_memory(&self, spec: &SeatSpec, books: &Books) -> Result<(), ProviderError> {
         let read = fail::io(fail::seat(&spec.seat), Stage::Check, "reading the host's memory");
         let host = self.edges.host.memory_mib().map_err(read)?;
         let percent = self.config.memory_percent;
         let may = host * u64::from(percent) / 100;
         let needs = u64::from(spec.limits.memory_mib) + u64::from(self.overhead_mib());
-        if books.promised_mib + needs <= may {
+        let snapshots = self.goldens.memory_mib();
+        if books.promised_mib + snapshots + needs <= may {
             return Ok(());
         }
+        let held = if snapshots > 0 { format!(", and {snapshots} MiB to snapshots") } else { String::new() };
         let detail = format!(
-            "it needs {needs} MiB of memory with its monitor, and {} of {may} MiB are promised to {} seats \
+            "it needs {needs} MiB of memory with its monitor, and {} of {may} MiB are promised to {} seats{held} \
              (microvm.memory_percent is {percent}, and the host has {host} MiB)",
             books.promised_mib, books.seats
         );

@@ -6,7 +6,7 @@
 //! ```text
 //!   provider ─┬─ create ──┐                                  ┌─ network    bridge, TAP, packet filter (hostnet)
 //!             ├─ destroy ─┼─ records, ledger, disks, images  ├─ machines   VMs (vmm)
-//!             ├─ settle ──┤            │                     │     └─ guest  the agent's link (guest-protocol)
+//!             ├─ settle ──┤  golden ───┤                     │     └─ guest  the agent's link (guest-protocol)
 //!             ├─ view ────┘            └──────── edges ──────┴─ host       memory, free space, ports, kernel (guest-boot)
 //!             ├─ recover
 //!             └─ guard
@@ -23,6 +23,7 @@ mod disks;
 mod doctor;
 mod edges;
 mod fail;
+mod golden;
 mod guard;
 mod images;
 mod ledger;
@@ -43,7 +44,7 @@ mod tests;
 mod view;
 pub mod vmm;
 
-pub use config::{CniConfig, ConfigError, ImageConfig, MicrovmConfig};
+pub use config::{CniConfig, ConfigError, ImageConfig, MicrovmConfig, SnapshotUse};
 pub use doctor::doctor;
 pub use images::{EngineConnect, ImageNames};
 pub use provider::{MicrovmProvider, StartError};

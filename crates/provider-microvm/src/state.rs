@@ -9,6 +9,7 @@
 //!       lock                             held by the service that runs
 //!       locks/                           one file for each operation under way (locks)
 //!       names/                           what the names of images mean (images::names)
+//!       snapshots/{name}/                what seats go on from instead of booting (golden, vmm::snapshot)
 //!       workshops/{workshop}/
 //!         workshop.json                  the network: written before it, removed after it
 //!         {seat}/
@@ -109,7 +110,7 @@ impl StateDir {
         let folder = state_dir.join("microvm");
         fs::create_dir_all(&folder).map_err(StateError::io(&folder))?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).map_err(StateError::io(&folder))?;
-        for private in ["workshops", "locks"] {
+        for private in ["workshops", "locks", "snapshots"] {
             let path = folder.join(private);
             private_folder(&path).map_err(StateError::io(&path))?;
         }
@@ -155,6 +156,15 @@ impl StateDir {
 
     pub(crate) fn seat_lock(&self, seat: &SeatRef) -> PathBuf {
         self.folder.join("locks").join(format!("{}.{}", seat.workshop, seat.seat))
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.folder.join("snapshots")
+    }
+
+    /// Held while a snapshot is opened or made.
+    pub(crate) fn snapshot_lock(&self, name: &str) -> PathBuf {
+        self.folder.join("locks").join(format!(".snapshot.{name}"))
     }
 
     /// Held while addresses, numbers and memory are given out.

@@ -5,4 +5,5 @@ mod faults;
 mod images;
 mod kills;
 mod life;
+mod snapshots;
 mod trouble;

@@ -36,7 +36,7 @@ mod limits;
 mod monitor;
 mod program;
 pub mod qemu;
-mod snapshot;
+pub(crate) mod snapshot;
 mod spec;
 mod vm;
 

@@ -19,7 +19,11 @@ pub enum Stage {
     Volume,
     /// The container or microVM itself.
     Create,
-    /// Starting it.
+    /// Making what microVMs of its kind go on from instead of booting, or waiting until somebody has made it.
+    Snapshot,
+    /// Starting a microVM from that, and waiting for its agent.
+    Restore,
+    /// Starting it; a microVM boots.
     Start,
     /// Reading back its address.
     Inspect,
@@ -40,6 +44,8 @@ impl Stage {
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Create => "create",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
             Self::Start => "start",
             Self::Inspect => "inspect",
             Self::Ready => "ready",

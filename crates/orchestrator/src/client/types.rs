@@ -1,6 +1,8 @@
 //! What is shown of the service's answers. Fields that are not shown are not read, so that a newer service can
 //! say more; JSON output passes the answer on as it came.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,6 +55,9 @@ pub(crate) struct SeatReport {
     /// Why it failed.
     #[serde(default)]
     pub(crate) reason: Option<String>,
+    /// How long each stage took, in milliseconds.
+    #[serde(default)]
+    pub(crate) timings: BTreeMap<String, f64>,
 }
 
 impl SeatReport {

@@ -74,6 +74,16 @@ choice! {
 }
 
 choice! {
+    /// Whether the guests of microVMs go on from a snapshot instead of booting.
+    SnapshotChoice {
+        /// Wherever that can be.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choice! {
     /// What becomes of what microVM seats send to addresses on no list.
     EgressChoice {
         /// It is passed on.
@@ -276,6 +286,8 @@ settings! {
         "QEMU: a path, or a name that is looked for in the PATH.";
     "microvm.accelerator" microvm_accelerator: AcceleratorChoice = "auto",
         "What runs the guests; auto takes KVM where a trial guest runs with it and tcg, which is slow, elsewhere.";
+    "microvm.snapshot" microvm_snapshot: SnapshotChoice = "off",
+        "Whether seats go on from a snapshot of a guest that has booted; one is made for each image and size, and kept in memory.";
     "microvm.image_archives" microvm_image_archives: Vec<PathBuf> = "",
         "Files of 'docker save', OCI layouts, or folders of such, that images are taken from before the engine.";
     "microvm.registry" microvm_registry: bool = "true",

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use hostnet::{Bandwidth, BitRate, EgressPolicy, Otherwise};
 use provider_docker::DockerHost;
 use provider_microvm::vmm::{Accelerator, KeeperCommand, Throttle};
-use provider_microvm::{CniConfig, EngineConnect, ImageConfig, MicrovmConfig};
+use provider_microvm::{CniConfig, EngineConnect, ImageConfig, MicrovmConfig, SnapshotUse};
 
-use crate::config::{AcceleratorChoice, Config, EgressChoice, NetworkChoice, Problem, Settings};
+use crate::config::{
+    AcceleratorChoice, Config, EgressChoice, NetworkChoice, Problem, Settings, SnapshotChoice,
+};
 
 /// How long a small call to the engine may take.
 const CALL: std::time::Duration = std::time::Duration::from_secs(60);
@@ -69,6 +71,10 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
             AcceleratorChoice::Auto => Accelerator::Auto,
             AcceleratorChoice::Kvm => Accelerator::Kvm,
             AcceleratorChoice::Tcg => Accelerator::Tcg,
+        },
+        snapshot: match settings.microvm_snapshot {
+            SnapshotChoice::Auto => SnapshotUse::Auto,
+            SnapshotChoice::Off => SnapshotUse::Off,
         },
         auth_disabled: settings.seats_auth_disabled,
         jwks_url: settings.seats_jwks_url.clone(),

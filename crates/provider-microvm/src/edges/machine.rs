@@ -1,6 +1,7 @@
 //! Real VMs.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use guest_protocol::client::{Agent, LinkError, LinkOptions};
 
 use super::guest::RealGuest;
 use super::{Guest, Machine, Machines};
-use crate::vmm::{Accel, Accelerator, Exit, Monitor as _, Qemu, RunFolder, Vm, VmSpec, VmmError};
+use crate::vmm::{Accel, Accelerator, Exit, Monitor as _, Qemu, RunFolder, Snapshot, Vm, VmSpec, VmmError};
 
 /// VMs of QEMU.
 #[derive(Debug)]
@@ -27,6 +28,25 @@ impl RealMachines {
 impl Machines for RealMachines {
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
         Ok(Arc::new(RealMachine(self.qemu.start(spec).await?)))
+    }
+
+    async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError> {
+        Ok(self.qemu.traits(spec, image).await?.name())
+    }
+
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
+        let savable = self.qemu.start_to_save(spec, image).await?;
+        savable.vm().agent_listens().await?;
+        self.qemu.save(savable, folder).await
+    }
+
+    async fn restore(
+        &self,
+        spec: &VmSpec,
+        image: &str,
+        from: &Snapshot,
+    ) -> Result<Arc<dyn Machine>, VmmError> {
+        Ok(Arc::new(RealMachine(self.qemu.restore(spec, image, from).await?)))
     }
 
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::edges::scripted::{ScriptedMachine, World};
 use crate::state::StateDir;
 use crate::vmm::KeeperCommand;
-use crate::{EngineConnect, ImageConfig, MicrovmConfig, MicrovmProvider};
+use crate::{EngineConnect, ImageConfig, MicrovmConfig, MicrovmProvider, SnapshotUse};
 
 /// How long anything may take on a machine with much else to do.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,6 +38,8 @@ impl Bench {
             data_mib: 16,
             start_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(5),
+            // Those who test it turn it on.
+            snapshot: SnapshotUse::Off,
             ..MicrovmConfig::new(folder.path().join("state"), keeper)
         };
         Self { _folder: folder, world: World::default(), config }

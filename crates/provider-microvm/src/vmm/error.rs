@@ -151,7 +151,7 @@ impl VmmError {
     /// Whether this says no more than that the monitor's socket is closed: when it has ended, how it ended is the reason.
     pub(super) fn is_gone(&self) -> bool {
         match self {
-            Self::Monitor { why, .. } => matches!(why, QmpError::Closed),
+            Self::Monitor { why, .. } => matches!(why, QmpError::Closed | QmpError::Unreachable(_)),
             Self::Firecracker(why) => why.trouble.is_gone(),
             _ => false,
         }

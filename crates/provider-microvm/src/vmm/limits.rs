@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(super) const START: Duration = Duration::from_secs(60);
 /// How long a monitor may take for one command.
 pub(super) const COMMAND: Duration = Duration::from_secs(30);
+/// How long apart a monitor is asked whether something has come about that it does not tell.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// How long a killed process may take to be gone, and a keeper to tidy up after it.
 pub(super) const END: Duration = Duration::from_secs(30);
 /// How long a process that closed its sockets may take to end.

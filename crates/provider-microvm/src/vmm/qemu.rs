@@ -19,6 +19,6 @@ pub use binary::Version;
 pub use monitor::{Qemu, QemuOptions, Savable};
 pub use qmp::{Event, Migration, Qmp, QmpError, RunState};
 
-pub(super) use arguments::drive_id;
+pub(super) use arguments::{AGENT, drive_id};
 pub(super) use control::Control;
 pub(super) use monitor::{FileIdentity, file_identity};

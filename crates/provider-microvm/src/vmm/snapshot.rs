@@ -33,8 +33,8 @@ pub use description::{Difference, DriveTraits, Traits};
 pub use error::SnapshotError;
 
 pub(super) use digest::digest;
-pub(super) use files::write;
-pub(super) use memory::Memory;
+pub(crate) use files::write;
+pub(crate) use memory::Memory;
 
 /// A snapshot that was opened, and can be used as long as this is there, whatever becomes of its folder.
 #[derive(Debug)]

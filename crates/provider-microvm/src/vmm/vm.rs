@@ -82,6 +82,26 @@ impl Vm {
         connected.map_err(VmmError::io(self.seat(), "connecting to the agent's port"))
     }
 
+    /// Waits until somebody in the guest has opened the agent's port.
+    ///
+    /// # Errors
+    /// When the VM ends before, or its monitor does not answer.
+    pub async fn agent_listens(&self) -> Result<(), VmmError> {
+        let opened = async {
+            let qmp = self.qmp().await?;
+            let silent = |why| VmmError::Monitor { seat: self.seat().to_owned(), why };
+            while !qmp.is_open(super::qemu::AGENT).await.map_err(silent)? {
+                tokio::time::sleep(limits::LOOK).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            exit = self.exited() => Err(VmmError::Ended { seat: self.seat().to_owned(), exit: Box::new(exit?) }),
+            opened = opened => opened,
+        }
+    }
+
     /// Stops the processors; the memory stays.
     ///
     /// # Errors

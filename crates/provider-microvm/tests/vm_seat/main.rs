@@ -19,6 +19,7 @@ mod host;
 mod images;
 mod memory;
 mod secrets;
+mod snapshot;
 mod wishes;
 
 pub(crate) use vm_testbed::isolated;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::World;
 use super::guest::ScriptedGuest;
 use crate::edges::{Guest, Machine, Machines};
-use crate::vmm::{Drive, Exit, How, RunFolder, VmSpec, VmmError};
+use crate::vmm::{Drive, Exit, How, MonitorKind, RunFolder, Snapshot, Traits, VmSpec, VmmError, snapshot};
 
 /// A scripted VM with the agent in it.
 pub(crate) struct ScriptedMachine {
@@ -110,9 +110,79 @@ fn waiting() -> Health {
 #[async_trait]
 impl Machines for World {
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
+        self.begin("start", spec).await
+    }
+
+    async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError> {
+        Ok(traits(spec, image).name())
+    }
+
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
+        self.begin("boot to save", spec).await?;
+        let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
+        let unfinished = snapshot::write(folder).map_err(refused)?;
+        self.clear(&spec.seat, &spec.folder).await?;
+        unfinished.finish(&snapshot::Memory::empty(1).unwrap(), traits(spec, image)).map_err(refused)
+    }
+
+    async fn restore(
+        &self,
+        spec: &VmSpec,
+        image: &str,
+        from: &Snapshot,
+    ) -> Result<Arc<dyn Machine>, VmmError> {
+        let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
+        from.fits(&traits(spec, image)).map_err(refused)?;
+        self.begin("restore", spec).await
+    }
+
+    async fn adopt(&self, _: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
+        let found = self.machine(folder.path()).filter(|machine| machine.runs());
+        Ok(found.map(|machine| machine as Arc<dyn Machine>))
+    }
+
+    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {
+        let why = |why| VmmError::Launch { seat: seat.to_owned(), why };
+        self.step("clear".into(), why, |state| {
+            if let Some(machine) = state.machines.remove(folder.path()) {
+                machine.end(How::Signal(9));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn overhead_mib(&self) -> u32 {
+        192
+    }
+
+    async fn summary(&self) -> Result<String, VmmError> {
+        Ok("a scripted host".into())
+    }
+}
+
+/// A snapshot of a VM here, whose memory is small.
+fn traits(spec: &VmSpec, image: &str) -> Traits {
+    Traits {
+        monitor: MonitorKind::Qemu,
+        version: "0".into(),
+        program: String::new(),
+        processor: String::new(),
+        kernel: spec.kernel.display().to_string(),
+        initramfs: String::new(),
+        image: image.into(),
+        vcpus: spec.vcpus,
+        memory_mib: 1,
+        drives: Vec::new(),
+        machine: Vec::new(),
+    }
+}
+
+impl World {
+    async fn begin(&self, step: &str, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
         let folder = spec.folder.path().to_owned();
         let why = |why| VmmError::Launch { seat: spec.seat.clone(), why };
-        self.step("start".into(), why, |state| {
+        self.step(step.into(), why, |state| {
             if state.machines.get(&folder).is_some_and(|there| there.runs()) {
                 return Err(VmmError::Busy { seat: spec.seat.clone(), folder: folder.clone() });
             }
@@ -145,30 +215,6 @@ impl Machines for World {
             Ok(machine as Arc<dyn Machine>)
         })
         .await
-    }
-
-    async fn adopt(&self, _: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
-        let found = self.machine(folder.path()).filter(|machine| machine.runs());
-        Ok(found.map(|machine| machine as Arc<dyn Machine>))
-    }
-
-    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {
-        let why = |why| VmmError::Launch { seat: seat.to_owned(), why };
-        self.step("clear".into(), why, |state| {
-            if let Some(machine) = state.machines.remove(folder.path()) {
-                machine.end(How::Signal(9));
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    fn overhead_mib(&self) -> u32 {
-        192
-    }
-
-    async fn summary(&self) -> Result<String, VmmError> {
-        Ok("a scripted host".into())
     }
 }
 

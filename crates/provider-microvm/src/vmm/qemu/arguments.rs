@@ -8,6 +8,9 @@ use crate::vmm::{Drive, MacAddress, VmSpec, folder};
 /// The name of the serial port over which the agent speaks (`/dev/virtio-ports/` in a guest that makes such links).
 pub const AGENT_PORT: &str = "clarateach.agent";
 
+/// The name that QMP has for the agent's port.
+pub(in crate::vmm) const AGENT: &str = "agent";
+
 /// How the guest's instructions are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Acceleration {
@@ -58,8 +61,8 @@ impl CommandLine {
             );
         }
         line.pair("-device", "virtio-serial-device,id=ports,max_ports=2");
-        line.listener("agent", folder::AGENT);
-        let port = format!("virtserialport,id=agent,bus=ports.0,nr=1,chardev=agent,name={AGENT_PORT}");
+        line.listener(AGENT, folder::AGENT);
+        let port = format!("virtserialport,id={AGENT},bus=ports.0,nr=1,chardev={AGENT},name={AGENT_PORT}");
         line.pair("-device", &port);
         line.pair("-object", "rng-builtin,id=entropy");
         line.pair("-device", "virtio-rng-device,rng=entropy");

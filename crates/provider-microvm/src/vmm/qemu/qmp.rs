@@ -161,6 +161,17 @@ impl Qmp {
             .map_err(|why| QmpError::Garbage(why.to_string()))
     }
 
+    /// Whether the machine's end of a character device is open: of a port's, the guest's program.
+    ///
+    /// # Errors
+    /// As all commands.
+    pub async fn is_open(&self, device: &str) -> Result<bool, QmpError> {
+        let devices = self.run(Command::QueryChardev).await?;
+        let is_it = |one: &&Value| one.get("label").and_then(Value::as_str) == Some(device);
+        let one = devices.as_array().and_then(|all| all.iter().find(is_it));
+        Ok(one.and_then(|one| one.get("frontend-open")).and_then(Value::as_bool).unwrap_or_default())
+    }
+
     /// Stops the processors.
     ///
     /// # Errors

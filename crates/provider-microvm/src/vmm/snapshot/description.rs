@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use crate::random;
 use crate::vmm::MonitorKind;
 
 /// The number of this layout.
@@ -85,6 +87,13 @@ impl fmt::Display for Difference {
 }
 
 impl Traits {
+    /// A name for all of it: 32 hex digits.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        random::digits(&Sha256::digest(text)[..16])
+    }
+
     /// The first that differs.
     pub(super) fn difference(&self, here: &Self) -> Option<Difference> {
         let pairs = [

@@ -19,7 +19,7 @@ const LONGEST: u64 = 1 << 20;
 
 /// A snapshot that is being written, under another name than it will have. Dropped before it is finished, it is removed.
 #[derive(Debug)]
-pub(in crate::vmm) struct Unfinished {
+pub(crate) struct Unfinished {
     folder: PathBuf,
     new: PathBuf,
     state: File,
@@ -27,7 +27,7 @@ pub(in crate::vmm) struct Unfinished {
 }
 
 /// Begins to write one; what another one left that was not finished is removed.
-pub(in crate::vmm) fn write(folder: &Path) -> Result<Unfinished, SnapshotError> {
+pub(crate) fn write(folder: &Path) -> Result<Unfinished, SnapshotError> {
     let new = beside(folder, "new");
     let io = |what: &str| SnapshotError::io(folder, format!("{what} {}", new.display()));
     remove(&new).map_err(io("removing"))?;
@@ -43,12 +43,12 @@ pub(in crate::vmm) fn write(folder: &Path) -> Result<Unfinished, SnapshotError> 
 
 impl Unfinished {
     /// Where the monitor writes its state to.
-    pub(in crate::vmm) fn state(&self) -> &File {
+    pub(crate) fn state(&self) -> &File {
         &self.state
     }
 
     /// Writes the rest, looks whether the disk has what was written, and gives it its name; one that had the name is replaced. To be called where it may block.
-    pub(in crate::vmm) fn finish(mut self, memory: &Memory, traits: Traits) -> Result<(), SnapshotError> {
+    pub(crate) fn finish(mut self, memory: &Memory, traits: Traits) -> Result<(), SnapshotError> {
         let (folder, new) = (self.folder.clone(), self.new.clone());
         let io = |what: &'static str| SnapshotError::io(&folder, what);
         let at = create(&new.join(MEMORY)).map_err(io("making its memory"))?;

@@ -20,14 +20,14 @@ const PIECE: usize = 256 * PAGE;
 
 /// A guest's memory, in whole pages. It is there as long as this is, or somebody has mapped it.
 #[derive(Debug)]
-pub(in crate::vmm) struct Memory {
+pub(crate) struct Memory {
     file: File,
     bytes: u64,
 }
 
 impl Memory {
     /// One of zeros, for a guest that is to be saved.
-    pub(in crate::vmm) fn empty(mib: u32) -> io::Result<Self> {
+    pub(crate) fn empty(mib: u32) -> io::Result<Self> {
         let bytes = u64::from(mib) << 20;
         let file = File::from(memfd_create("guest-memory", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
         file.set_len(bytes)?;
@@ -64,7 +64,7 @@ impl Memory {
     }
 
     /// Where root may open it, in another process too, while this is there.
-    pub(in crate::vmm) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 }

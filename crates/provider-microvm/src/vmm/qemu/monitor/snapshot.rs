@@ -44,7 +44,7 @@ impl Qemu {
     pub async fn start_to_save(&self, spec: &VmSpec, image: &str) -> Result<Savable, VmmError> {
         spec.check().map_err(|why| VmmError::Spec { seat: spec.seat.clone(), why })?;
         let (with, groups) = self.acceleration(spec).await?;
-        let traits = self.traits(spec, with, image).await?;
+        let traits = self.traits_with(spec, with, image).await?;
         let memory = snapshot::Memory::empty(spec.memory_mib);
         let memory = memory.map_err(VmmError::io(&spec.seat, "making a file of the guest's memory"))?;
         let line = CommandLine::of(spec, with, &Memory::In(memory.path()));
@@ -81,7 +81,7 @@ impl Qemu {
         let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
         spec.check().map_err(|why| VmmError::Spec { seat: spec.seat.clone(), why })?;
         let (with, groups) = self.acceleration(spec).await?;
-        from.fits(&self.traits(spec, with, image).await?).map_err(refused)?;
+        from.fits(&self.traits_with(spec, with, image).await?).map_err(refused)?;
         let state = from.state();
         let state = state.map_err(VmmError::io(&spec.seat, "opening the snapshot's state"))?;
         let line = CommandLine::of(spec, with, &Memory::Of(from.memory().path()));
@@ -95,7 +95,15 @@ impl Qemu {
     }
 
     /// What a snapshot of this VM depends on.
-    async fn traits(&self, spec: &VmSpec, with: Acceleration, image: &str) -> Result<Traits, VmmError> {
+    ///
+    /// # Errors
+    /// When there is no monitor, or a file that the specification names cannot be read.
+    pub async fn traits(&self, spec: &VmSpec, image: &str) -> Result<Traits, VmmError> {
+        let (with, _) = self.acceleration(spec).await?;
+        self.traits_with(spec, with, image).await
+    }
+
+    async fn traits_with(&self, spec: &VmSpec, with: Acceleration, image: &str) -> Result<Traits, VmmError> {
         let (program, version) = self.check().await?;
         let looked = |path: &Path| VmmError::io(&spec.seat, format!("looking at {}", path.display()));
         let drive = |drive: &crate::vmm::Drive| {

@@ -43,6 +43,8 @@ pub(super) enum Command<'a> {
     MigrateIncoming(Uri),
     #[serde(rename = "query-migrate")]
     QueryMigrate,
+    #[serde(rename = "query-chardev")]
+    QueryChardev,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,6 +144,7 @@ impl<'a> Command<'a> {
             Self::Migrate(_) => "migrate",
             Self::MigrateIncoming(_) => "migrate-incoming",
             Self::QueryMigrate => "query-migrate",
+            Self::QueryChardev => "query-chardev",
         }
     }
 }

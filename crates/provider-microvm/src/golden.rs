@@ -1,0 +1,259 @@
+//! Seats that go on from a snapshot instead of booting.
+//!
+//! ```text
+//!   the snapshot for this VM ──► open already ──► on the disk ──► made: the seat's own VM is booted until its agent waits,
+//!             │                        └──────────────┴──────────── saved and ended, in the seat's own folder
+//!             ├── whole, and fits ──► the seat's VM goes on from it, and is configured as one that has booted
+//!             └── anything fails ───► the seat's VM is booted, and why is told
+//! ```
+//!
+//! A snapshot is called after all that it depends on, so one of another kernel, size or version of the monitor is never even looked at. It is made by the
+//! first seat that could use it, while the others wait for that; it has nothing of that seat in it, since a guest knows nothing before it is configured.
+//! What belongs to the making, the record of the seat names: a service that is killed in the middle leaves nothing else than one that is killed while a seat boots, but for
+//! a folder that is not finished and has another name.
+//!
+//! An open snapshot takes as much of the host's memory as one guest has, which is counted as promised; the seats' own memory is counted in full, since it may all become
+//! their own. The last four that were opened are kept, on the disk and in memory.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use seats::{ProviderError, SeatRef, Stage};
+
+use crate::core::{Core, blocking};
+use crate::edges::Machine;
+use crate::images::Ready;
+use crate::tell::Tell;
+use crate::vmm::{MacAddress, Snapshot, SnapshotError, VmSpec, VmmError};
+use crate::{SnapshotUse, fail};
+
+/// How many are kept.
+const KEPT: usize = 4;
+/// For how long no other try is made after one that failed: every seat of a class would wait for it again.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// The hardware address in a snapshot; a seat has its own from its configuration on.
+const NOBODY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
+
+/// The snapshots of one provider.
+#[derive(Debug, Default)]
+pub(crate) struct Goldens(Mutex<Vec<Golden>>);
+
+#[derive(Debug)]
+struct Golden {
+    name: String,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Open(Arc<Snapshot>),
+    /// There is none, since then.
+    Failed(Arc<str>, Instant),
+}
+
+/// Why a seat is booted.
+#[derive(Debug, thiserror::Error)]
+enum NoGolden {
+    #[error(transparent)]
+    Vmm(#[from] VmmError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the guest did not wait for its host within {} s", .0.as_secs())]
+    Slow(Duration),
+    #[error("{0}")]
+    Before(Arc<str>),
+    #[error("it cannot be waited for: {0}")]
+    Turn(std::io::Error),
+    #[error("reading the records: {0}")]
+    Books(std::io::Error),
+    #[error("a snapshot needs {needs} MiB of the host's memory, and {left} MiB are not promised to anybody")]
+    Memory { needs: u32, left: u64 },
+}
+
+impl Goldens {
+    /// The memory that is taken, in MiB.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        let all = self.all();
+        let open = all.iter().filter_map(|golden| match &golden.state {
+            State::Open(snapshot) => Some(u64::from(snapshot.traits().memory_mib)),
+            State::Failed(..) => None,
+        });
+        open.sum()
+    }
+
+    /// What is known of one.
+    fn known(&self, name: &str) -> Option<State> {
+        let mut all = self.all();
+        all.retain(|golden| !matches!(&golden.state, State::Failed(_, since) if since.elapsed() > AGAIN));
+        let at = all.iter().position(|golden| golden.name == name)?;
+        // Those that are used stay.
+        let golden = all.remove(at);
+        let state = golden.state.clone();
+        all.push(golden);
+        Some(state)
+    }
+
+    fn set(&self, name: &str, state: State) {
+        let mut all = self.all();
+        all.retain(|golden| golden.name != name);
+        all.push(Golden { name: name.to_owned(), state });
+        let surplus = all.len().saturating_sub(KEPT);
+        all.drain(..surplus);
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Golden>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Starts the VM of a seat, from a snapshot where that can be.
+    pub(crate) async fn start_machine(
+        &self,
+        seat: &SeatRef,
+        vm: &VmSpec,
+        ready: &Ready,
+        tell: &Tell,
+    ) -> Result<Arc<dyn Machine>, ProviderError> {
+        let mut why_not = None;
+        if self.config.snapshot == SnapshotUse::Auto {
+            match self.go_on(seat, vm, &ready.entry().to_string(), tell).await {
+                Ok(machine) => return Ok(machine),
+                Err(why) => {
+                    tracing::warn!(%seat, %why, "the seat is booted, and not restored from a snapshot");
+                    // What the making of one may have left in the folder.
+                    self.clear(seat).await?;
+                    why_not = Some(why.to_string());
+                }
+            }
+        }
+        tell.stage(Stage::Create);
+        let machine = self.edges.machines.start(vm).await.map_err(fail::vmm(seat, Stage::Create))?;
+        tell.stage(Stage::Start);
+        if let Some(why) = why_not {
+            tell.note(format!("booted: {why}"));
+        }
+        Ok(machine)
+    }
+
+    async fn go_on(
+        &self,
+        seat: &SeatRef,
+        vm: &VmSpec,
+        image: &str,
+        tell: &Tell,
+    ) -> Result<Arc<dyn Machine>, NoGolden> {
+        // Told also when it comes to nothing at once.
+        tell.stage(Stage::Restore);
+        let name = self.edges.machines.snapshot_name(vm, image).await?;
+        let golden = self.golden(seat, &name, vm, image, tell).await?;
+        let restored = self.edges.machines.restore(vm, image, &golden).await;
+        if let Err(why @ (VmmError::Ended { .. } | VmmError::Snapshot { .. })) = &restored {
+            // The monitor does not understand it: the next seats are not to find that out, too, and another one is made after a while.
+            self.goldens.set(&name, State::Failed(why.to_string().into(), Instant::now()));
+            let folder = golden.folder().to_owned();
+            let removed = blocking(move || std::fs::remove_dir_all(folder)).await;
+            if let Err(why) = removed {
+                tracing::warn!(snapshot = name, %why, "a snapshot that is no good cannot be removed");
+            }
+        }
+        Ok(restored?)
+    }
+
+    /// The snapshot of this name: the one that is open, or on the disk, or a new one.
+    async fn golden(
+        &self,
+        seat: &SeatRef,
+        name: &str,
+        vm: &VmSpec,
+        image: &str,
+        tell: &Tell,
+    ) -> Result<Arc<Snapshot>, NoGolden> {
+        if let Some(known) = self.goldens.known(name) {
+            return known.open();
+        }
+        tell.stage(Stage::Snapshot);
+        let _turn = self.locks.turn(self.state.snapshot_lock(name)).await.map_err(NoGolden::Turn)?;
+        if let Some(known) = self.goldens.known(name) {
+            tell.stage(Stage::Restore);
+            return known.open();
+        }
+        let made = self.open_or_make(seat, name, vm, image, tell).await;
+        self.goldens.set(
+            name,
+            match &made {
+                Ok(snapshot) => State::Open(snapshot.clone()),
+                Err(why) => State::Failed(why.to_string().into(), Instant::now()),
+            },
+        );
+        tell.stage(Stage::Restore);
+        made
+    }
+
+    async fn open_or_make(
+        &self,
+        seat: &SeatRef,
+        name: &str,
+        vm: &VmSpec,
+        image: &str,
+        tell: &Tell,
+    ) -> Result<Arc<Snapshot>, NoGolden> {
+        let left = self.memory_left_mib().await.map_err(NoGolden::Books)?;
+        if left < u64::from(vm.memory_mib) {
+            return Err(NoGolden::Memory { needs: vm.memory_mib, left });
+        }
+        let folder = self.state.snapshots().join(name);
+        match open(&folder).await {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(why) if folder.exists() => tracing::warn!(%why, "the snapshot is made anew"),
+            Err(_) => {}
+        }
+        tell.note("booting the guest that others go on from");
+        let within = self.config.start_timeout;
+        // Whose it is by chance.
+        let mut nobodys = vm.clone();
+        nobodys.nics.iter_mut().for_each(|nic| nic.mac = NOBODY);
+        let saved = tokio::time::timeout(within, self.edges.machines.save(&nobodys, image, &folder)).await;
+        saved.map_err(|_| NoGolden::Slow(within))??;
+        tracing::info!(%seat, snapshot = name, "a snapshot was made for seats of this kind");
+        let (all, name) = (self.state.snapshots(), name.to_owned());
+        // What stays takes room and is looked at again the next time.
+        let pruned = blocking(move || prune(&all, &name)).await;
+        if let Err(why) = pruned {
+            tracing::warn!(%why, "old snapshots cannot be removed");
+        }
+        Ok(open(&folder).await?)
+    }
+}
+
+impl State {
+    fn open(self) -> Result<Arc<Snapshot>, NoGolden> {
+        match self {
+            Self::Open(snapshot) => Ok(snapshot),
+            Self::Failed(why, _) => Err(NoGolden::Before(why)),
+        }
+    }
+}
+
+async fn open(folder: &Path) -> Result<Arc<Snapshot>, SnapshotError> {
+    let at = folder.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Snapshot::open(&at)).await;
+    let broke = |why| SnapshotError::Incomplete { folder: folder.to_owned(), why: format!("{why}") };
+    opened.map_err(broke)?.map(Arc::new)
+}
+
+/// Removes all but the newest; the one that was just made is that, whatever the clock says.
+fn prune(folder: &Path, newest: &str) -> std::io::Result<()> {
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != newest {
+            others.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    others.sort();
+    let surplus = others.len().saturating_sub(KEPT - 1);
+    others.drain(..surplus).try_for_each(|(_, path)| std::fs::remove_dir_all(path))
+}

@@ -1,0 +1,169 @@
+//! Seats that go on from a snapshot, and what happens when that cannot be.
+
+use seats::{DataPolicy, Provider as _, Stage, Timeline};
+
+use super::bench::{Bench, PATIENCE, create, seat, spec, up};
+use crate::SnapshotUse;
+use crate::edges::scripted::{Fault, What};
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.config.snapshot = SnapshotUse::Auto;
+    bench
+}
+
+fn steps(bench: &Bench) -> Vec<String> {
+    let state = bench.world.state();
+    let of_vms = ["start", "boot to save", "restore", "clear"];
+    state.steps.iter().filter(|step| of_vms.contains(&step.as_str())).cloned().collect()
+}
+
+/// The snapshots on the disk.
+fn snapshots(bench: &Bench) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(bench.state().join("snapshots")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn the_first_seat_makes_a_snapshot_and_all_go_on_from_it() {
+    let bench = bench();
+    let provider = bench.provider();
+    let (first, second) = (spec(seat("rust-101", 1)), spec(seat("rust-101", 2)));
+    let timeline = Timeline::default();
+    let made = provider.create(&first, &timeline).await.unwrap();
+    timeline.finish();
+    let stages: Vec<_> = timeline.timings().iter().map(|timing| timing.stage).collect();
+    let from = stages.iter().position(|stage| *stage == Stage::Create).unwrap();
+    let way = [Stage::Create, Stage::Restore, Stage::Snapshot, Stage::Restore, Stage::Inspect];
+    assert_eq!(stages[from..], way);
+    provider.settle(&made.instance, PATIENCE).await.unwrap();
+    assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
+
+    bench.world.script(None);
+    up(&provider, &second).await;
+    assert_eq!(steps(&bench), ["restore"]);
+    // Another service reads it from the disk.
+    provider.destroy(&second.seat, DataPolicy::Remove).await.unwrap();
+    bench.world.script(None);
+    up(&bench.provider(), &second).await;
+    assert_eq!(steps(&bench), ["restore"]);
+    assert_eq!(snapshots(&bench).len(), 1);
+}
+
+#[tokio::test]
+async fn a_class_makes_one_snapshot_and_another_size_makes_its_own() {
+    let bench = bench();
+    let provider = bench.provider();
+    let mut wishes: Vec<_> = (1..=4).map(|number| spec(seat("rust-101", number))).collect();
+    wishes.push(spec(seat("rust-102", 1)));
+    wishes[4].limits.cpu_millis = 2000;
+    futures_util::future::join_all(wishes.iter().map(|wish| up(&provider, wish))).await;
+    let all = steps(&bench);
+    let count = |what: &str| all.iter().filter(|step| *step == what).count();
+    assert_eq!((count("boot to save"), count("restore"), count("start")), (2, 5, 0), "{all:?}");
+    assert_eq!(snapshots(&bench).len(), 2);
+}
+
+#[tokio::test]
+async fn a_seat_that_is_to_boot_boots() {
+    let mut bench = bench();
+    bench.config.snapshot = SnapshotUse::Off;
+    let wish = spec(seat("rust-101", 1));
+    up(&bench.provider(), &wish).await;
+    assert_eq!(steps(&bench), ["start"]);
+    assert!(snapshots(&bench).is_empty());
+}
+
+#[rstest::rstest]
+#[case(What::FailsBefore)]
+#[case(What::FailsAfter)]
+#[tokio::test]
+async fn whatever_fails_of_a_snapshot_the_seat_boots_and_nothing_is_left(#[case] what: What) {
+    let mut booted = Vec::new();
+    for at in 0..40 {
+        let bench = bench();
+        let provider = bench.provider();
+        let wish = spec(seat("rust-101", 1));
+        bench.world.script(Some(Fault { at, what }));
+        let timeline = Timeline::default();
+        let created = provider.create(&wish, &timeline).await;
+        let step = bench.world.state().steps.get(at).cloned();
+        let started = steps(&bench).contains(&"start".to_owned());
+        bench.world.script(None);
+        let Some(step) = step else { break };
+        match created {
+            Err(error) => {
+                assert!(error.to_string().contains("on purpose"), "{step}: {error}");
+                assert_eq!(bench.left(), [] as [String; 0], "after {step} failed");
+            }
+            Ok(created) => {
+                assert!(started, "{step}");
+                assert!(timeline.timings().iter().any(|timing| timing.stage == Stage::Start), "{step}");
+                provider.settle(&created.instance, PATIENCE).await.unwrap();
+                booted.push(step);
+                // The next one does not wait for the same again.
+                up(&provider, &spec(seat("rust-101", 2))).await;
+                let again = steps(&bench);
+                assert!(!again.contains(&"boot to save".to_owned()), "{again:?}");
+                for number in [1, 2] {
+                    provider.destroy(&seat("rust-101", number), DataPolicy::Remove).await.unwrap();
+                }
+                assert_eq!(bench.left(), [] as [String; 0]);
+            }
+        }
+    }
+    assert_eq!(booted, ["boot to save", "clear", "restore"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_whole_is_made_anew() {
+    let bench = bench();
+    let wish = spec(seat("rust-101", 1));
+    let provider = bench.provider();
+    up(&provider, &wish).await;
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    let folder = snapshots(&bench).remove(0);
+    let cut = std::fs::File::options().write(true).open(folder.join("memory")).unwrap();
+    cut.set_len(4096).unwrap();
+    // What is open is not the file.
+    bench.world.script(None);
+    up(&provider, &wish).await;
+    assert_eq!(steps(&bench), ["restore"]);
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    bench.world.script(None);
+    up(&bench.provider(), &wish).await;
+    assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
+    assert_eq!(snapshots(&bench), [folder]);
+}
+
+#[tokio::test]
+async fn where_there_is_no_memory_for_a_snapshot_seats_boot() {
+    let bench = bench();
+    // The seat with its monitor, and a little.
+    bench.world.state().memory_mib = 128 + 192 + 100;
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    assert_eq!(steps(&bench).last().unwrap(), "start");
+    assert!(snapshots(&bench).is_empty());
+    // What a snapshot has is not promised twice.
+    let bench = self::bench();
+    bench.world.state().memory_mib = 2 * (128 + 192);
+    let provider = bench.provider();
+    up(&provider, &wish).await;
+    assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
+    let why = create(&provider, &spec(seat("rust-101", 2))).await.unwrap_err().to_string();
+    assert!(why.contains("promised to 1 seats, and 1 MiB to snapshots"), "{why}");
+}
+
+#[tokio::test]
+async fn the_last_four_snapshots_are_kept() {
+    let bench = bench();
+    let provider = bench.provider();
+    for (number, cpu_millis) in (1..).zip([1000, 2000, 3000, 4000, 5000, 6000]) {
+        let mut wish = spec(seat("rust-101", number));
+        wish.limits.cpu_millis = cpu_millis;
+        up(&provider, &wish).await;
+    }
+    assert_eq!(snapshots(&bench).len(), 4);
+}

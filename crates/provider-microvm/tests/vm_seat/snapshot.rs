@@ -1,0 +1,136 @@
+//! A class that goes on from a snapshot: every seat is its own, and nothing of any is in what they share.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use provider_microvm::SnapshotUse;
+use seats::{ApiKey, Provider as _, SeatSpec, Stage, Timeline};
+
+use crate::bed::{Bed, below, run_with};
+use crate::host::START_TIMEOUT;
+use crate::isolated;
+
+/// Makes a seat, and tells which stages that took.
+async fn stages(bed: &Bed, wish: &SeatSpec) -> Vec<Stage> {
+    let timeline = Timeline::default();
+    let made = bed.provider().create(wish, &timeline).await;
+    let made = made.unwrap_or_else(|why| panic!("{}: {why}", wish.seat));
+    timeline.finish();
+    let made = bed.provider().settle(&made.instance, START_TIMEOUT).await.unwrap();
+    assert_eq!(made.status, seats::Status::Running, "{made:?}\n{}", bed.console(&wish.seat));
+    bed.answers(&made);
+    timeline.timings().iter().map(|timing| timing.stage).collect()
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn a_class_of_four_goes_on_from_one_snapshot() {
+    isolated!(a_class_of_four_goes_on_from_one_snapshot, || {
+        run_with(
+            &[],
+            |config| config.snapshot = SnapshotUse::Auto,
+            async |bed| {
+                let wishes: Vec<_> = (1..=4)
+                    .map(|number| {
+                        let mut wish = bed.spec(&bed.seat(number), "latest");
+                        wish.api_key = Some(ApiKey::new(format!("sk-canary-{number}")).unwrap());
+                        wish
+                    })
+                    .collect();
+                let all = futures_util::future::join_all(wishes.iter().map(|wish| stages(bed, wish))).await;
+                for stages in &all {
+                    assert!(
+                        stages.contains(&Stage::Restore) && !stages.contains(&Stage::Start),
+                        "{stages:?}"
+                    );
+                }
+                // Each is somebody else, and knows what time it is.
+                let mut seen: [BTreeSet<String>; 5] = Default::default();
+                for wish in &wishes {
+                    let seat = &wish.seat;
+                    let busybox = "/bin/busybox";
+                    let random = format!("head -c 16 /dev/urandom | {busybox} od -An -tx1 -v");
+                    let facts = [
+                        format!("{busybox} ip -4 -o addr show dev eth0 | {busybox} sed 's/.*inet //'"),
+                        "cat /sys/class/net/eth0/address".to_owned(),
+                        "cat /etc/machine-id".to_owned(),
+                        "cat /proc/sys/kernel/random/boot_id".to_owned(),
+                        random,
+                    ];
+                    for (seen, fact) in seen.iter_mut().zip(facts) {
+                        let said = bed.shell(seat, &fact).await;
+                        assert!(!said.is_empty(), "{fact}");
+                        assert!(seen.insert(said.clone()), "{said} twice: {fact}");
+                    }
+                    assert_eq!(
+                        bed.shell(seat, "cat /proc/sys/kernel/hostname").await,
+                        format!("seat-{}", seat.seat)
+                    );
+                    let told: u64 = bed.shell(seat, &format!("{busybox} date +%s")).await.parse().unwrap();
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                    assert!(
+                        Duration::from_secs(told).abs_diff(now) < Duration::from_secs(60),
+                        "{told} and {now:?}"
+                    );
+                    let pid = bed.agent(seat).await.health().await.unwrap().workload.pid.unwrap();
+                    let variables = bed.shell(seat, &format!("cat /proc/{pid}/environ")).await;
+                    for number in 1..=4 {
+                        let is_own = seat.seat.to_string() == number.to_string();
+                        assert_eq!(variables.contains(&format!("sk-canary-{number}")), is_own, "{variables}");
+                    }
+                }
+                // Nothing of them is in what they share.
+                let snapshots = below(&bed.host.folder.path().join("state/microvm/snapshots"));
+                assert_eq!(snapshots.iter().filter(|path| path.ends_with("snapshot.json")).count(), 1);
+                for path in snapshots.iter().filter(|path| path.is_file()) {
+                    let bytes = fs::read(path).unwrap();
+                    for word in ["sk-canary-", "demo/1"] {
+                        let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
+                        assert!(!found, "{word} in {}", path.display());
+                    }
+                }
+                // The next service knows them, and goes on from what is on the disk.
+                bed.leave();
+                bed.serve().await;
+                for wish in &wishes {
+                    bed.answers(&bed.until_running(&wish.seat).await);
+                }
+                bed.destroy(&wishes[0].seat).await;
+                let again = stages(bed, &wishes[0]).await;
+                assert!(again.contains(&Stage::Restore) && !again.contains(&Stage::Start), "{again:?}");
+                for wish in &wishes {
+                    bed.destroy(&wish.seat).await;
+                }
+            },
+        );
+    });
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn a_seat_whose_snapshot_is_damaged_boots() {
+    isolated!(a_seat_whose_snapshot_is_damaged_boots, || {
+        run_with(
+            &[],
+            |config| config.snapshot = SnapshotUse::Auto,
+            async |bed| {
+                let (seat, other) = (bed.seat(1), bed.seat(2));
+                stages(bed, &bed.spec(&seat, "latest")).await;
+                bed.destroy(&seat).await;
+                // Of the right size, and nonsense: it is not read before it is used.
+                let all = below(&bed.host.folder.path().join("state/microvm/snapshots"));
+                let state = all.iter().find(|path| path.ends_with("state")).unwrap();
+                let size = usize::try_from(fs::metadata(state).unwrap().len()).unwrap();
+                fs::write(state, vec![b'x'; size]).unwrap();
+                bed.leave();
+                bed.serve().await;
+                for seat in [&seat, &other] {
+                    let stages = stages(bed, &bed.spec(seat, "latest")).await;
+                    assert!(stages.contains(&Stage::Start), "{stages:?}");
+                    bed.destroy(seat).await;
+                }
+            },
+        );
+    });
+}
