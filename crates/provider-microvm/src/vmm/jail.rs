@@ -19,8 +19,8 @@
 //! - **What is in a jail is not believed**: a monitor that was taken over may leave links, sockets and folders of any depth. Nothing in there is
 //!   reached by a path: each name is looked up in an open folder, and a link is never followed.
 //!
-//! Files: [`spec`] has what a jail is to be, its paths and the jailer's arguments, and touches nothing; [`stage`] makes and removes it; [`program`] looks at
-//! the jailer and at what it is to run; [`reach`] connects to the sockets in it. How a jailer works is told in Firecracker's docs/jailer.md.
+//! What a jail is to be, its paths and the jailer's arguments are in `spec`, which touches nothing; `stage` and `remove` make and unmake it; `program`
+//! looks at the jailer and at what it is to run; `reach` connects to the sockets in it. How a jailer works is told in Firecracker's docs/jailer.md.
 
 mod error;
 mod program;

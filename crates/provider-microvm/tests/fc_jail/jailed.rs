@@ -23,7 +23,7 @@ pub(crate) const USER: UserIds = UserIds { uid: 64_331, gid: 64_332 };
 /// How large a file of the monitor may become.
 pub(crate) const LARGEST: u64 = 64 << 20;
 /// What [`jail::powers`] asks for.
-const POWERS: &str = "-all,+sys_admin,+mknod,+setuid,+setgid,+chown,+fowner,+dac_override";
+pub(crate) const POWERS: &str = "-all,+sys_admin,+mknod,+setuid,+setgid,+chown,+fowner,+dac_override";
 /// After so long nothing comes any more; on a busy machine all of it takes a while.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(5);

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::jail;
+use tokio::process::{Child, Command};
 use vm_testbed::{BareMetal, can_run};
 
-use crate::jailed::{Ground, LARGEST, NEEDS, USER};
+use crate::jailed::{Ground, LARGEST, NEEDS, POWERS, USER};
 
 #[tokio::test]
 #[ignore = "needs Firecracker, its jailer, KVM and root"]
@@ -38,7 +41,9 @@ async fn a_jailed_monitor_is_nobody_and_sees_nothing() -> Result<()> {
     if !can_run(&NEEDS) {
         return Ok(());
     }
-    let ground = Ground::new().await?;
+    let mut ground = Ground::new().await?;
+    let (_holder, namespace) = namespace().await?;
+    ground.spec.network_namespace = Some(namespace.clone());
     jail::stage(&ground.spec)?;
     let mut vm = ground.start().await?;
     vm.boot().await?;
@@ -58,6 +63,7 @@ async fn a_jailed_monitor_is_nobody_and_sees_nothing() -> Result<()> {
         let of = |process: &std::path::Path| fs::read_link(process.join("ns").join(space));
         ensure!(of(&process)? != of("/proc/self".as_ref())?, "{space}");
     }
+    ensure!(fs::read_link(process.join("ns/net"))? == fs::read_link(&namespace)?, "another network");
     let limits = fs::read_to_string(process.join("limits"))?;
     let limit = |name: &str| limits.lines().find_map(|line| line.strip_prefix(name));
     let both = |name: &str| limit(name).map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
@@ -102,4 +108,17 @@ async fn a_jailed_monitor_is_nobody_and_sees_nothing() -> Result<()> {
     ensure!(std::os::unix::process::ExitStatusExt::signal(&status) == Some(9), "{status}");
     drop(vm);
     ground.clear()
+}
+
+/// A network namespace, by its file, and the process that it is there for: one with the jailer's powers and no more, since that is whose file a jailer
+/// may open (ptrace(2)).
+async fn namespace() -> Result<(Child, PathBuf)> {
+    let mut holder = Command::new("setpriv");
+    holder.args([&format!("--bounding-set={POWERS}"), "unshare", "--net", "sleep", "600"]);
+    let holder = holder.kill_on_drop(true).spawn()?;
+    let file = PathBuf::from(format!("/proc/{}/ns/net", holder.id().context("it runs")?));
+    while fs::read_link(&file)? == fs::read_link("/proc/self/ns/net")? {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok((holder, file))
 }

@@ -157,12 +157,13 @@ fn a_seats_own_disk_is_its_monitors() {
         return;
     }
     let ground = Ground::new();
-    // Again, when it is another's already, as after a start that failed.
+    // Again, when it is another's already, who gave it more names.
     for _ in 0..2 {
         stage(&ground.with_disk()).unwrap();
         let disk = fs::metadata(ground.spec().root().join("data.img")).unwrap();
         assert_eq!((disk.uid(), disk.gid(), disk.mode() & 0o777), (USER.uid, USER.gid, 0o600));
         assert_eq!(disk.ino(), fs::metadata(ground.at("seat/data.img")).unwrap().ino());
+        fs::hard_link(ground.spec().root().join("data.img"), ground.spec().root().join("more.img")).unwrap();
     }
     remove("demo/3", &ground.base()).unwrap();
     assert_eq!(fs::read_to_string(ground.at("seat/data.img")).unwrap(), "data");
