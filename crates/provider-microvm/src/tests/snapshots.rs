@@ -1,6 +1,6 @@
 //! Seats that go on from a snapshot, and what happens when that cannot be.
 
-use seats::{DataPolicy, Provider as _, Stage, Timeline};
+use seats::{DataPolicy, Provider as _, Scope, Stage, Timeline};
 
 use super::bench::{Bench, PATIENCE, create, seat, spec, up};
 use crate::SnapshotUse;
@@ -166,4 +166,49 @@ async fn the_last_four_snapshots_are_kept() {
         up(&provider, &wish).await;
     }
     assert_eq!(snapshots(&bench).len(), 4);
+}
+
+#[rstest::rstest]
+#[case(What::HangsBefore)]
+#[case(What::HangsAfter)]
+fn a_service_that_is_killed_while_a_snapshot_is_made_or_used_leaves_nothing(#[case] what: What) {
+    let service =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut killed = Vec::new();
+    for at in 0..40 {
+        let bench = bench();
+        let wish = spec(seat("rust-101", 1));
+        let first = service();
+        first.block_on(async {
+            let provider = bench.provider();
+            provider.start().await.unwrap();
+            bench.world.script(Some(Fault { at, what }));
+            let (world, wish) = (bench.world.clone(), wish.clone());
+            let work = tokio::spawn(async move { create(&provider, &wish).await.map(drop) });
+            tokio::select! {
+                done = work => done.unwrap().unwrap(),
+                () = world.stuck() => {}
+            }
+        });
+        let step = bench.world.state().steps.get(at).cloned();
+        // As a kill does: every task ends where it is, and every lock is let go.
+        first.shutdown_timeout(PATIENCE);
+        bench.world.script(None);
+        let Some(step) = step else { break };
+        service().block_on(async {
+            let provider = bench.provider();
+            provider.start().await.unwrap();
+            if what == What::HangsBefore || step != "configure" {
+                assert!(provider.list(&Scope::All).await.unwrap().is_empty(), "{step}");
+            }
+            up(&provider, &wish).await;
+            assert!(steps(&bench).ends_with(&["restore".to_owned()]), "{step}");
+            let there = snapshots(&bench);
+            assert!(there.len() == 1 && there[0].join("snapshot.json").exists(), "{step}: {there:?}");
+            provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+            assert_eq!(bench.left(), [] as [String; 0], "{step}");
+        });
+        killed.push(step);
+    }
+    assert_eq!(killed[3..], ["boot to save", "clear", "restore", "configure"]);
 }

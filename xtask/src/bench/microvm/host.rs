@@ -71,6 +71,8 @@ impl Host {
             "--seats-start-timeout=240s",
             "--seats-stop-grace=5s",
             "--microvm-accelerator=tcg",
+            // What is measured is a boot.
+            "--microvm-snapshot=off",
             "--microvm-memory-percent=1000",
             "--microvm-registry=false",
             &none,
