@@ -74,10 +74,9 @@ impl Host {
     /// `microvm setup`, with the kernel and the agent of the tests.
     pub(crate) fn setup(&self, state: &Path) {
         let kernel = vm_testbed::Kernel::find().unwrap();
-        let package = kernel.image().ancestors().nth(2).unwrap().to_owned();
         let agent = vm_testbed::agent().unwrap();
         let mut command = orchestrator(self.folder.path());
-        command.args(["microvm", "setup", "--from"]).arg(package).arg("--agent").arg(agent);
+        command.args(["microvm", "setup", "--from"]).arg(kernel.source()).arg("--agent").arg(agent);
         run(command.arg("--state-dir").arg(state)).code(0);
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use provider_microvm::vmm::{Accelerator, KeeperCommand};
 use provider_microvm::{ImageConfig, MicrovmConfig, MicrovmProvider};
 use seats::{SeatRef, WorkshopId};
@@ -28,10 +28,8 @@ impl Host {
         fs::create_dir(&archives)?;
         vm_testbed::archives(&archives)?;
         let boot = folder.path().join("boot");
-        let package = vm_testbed::Kernel::find()?;
-        let package = package.image().ancestors().nth(2).context("the kernel is in no package")?.to_owned();
         guest_boot::setup(&guest_boot::SetupOptions {
-            from: Some(package),
+            from: Some(vm_testbed::Kernel::find()?.source().to_owned()),
             agent: vm_testbed::agent()?,
             folder: boot.clone(),
         })?;

@@ -27,11 +27,10 @@ impl Host {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
         fs::create_dir(folder.join("archives"))?;
         vm_testbed::archives(&folder.join("archives"))?;
-        let kernel = vm_testbed::Kernel::find()?;
-        let package = kernel.image().ancestors().nth(2).context("the kernel is in no package")?.to_owned();
+        let (kernel, agent) = (vm_testbed::Kernel::find()?, vm_testbed::agent()?);
         let host = Self { folder, binary: binary.to_owned() };
         let mut setup = isolated(binary);
-        setup.args(["microvm", "setup", "--from"]).arg(package).arg("--agent").arg(vm_testbed::agent()?);
+        setup.args(["microvm", "setup", "--from"]).arg(kernel.source()).arg("--agent").arg(agent);
         output(setup.arg("--state-dir").arg(host.state())).await?;
         Ok(host)
     }
