@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt microvm-setup rust engine tools
+.PHONY: help demo test build lint fmt microvm-setup kernel rust engine tools
 # The steps print what they do, one at a time.
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -17,6 +17,7 @@ help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'demo: DEMO_PORT=8081 and DEMO_PORTAL_PORT=3001 take other ports, DEMO_SEATS=10 makes a larger class, DEMO_ONCE=1 does not wait'
+	@echo 'microvm-setup: STATE_DIR=/srv/seats prepares another state folder, KERNEL=FILE takes another kernel, such as that of make kernel'
 
 demo: rust engine ## Start the service and a class of three seats; Ctrl-C removes all of it
 	@cargo xtask demo
@@ -35,7 +36,10 @@ fmt: rust ## Format the Rust code
 	@cargo xtask fmt
 
 microvm-setup: rust ## Prepare this host for seats as microVMs: QEMU, nft, a kernel, the guest agent
-	@scripts/microvm-setup.sh $(if $(STATE_DIR),--state-dir '$(STATE_DIR)')
+	@scripts/microvm-setup.sh $(if $(STATE_DIR),--state-dir '$(STATE_DIR)') $(if $(KERNEL),--kernel '$(KERNEL)')
+
+kernel: ## Build a guest kernel of our own, optional: minutes, into ~/.cache/clarateach/kernel
+	@images/kernel/build.sh
 
 rust:
 	@scripts/ensure-rust.sh

@@ -2,9 +2,10 @@
 # What a host needs for seats as microVMs: QEMU, nft, a kernel with its modules, the guest agent, and the service's program that puts
 # the last three where it finds them. Ends with what the program says of this host, and what to do next.
 #
-#   scripts/microvm-setup.sh [--state-dir FOLDER] [--program FILE --agent FILE]
+#   scripts/microvm-setup.sh [--state-dir FOLDER] [--kernel PATH] [--program FILE --agent FILE]
 #
 #   --state-dir    the service's folder; /var/lib/clarateach unless said
+#   --kernel       another kernel than the distribution's: the folder of an unpacked package, or a file that needs no modules (make kernel)
 #   --program, --agent    an orchestrator and a guest agent that are built already; without them both are built here
 #
 # Contract
@@ -20,12 +21,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 place=()
 program=
 agent=
+kernel=
 while [ $# -gt 0 ]; do
     case $1 in
     --state-dir) place=(--state-dir "$(realpath -m "${2:?--state-dir needs a folder}")") && shift 2 ;;
+    --kernel) kernel=$(realpath -e "${2:?--kernel needs a file or a folder}") && shift 2 ;;
     --program) program=$(realpath -e "${2:?--program needs a file}") && shift 2 ;;
     --agent) agent=$(realpath -e "${2:?--agent needs a file}") && shift 2 ;;
-    *) die "unknown argument: $1 (usage: microvm-setup.sh [--state-dir FOLDER] [--program FILE --agent FILE])" ;;
+    *) die "unknown argument: $1 (usage: microvm-setup.sh [--state-dir FOLDER] [--kernel PATH] [--program FILE --agent FILE])" ;;
     esac
 done
 if ! is_linux || [ "$(uname -m)" != x86_64 ]; then
@@ -38,7 +41,7 @@ have qemu-system-x86_64 || missing+=(qemu-system-x86)
 have_root nft || missing+=(nftables)
 apt_install "${missing[@]}"
 
-kernel=$("$here/ensure-guest-kernel.sh")
+[ -n "$kernel" ] || kernel=$("$here/ensure-guest-kernel.sh")
 cd "$here/.."
 if [ -z "$agent" ]; then
     say "building the guest agent (minutes, the first time)"

@@ -134,6 +134,27 @@ mod tests {
         assert_eq!(super::look(need("EXT4_FS"), None, None), Has::Unknown);
     }
 
+    /// The one of `make kernel`: whatever is looked for here is asked for there.
+    #[test]
+    fn a_kernel_of_our_own_has_everything_in_itself() {
+        let fragment = include_str!("../../../images/kernel/seat.config");
+        let config = Config::parse(fragment);
+        for need in NEEDS {
+            let has = look(need, Some(&config), None);
+            assert_eq!(
+                has,
+                Has::BuiltIn,
+                "images/kernel/seat.config has no CONFIG_{}=y ({})",
+                need.setting,
+                need.what
+            );
+        }
+        assert!(!fragment.lines().any(|line| line.starts_with("CONFIG_") && line.ends_with("=m")));
+        assert_eq!(config.get("MODULES"), None);
+        // How monitors enter the ELF file.
+        assert_eq!(config.get("PVH"), Some(&Setting::BuiltIn));
+    }
+
     #[test]
     fn settings_are_named_once() {
         let mut settings: Vec<_> = NEEDS.iter().map(|need| need.setting).collect();

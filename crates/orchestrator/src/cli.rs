@@ -293,8 +293,8 @@ pub(crate) enum Microvm {
     /// Take a kernel, check that it has what seats need, and make the first root with the guest agent and the kernel's
     /// modules. Seats that run are not disturbed; those that start afterwards have the new kernel.
     Setup {
-        /// The folder of an unpacked kernel package (boot/vmlinuz-*, lib/modules/*), or a kernel; without it, the host's
-        /// own in /boot.
+        /// The folder of an unpacked kernel package (boot/vmlinuz-*, lib/modules/*), or a kernel, bzImage or ELF; without
+        /// it, the host's own in /boot. A kernel that has everything in itself ('make kernel') needs no modules.
         #[arg(long, value_name = "PATH")]
         from: Option<PathBuf>,
         /// The guest agent, a static program; without it, the file guest-agent beside this program, else
