@@ -287,7 +287,7 @@ settings! {
     "microvm.accelerator" microvm_accelerator: AcceleratorChoice = "auto",
         "What runs the guests; auto takes KVM where a trial guest runs with it and tcg, which is slow, elsewhere.";
     "microvm.snapshot" microvm_snapshot: SnapshotChoice = "off",
-        "Whether seats go on from a snapshot of a guest that has booted; one is made for each image and size, and kept in memory.";
+        "Whether seats go on from a snapshot of a booted guest; one is made for each image and size, and kept in memory.";
     "microvm.image_archives" microvm_image_archives: Vec<PathBuf> = "",
         "Files of 'docker save', OCI layouts, or folders of such, that images are taken from before the engine.";
     "microvm.registry" microvm_registry: bool = "true",
