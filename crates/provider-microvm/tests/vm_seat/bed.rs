@@ -238,3 +238,18 @@ pub(crate) fn below(folder: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+/// Whether one of these words is somewhere in a file. By grep(1), since a guest's memory is large, and tests are not optimized.
+pub(crate) fn holds_one(path: &Path, words: &[&str]) -> bool {
+    let mut grep = Command::new("grep");
+    grep.args(["-q", "-a", "-F"]);
+    for word in words {
+        grep.args(["-e", word]);
+    }
+    let status = grep.arg("--").arg(path).status().unwrap();
+    match status.code() {
+        Some(0) => true,
+        Some(1) => false,
+        _ => panic!("grep in {}: {status}", path.display()),
+    }
+}

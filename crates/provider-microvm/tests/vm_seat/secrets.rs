@@ -8,7 +8,7 @@ use std::process::Command;
 use guest_protocol::{ExecRequest, Exit};
 use seats::ApiKey;
 
-use crate::bed::{below, run};
+use crate::bed::{below, holds_one, run};
 use crate::isolated;
 
 const KEY: &str = "sk-canary-0f8a61d2c7";
@@ -59,7 +59,7 @@ fn secrets_are_in_the_workspace_and_nowhere_else() {
             let all = below(bed.host.folder.path());
             for path in &all {
                 if path.is_file() {
-                    assert!(!tells(&fs::read(path).unwrap()), "{} tells", path.display());
+                    assert!(!holds_one(path, &[KEY, VALUE]), "{} tells", path.display());
                 }
             }
 
@@ -92,9 +92,7 @@ fn holds(bytes: &[u8], word: &str) -> bool {
 }
 
 fn tells(bytes: &[u8]) -> bool {
-    // Most of a disk is zeros.
-    let dense = bytes.chunks(4096).any(|chunk| chunk.iter().any(|byte| *byte != 0));
-    dense && (holds(bytes, KEY) || holds(bytes, VALUE))
+    holds(bytes, KEY) || holds(bytes, VALUE)
 }
 
 /// Whether a user of the host may read, write or, if it is a folder, list something.
