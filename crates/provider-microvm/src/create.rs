@@ -212,6 +212,7 @@ impl Core {
         let configured = guest.configure(&config).await;
         configured
             .map_err(|why| fail::failed(whom(), Stage::Inspect, why.to_string(), Some(Box::new(why))))?;
+        live.link.configured().await;
         record.phase = Phase::Started;
         self.write(record, Stage::Inspect).await?;
         Ok(live)

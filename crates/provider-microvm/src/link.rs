@@ -26,6 +26,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How far a guest's clock may be from the host's, beside what asking for it took.
 const TOLERANCE: Duration = Duration::from_secs(1);
+/// How long an agent may take to tell of a change.
+const TOLD: Duration = Duration::from_secs(5);
 /// How often a VM is let go that stands still for want of space.
 const UNSTICK_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether the host slept.
@@ -117,6 +119,15 @@ impl Link {
         let mut state = self.watch();
         let up = state.wait_for(|state| state.guest.is_some()).await.ok()?;
         up.guest.clone()
+    }
+
+    /// Waits until the agent has told that it is configured, which comes by itself right after it was: else the seat would be judged by what it told before.
+    pub(crate) async fn configured(&self) {
+        let mut state = self.watch();
+        let told = state
+            .wait_for(|state| state.health.as_ref().is_some_and(|health| health.phase != Phase::Waiting));
+        // One that tells nothing is seen by what it does not do.
+        drop(tokio::time::timeout(TOLD, told).await);
     }
 }
 
