@@ -18,7 +18,7 @@
 #   - Debian on x86-64 with apt, as root or with sudo for the packages that are missing; some 11 minutes on two cores, 3 GB meanwhile.
 #   - Does nothing when DIR/kernel was made from the same source, fragment, scripts and compiler.
 #   - The package is what apt's signed lists say, or is fetched again. A build that was interrupted goes on where it was.
-#   - DIR/kernel is replaced when all of it is there. The same inputs give the same bytes.
+#   - DIR/kernel is replaced when all of it is there. Names, times and the language of the machine do not get into it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
