@@ -26,7 +26,11 @@ impl HostNet {
         if let Some(link) = &there {
             self.check_bridge(net, link, &whom)?;
         }
-        self.keep_off(net, there.as_ref().map(|link| link.index), &whom).await?;
+        // One that is up has the subnet, and what it takes to see who else might grows with the number of seats.
+        let is_up = there.as_ref().is_some_and(|link| link.is_up);
+        if !is_up {
+            self.keep_off(net, there.as_ref().map(|link| link.index), &whom).await?;
+        }
         let is_new = there.is_none();
         let link = match there {
             Some(link) => link,
@@ -41,11 +45,17 @@ impl HostNet {
         self.add_elements(&Element::of_workshop(net), &whom).await?;
         let (gateway, prefix) = (net.gateway(), net.subnet().prefix_len());
         let addresses = self.links.addresses(Some(link.index)).await;
+        let mut has_it = false;
         for (_, address) in addresses.map_err(doing(&whom, "reading the bridge's addresses"))? {
-            if (address.addr(), address.prefix_len()) != (gateway, prefix) {
+            if (address.addr(), address.prefix_len()) == (gateway, prefix) {
+                has_it = true;
+            } else {
                 let deleted = self.links.delete_address(link.index, address).await;
                 deleted.map_err(doing(&whom, "taking another address from the bridge"))?;
             }
+        }
+        if is_up && !has_it {
+            self.keep_off(net, Some(link.index), &whom).await?;
         }
         let added = self.links.add_address(link.index, gateway, prefix).await;
         added.map_err(doing(&whom, "giving the bridge its address"))?;
@@ -55,7 +65,7 @@ impl HostNet {
             errors.extend(self.remove_workshop(net).await.err());
             return NetError::collected(errors);
         }
-        if !link.is_up {
+        if !is_up {
             self.links.up(link.index).await.map_err(doing(&whom, "starting the bridge"))?;
         }
         self.let_docker_pass(net, &whom).await?;
