@@ -3,14 +3,16 @@
 //! Any program may flush the packet filter, and Debian's `systemctl reload nftables` does. Seats are then without a way out, and with ways to each
 //! other and to the host that they should not have. The filter's sets are a few kilobytes, so they are looked at often.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seats::{ProviderError, Scope, SeatRef, Stage};
+use seats::{ProviderError, Scope, SeatRef, Stage, WorkshopId};
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use crate::core::Core;
-use crate::edges::NetError;
+use crate::edges::{NetError, WorkshopNet};
 use crate::fail;
 use crate::records::{Phase, SeatRecord};
 
@@ -67,13 +69,13 @@ impl Core {
         }
         tracing::warn!("somebody changed the packet filter that keeps seats apart; it is put in order again");
         self.edges.network.refresh().await.map_err(failed)?;
-        let mut first = Ok(());
+        let (mended, mut first) = (Mended::default(), Ok(()));
         for record in seats {
             let seat = record.of();
             let _turn = self.turn(&seat).await?;
             // It may have gone while its turn was waited for.
             if let Some(record) = self.running(&seat).await
-                && let Err(why) = self.rejoin(&record).await
+                && let Err(why) = self.rejoin(&record, &mended).await
             {
                 first = first.and(Err(why));
             }
@@ -87,13 +89,30 @@ impl Core {
         self.live(&record).await.ok().flatten().map(|_| record)
     }
 
-    /// Makes the network of a VM that runs what it should be.
-    pub(crate) async fn rejoin(&self, record: &SeatRecord) -> Result<(), ProviderError> {
+    /// Makes the network of a VM that runs what it should be, its workshop's too when it is the first of it.
+    pub(crate) async fn rejoin(&self, record: &SeatRecord, mended: &Mended) -> Result<(), ProviderError> {
         let seat = record.of();
-        let net = self.network_of(&seat).await?;
+        let failed = |why| fail::net(fail::seat(&seat), Stage::Network)(why);
         let network = &self.edges.network;
-        network.ensure_workshop(&net).await.map_err(fail::net(fail::seat(&seat), Stage::Network))?;
-        let joined = network.ensure_port(&net, &Self::port_of(record)).await;
-        joined.map(drop).map_err(fail::net(fail::seat(&seat), Stage::Network))
+        let ensured = mended.cell(&seat.workshop);
+        let net = ensured.get_or_try_init(async || {
+            let net = self.network_of(&seat).await?;
+            network.ensure_workshop(&net).await.map_err(failed)?;
+            Ok::<_, ProviderError>(net)
+        });
+        let joined = network.ensure_port(net.await?, &Self::port_of(record)).await;
+        joined.map(drop).map_err(failed)
+    }
+}
+
+/// The workshops whose networks are in order already, while one seat after the other is looked at.
+#[derive(Default)]
+pub(crate) struct Mended(Mutex<HashMap<WorkshopId, Arc<OnceCell<WorkshopNet>>>>);
+
+impl Mended {
+    /// Of one workshop. While it is mended, its other seats wait; when that fails, the next of them tries.
+    fn cell(&self, workshop: &WorkshopId) -> Arc<OnceCell<WorkshopNet>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(workshop.clone()).or_default().clone()
     }
 }

@@ -20,6 +20,7 @@ use seats::{ProviderError, Scope, SeatRef, Stage};
 use crate::core::Core;
 use crate::edges::Found;
 use crate::fail;
+use crate::guard::Mended;
 use crate::records::{Phase, WorkshopRecord};
 
 /// How many seats are looked after side by side.
@@ -52,10 +53,11 @@ impl Core {
             tracing::error!(%error, "the packet filter could not be brought in order");
         }
         let seats = self.state.seats(&Scope::All).map_err(io("reading the seats' folders"))?;
+        let mended = Arc::new(Mended::default());
         let each = seats.into_iter().map(|seat| {
-            let core = self.clone();
+            let (core, mended) = (self.clone(), mended.clone());
             async move {
-                let outcome = core.recover_seat(&seat).await;
+                let outcome = core.recover_seat(&seat, &mended).await;
                 (seat, outcome)
             }
         });
@@ -82,7 +84,7 @@ impl Core {
         Ok(found)
     }
 
-    async fn recover_seat(&self, seat: &SeatRef) -> Result<Outcome, ProviderError> {
+    async fn recover_seat(&self, seat: &SeatRef, mended: &Mended) -> Result<Outcome, ProviderError> {
         let _turn = self.turn(seat).await?;
         let record = match self.record(seat) {
             Ok(Some(record)) => record,
@@ -117,7 +119,7 @@ impl Core {
                     return Ok(Outcome::Stopped);
                 }
                 // Somebody may have flushed the packet filter, or removed a bridge, while no service ran.
-                self.rejoin(&record).await?;
+                self.rejoin(&record, mended).await?;
                 Ok(Outcome::Adopted)
             }
         }

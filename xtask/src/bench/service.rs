@@ -82,10 +82,15 @@ impl Client {
 
     /// Lists a class; returns how many of its seats run.
     pub(super) async fn list(&self, workshop: &str) -> Result<usize> {
+        Ok(self.states(workshop).await?.iter().filter(|state| *state == "running").count())
+    }
+
+    /// The states of a class's seats.
+    pub(super) async fn states(&self, workshop: &str) -> Result<Vec<String>> {
         let bytes = self.list_bytes(workshop).await?;
         let body: Value = serde_json::from_slice(&bytes)?;
         let seats = body["seats"].as_array().context("no seats")?;
-        Ok(seats.iter().filter(|seat| seat["status"] == "running").count())
+        Ok(seats.iter().filter_map(|seat| seat["status"].as_str()).map(str::to_owned).collect())
     }
 
     /// Lists a class and leaves the answer unread.

@@ -30,6 +30,13 @@ pub(super) fn print(report: &Report) {
     }
     console::title("microVM seats");
     table.print();
+    if let Some(adopted) = &report.adopted {
+        let answered = figure(adopted.answered);
+        console::dim(&format!(
+            "{} seats: all had answered the next service {answered} ms after its start",
+            adopted.seats
+        ));
+    }
     let mut budgets = Table::new(["budget", "measured", "allowed", ""]);
     for verdict in verdicts(report) {
         let measured = format!("{} {}", figure(verdict.measured), verdict.unit);
@@ -56,7 +63,7 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     let boot = of(|turn| turn.agent).zip(bare).map(|(agent, bare)| agent / bare);
     most("boot: service / bare command".into(), boot, "×", 1.1);
     if let Some(adopted) = &report.adopted {
-        most(format!("restart: {} seats known again", adopted.seats), Some(adopted.took), "ms", 1000.0);
+        most(format!("restart: {} seats known again", adopted.seats), Some(adopted.known), "ms", 1000.0);
     }
     verdicts
 }
