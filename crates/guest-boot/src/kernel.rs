@@ -116,6 +116,15 @@ impl Kernel {
         }
     }
 
+    /// The same kernel as the ELF file in it.
+    ///
+    /// # Errors
+    /// As [`Kernel::vmlinux`].
+    pub fn unpacked(self) -> Result<Self, KernelError> {
+        let bytes = self.vmlinux()?.into_owned();
+        Ok(Self { format: KernelFormat::Vmlinux, bytes, ..self })
+    }
+
     /// Whether an ELF file says where it is entered without a boot loader (a PVH note), as QEMU and Firecracker want it; a bzImage needs no note.
     #[must_use]
     pub fn has_direct_entry(&self) -> bool {

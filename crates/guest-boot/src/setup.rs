@@ -21,6 +21,8 @@ pub struct SetupOptions {
     pub agent: PathBuf,
     /// Where boots are kept.
     pub folder: PathBuf,
+    /// Whether a packed kernel is kept as the ELF file in it: Firecracker before 1.17 loads no other. QEMU loads both.
+    pub unpack: bool,
 }
 
 /// What was made, and of what.
@@ -65,10 +67,15 @@ pub fn setup(options: &SetupOptions) -> Result<Report, SetupError> {
         let host = std::env::consts::ARCH.to_owned();
         return Err(SetupError::Architecture { found: kernel.architecture(), host });
     }
+    let kernel = if options.unpack { kernel.unpacked()? } else { kernel };
     if !kernel.has_direct_entry() {
-        let why =
-            "it is an ELF file without a PVH note (CONFIG_PVH), which monitors need; take its bzImage".into();
-        return Err(crate::KernelError::Wrong { path: kernel.path().into(), why }.into());
+        let why = match options.unpack {
+            false => {
+                "it is an ELF file without a PVH note (CONFIG_PVH), which monitors need; take its bzImage"
+            }
+            true => "it has no PVH note (CONFIG_PVH), without which it is not entered directly; take another",
+        };
+        return Err(crate::KernelError::Wrong { path: kernel.path().into(), why: why.into() }.into());
     }
     let agent = Agent::read(&options.agent)?;
     let tree = modules.as_deref().map(ModuleTree::open).transpose()?;

@@ -23,6 +23,7 @@ fn options(from: &Path, folder: &TempDir) -> SetupOptions {
         from: Some(from.into()),
         agent: package().join("bin/busybox"),
         folder: folder.path().join("boot"),
+        unpack: false,
     }
 }
 
@@ -75,6 +76,22 @@ fn the_distributions_kernel_becomes_a_boot_and_the_same_one_again() {
     assert_eq!(again.id, report.id);
     let elsewhere = tempfile::tempdir().unwrap();
     assert_eq!(setup(&options(&package(), &elsewhere)).unwrap().id, report.id, "the same bytes anywhere");
+}
+
+#[test]
+#[ignore = "needs a guest kernel"]
+fn a_packed_kernel_is_kept_as_the_elf_file_in_it_where_that_is_asked_for() {
+    if !vm_testbed::can_run(&[vm_testbed::Need::Guest]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let packed = setup(&options(&package(), &folder)).unwrap();
+    let report = setup(&SetupOptions { unpack: true, ..options(&package(), &folder) }).unwrap();
+    assert_eq!((report.format.to_string(), &report.version), ("vmlinux".to_owned(), &packed.version));
+    assert_ne!(report.id, packed.id);
+    let boot = Boot::open(&folder.path().join("boot")).unwrap();
+    assert_eq!(fs::read(boot.kernel()).unwrap()[..4], *b"\x7fELF");
+    assert_eq!(boot.about().format, report.format);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) use log_filter::LogFilter;
 pub(crate) use print::{effective, reference};
 pub(crate) use problem::{ConfigError, Problem, Source};
 #[cfg(target_os = "linux")]
-pub(crate) use settings::{AcceleratorChoice, EgressChoice, NetworkChoice, SnapshotChoice};
+pub(crate) use settings::{AcceleratorChoice, EgressChoice, MonitorChoice, NetworkChoice, SnapshotChoice};
 pub(crate) use settings::{GuardChoice, LogFormat, ProviderChoice, Settings};
 pub(crate) use token::Token;
 pub(crate) use value::{SettingValue, Span};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use seats::SeatBound;
 
-use crate::vmm::{Accelerator, KeeperCommand, Throttle};
+use crate::vmm::{Accelerator, FirecrackerOptions, KeeperCommand, MonitorKind, QemuOptions, Throttle};
 
 /// The settings of a [`crate::MicrovmProvider`].
 #[derive(Clone, Debug)]
@@ -52,8 +52,14 @@ pub struct MicrovmConfig {
     pub first_uid: Option<u32>,
     /// The cgroup that holds those of all seats; `None` makes none, which is for tests.
     pub cgroup: Option<String>,
+    /// What new VMs run in. Those that run keep theirs.
+    pub monitor: MonitorKind,
     /// QEMU: a path, or a name that is looked for in the `PATH`.
     pub qemu: PathBuf,
+    /// Firecracker, in the same way.
+    pub firecracker: PathBuf,
+    /// Its jailer, in the same way; `None` runs it without, which an operator must have asked for.
+    pub jailer: Option<PathBuf>,
     /// What runs the guests' instructions.
     pub accelerator: Accelerator,
     /// Whether seats go on from a snapshot instead of booting.
@@ -152,7 +158,10 @@ impl MicrovmConfig {
             least_free_mib: 1024,
             first_uid: Some(0x4000_0000),
             cgroup: Some("clarateach".into()),
+            monitor: MonitorKind::Qemu,
             qemu: "qemu-system-x86_64".into(),
+            firecracker: "firecracker".into(),
+            jailer: Some("jailer".into()),
             accelerator: Accelerator::Auto,
             snapshot: SnapshotUse::Off,
             keeper,
@@ -171,6 +180,19 @@ impl MicrovmConfig {
     #[must_use]
     pub fn boot_folder(&self) -> PathBuf {
         self.boot.clone().unwrap_or_else(|| self.state_dir.join("microvm/boot"))
+    }
+
+    /// How QEMU is used.
+    pub(crate) fn qemu(&self) -> QemuOptions {
+        QemuOptions { program: self.qemu.clone(), ..QemuOptions::new(self.keeper.clone()) }
+    }
+
+    /// How Firecracker is used.
+    pub(crate) fn firecracker(&self) -> FirecrackerOptions {
+        FirecrackerOptions {
+            program: self.firecracker.clone(),
+            ..FirecrackerOptions::new(self.keeper.clone())
+        }
     }
 
     /// What the network of this instance is to be like.
@@ -233,6 +255,14 @@ impl MicrovmConfig {
         if !(10..=1000).contains(&self.memory_percent) {
             return Err(ConfigError::MemoryPercent(self.memory_percent));
         }
+        if self.monitor == MonitorKind::Firecracker {
+            if self.accelerator == Accelerator::Tcg {
+                return Err(ConfigError::Untranslated);
+            }
+            if self.jailer.is_some() && self.first_uid.is_none() {
+                return Err(ConfigError::JailOfRoot);
+            }
+        }
         Ok(())
     }
 }
@@ -273,6 +303,14 @@ pub enum ConfigError {
     /// No guest boots with so little.
     #[error("microvm.least_memory_mib is {0}, and no guest boots with less than 64 MiB")]
     MemoryTooSmall(u32),
+    /// Firecracker has no translator.
+    #[error(
+        "microvm.monitor is firecracker, which runs guests with KVM alone, and microvm.accelerator is tcg: choose auto or kvm, or qemu"
+    )]
+    Untranslated,
+    /// A jail is for a user of its own.
+    #[error("microvm.jailer needs a user for each seat: set microvm.first_uid")]
+    JailOfRoot,
     /// Not a share of the host's memory that makes sense.
     #[error("microvm.memory_percent is from 10 to 1000, not {0}")]
     MemoryPercent(u32),
@@ -303,6 +341,13 @@ mod tests {
         assert!(said(MicrovmConfig { subnet_prefix: Some(26), ..config() }).contains("use /25"));
         assert!(said(MicrovmConfig { pool: "10.0.0.0/26".parse().unwrap(), ..config() }).contains("no room"));
         assert!(said(MicrovmConfig { least_memory_mib: 32, ..config() }).contains("64 MiB"));
+        let firecracker = MicrovmConfig { monitor: MonitorKind::Firecracker, ..config() };
+        assert_eq!(firecracker.check(), Ok(()));
+        let translated = MicrovmConfig { accelerator: Accelerator::Tcg, ..firecracker.clone() };
+        assert!(said(translated).contains("choose auto or kvm"));
+        let of_root = MicrovmConfig { first_uid: None, ..firecracker };
+        assert_eq!(MicrovmConfig { jailer: None, ..of_root.clone() }.check(), Ok(()));
+        assert!(said(of_root).contains("microvm.first_uid"));
         assert!(said(MicrovmConfig { memory_percent: 0, ..config() }).contains("10 to 1000"));
     }
 }

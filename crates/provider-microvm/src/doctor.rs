@@ -1,5 +1,7 @@
 //! What an operator should know of a host before class day. Nothing is changed by looking.
 
+mod monitor;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,6 @@ use seats::{Finding, ImageRef};
 
 use crate::images::whereabouts;
 use crate::vmm::cgroup::Cgroup;
-use crate::vmm::{Accel, Accelerator, Monitor as _, Qemu, QemuOptions};
 use crate::{EngineConnect, MicrovmConfig};
 
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
@@ -31,43 +32,12 @@ pub async fn doctor(
     memory_mib: u32,
     engine: Option<EngineConnect>,
 ) -> Vec<Finding> {
-    let options = QemuOptions { program: config.qemu.clone(), ..QemuOptions::new(config.keeper.clone()) };
-    let qemu = Qemu::new(options);
-    let mut findings = vec![monitor(&qemu).await, accelerator(&qemu.accelerator().await, config.accelerator)];
+    let mut findings = monitor::look(config).await;
     findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
-    findings.extend([disk(config), memory(config, memory_mib, qemu.memory_overhead_mib())]);
+    findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config))]);
     findings.extend(network(config).await);
     findings.push(whereabouts(config, image, engine.as_ref()).await);
     findings
-}
-
-async fn monitor(qemu: &Qemu) -> Finding {
-    const NAME: &str = "monitor";
-    match qemu.check().await {
-        Ok((path, version)) => Finding::ok(NAME, format!("QEMU {version} ({})", path.display())),
-        Err(why) => Finding::error(
-            NAME,
-            why.to_string(),
-            "install qemu-system-x86 (Debian, Ubuntu), or name QEMU by microvm.qemu",
-        ),
-    }
-}
-
-fn accelerator(found: &Accel, wanted: Accelerator) -> Finding {
-    const NAME: &str = "accelerator";
-    const REMEDY: &str = "turn virtualization on in the firmware, or nested virtualization in the host that runs this machine; a small class works \
-                          without it";
-    match (found, wanted) {
-        (_, Accelerator::Tcg) => Finding::ok(NAME, "QEMU's translator (tcg), as microvm.accelerator says"),
-        (Accel::Kvm, _) => Finding::ok(NAME, "KVM: a trial guest ran with it"),
-        (Accel::Tcg { why }, Accelerator::Auto) => {
-            let detail = format!("QEMU's translator (tcg), which is many times slower than KVM: {why}");
-            Finding::warning(NAME, detail, REMEDY)
-        }
-        (Accel::Tcg { why }, Accelerator::Kvm) => {
-            Finding::error(NAME, format!("no seat starts, because microvm.accelerator is kvm: {why}"), REMEDY)
-        }
-    }
 }
 
 fn capabilities() -> Finding {
@@ -213,15 +183,6 @@ mod tests {
 
     fn config(state_dir: &Path) -> MicrovmConfig {
         MicrovmConfig::new(state_dir, KeeperCommand { program: "/bin/false".into(), args: Vec::new() })
-    }
-
-    #[test]
-    fn without_kvm_it_depends_on_what_is_wanted() {
-        let none = Accel::Tcg { why: "no /dev/kvm".into() };
-        assert_eq!(accelerator(&none, Accelerator::Auto).level, Level::Warning);
-        assert_eq!(accelerator(&none, Accelerator::Kvm).level, Level::Error);
-        assert_eq!(accelerator(&none, Accelerator::Tcg).level, Level::Ok);
-        assert_eq!(accelerator(&Accel::Kvm, Accelerator::Auto).level, Level::Ok);
     }
 
     #[test]

@@ -11,12 +11,14 @@ use seats::{
 };
 
 use crate::core::Core;
-use crate::edges::{CniNet, Edges, KernelNet, Network, RealMachines, ThisHost};
+use crate::edges::{
+    CniNet, Edges, FirecrackerMachines, KernelNet, Machines, Network, QemuMachines, ThisHost,
+};
 use crate::guard::Guard;
 use crate::images::{EngineConnect, Images};
 use crate::records::Phase;
 use crate::state::{ServiceLock, StateDir};
-use crate::vmm::{Qemu, QemuOptions};
+use crate::vmm::{Firecracker, MonitorKind, Qemu};
 use crate::{ConfigError, MicrovmConfig, StateError, fail, tell};
 
 /// Seats as microVMs of this host.
@@ -55,7 +57,6 @@ impl MicrovmProvider {
     pub fn new(config: MicrovmConfig, engine: Option<EngineConnect>) -> Result<Arc<Self>, StartError> {
         config.check()?;
         let state = StateDir::open(&config.state_dir)?;
-        let options = QemuOptions { program: config.qemu.clone(), ..QemuOptions::new(config.keeper.clone()) };
         let instance = state.instance().as_str().parse();
         let instance =
             instance.map_err(|why: hostnet::names::InvalidName| StartError::Network(why.to_string()))?;
@@ -67,7 +68,7 @@ impl MicrovmProvider {
         };
         let edges = Edges {
             network,
-            machines: Arc::new(RealMachines::new(Qemu::new(options), config.accelerator)),
+            machines: machines(&config),
             host: Arc::new(ThisHost::new(config.boot_folder())),
         };
         Self::over(config, state, edges, engine)
@@ -120,6 +121,16 @@ impl MicrovmProvider {
             *guard = Some(Guard::of(&self.core));
         }
         Ok(())
+    }
+}
+
+/// What starts VMs, as it is configured.
+fn machines(config: &MicrovmConfig) -> Arc<dyn Machines> {
+    match config.monitor {
+        MonitorKind::Qemu => Arc::new(QemuMachines::new(Qemu::new(config.qemu()), config.accelerator)),
+        MonitorKind::Firecracker => {
+            Arc::new(FirecrackerMachines::new(Firecracker::new(config.firecracker())))
+        }
     }
 }
 

@@ -23,8 +23,7 @@ use crate::ui::Ui;
 pub(super) fn run(command: Microvm, surroundings: &Surroundings, ui: Ui) -> anyhow::Result<Exit> {
     match command {
         Microvm::Setup { from, agent, place } => {
-            let config = configured(&place, surroundings)?;
-            setup::run(from, agent, boot_folder(&config), ui)
+            setup::run(from, agent, &configured(&place, surroundings)?, ui)
         }
         Microvm::Status { place } => status(&configured(&place, surroundings)?, ui),
     }

@@ -13,7 +13,7 @@ use seats::{ImageRef, SeatBound};
 use super::layers::Layers;
 use super::log_filter::LogFilter;
 use super::problem::Problem;
-use super::value::{Cpus, SettingValue, Span, Whole, choice};
+use super::value::{Cpus, SettingValue, Span, UnlessOff, Whole, choice};
 
 choice! {
     /// What runs the seats.
@@ -58,6 +58,16 @@ choice! {
         Bridge = "bridge",
         /// By a network that the operator has configured for CNI plugins.
         Cni = "cni",
+    }
+}
+
+choice! {
+    /// What microVMs run in.
+    MonitorChoice {
+        /// QEMU's microvm machine, with or without KVM.
+        Qemu = "qemu",
+        /// Firecracker, with KVM.
+        Firecracker = "firecracker",
     }
 }
 
@@ -282,6 +292,12 @@ settings! {
         "The first of the user numbers that monitors run as, each seat with one of its own; nobody else may have them.";
     "microvm.cgroup" microvm_cgroup: String = "clarateach",
         "The cgroup that holds those of the seats.";
+    "microvm.monitor" microvm_monitor: MonitorChoice = "qemu",
+        "The virtual machine monitor of new seats; those that run keep theirs. Firecracker needs KVM.";
+    "microvm.firecracker" microvm_firecracker: PathBuf = "firecracker",
+        "Firecracker, 1.16 or later: a path, or a name that is looked for in the PATH.";
+    "microvm.jailer" microvm_jailer: UnlessOff<PathBuf> = "jailer",
+        "Firecracker's jailer, of the same release; off runs Firecracker without a jail, which is less safe.";
     "microvm.qemu" microvm_qemu: PathBuf = "qemu-system-x86_64",
         "QEMU: a path, or a name that is looked for in the PATH.";
     "microvm.accelerator" microvm_accelerator: AcceleratorChoice = "auto",

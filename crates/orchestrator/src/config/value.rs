@@ -3,11 +3,13 @@
 mod number;
 mod span;
 mod text;
+mod unless_off;
 
 use toml::de::DeValue;
 
 pub(crate) use number::{Cpus, Whole};
 pub(crate) use span::Span;
+pub(crate) use unless_off::UnlessOff;
 
 /// A type that a setting can have.
 pub(crate) trait SettingValue: Sized {

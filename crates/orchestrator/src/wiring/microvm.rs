@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use hostnet::{Bandwidth, BitRate, EgressPolicy, Otherwise};
 use provider_docker::DockerHost;
-use provider_microvm::vmm::{Accelerator, KeeperCommand, Throttle};
+use provider_microvm::vmm::{Accelerator, KeeperCommand, MonitorKind, Throttle};
 use provider_microvm::{CniConfig, EngineConnect, ImageConfig, MicrovmConfig, SnapshotUse};
 
 use crate::config::{
-    AcceleratorChoice, Config, EgressChoice, NetworkChoice, Problem, Settings, SnapshotChoice,
+    AcceleratorChoice, Config, EgressChoice, MonitorChoice, NetworkChoice, Problem, Settings, SnapshotChoice,
 };
 
 /// How long a small call to the engine may take.
@@ -66,7 +66,13 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
         least_free_mib: settings.microvm_least_free_mib.0,
         first_uid: Some(settings.microvm_first_uid.0),
         cgroup: Some(settings.microvm_cgroup.clone()),
+        monitor: match settings.microvm_monitor {
+            MonitorChoice::Qemu => MonitorKind::Qemu,
+            MonitorChoice::Firecracker => MonitorKind::Firecracker,
+        },
         qemu: settings.microvm_qemu.clone(),
+        firecracker: settings.microvm_firecracker.clone(),
+        jailer: settings.microvm_jailer.0.clone(),
         accelerator: match settings.microvm_accelerator {
             AcceleratorChoice::Auto => Accelerator::Auto,
             AcceleratorChoice::Kvm => Accelerator::Kvm,

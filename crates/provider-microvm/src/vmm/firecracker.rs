@@ -38,5 +38,6 @@ pub use settings::{
 pub use version::Version;
 pub use vsock::AGENT_PORT;
 
+pub(crate) use binary::check_kernel;
 pub(super) use control::{api, pause, press_power, resume, set_throttle};
 pub(super) use vsock::connect;

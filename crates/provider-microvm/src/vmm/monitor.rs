@@ -23,7 +23,7 @@ pub trait Monitor: Send + Sync {
     /// When there is no VM afterwards, and why; [`VmmError::Busy`] when there is one already.
     async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError>;
 
-    /// The VM that runs in a folder, whoever started it; nothing when none does, and [`RunFolder::exit`] may tell how the last one ended. A start
+    /// The VM that runs in a folder, whoever started it, in whichever monitor: an operator may have chosen another one since; nothing when none does, and [`RunFolder::exit`] may tell how the last one ended. A start
     /// that is under way is waited for. What a dead VM left is not removed: [`Monitor::clear`] does.
     ///
     /// # Errors

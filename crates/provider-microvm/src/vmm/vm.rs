@@ -88,9 +88,7 @@ impl Vm {
     /// When the VM ends before, or its monitor does not answer.
     pub async fn agent_listens(&self) -> Result<(), VmmError> {
         let opened = async {
-            let qmp = self.qmp().await?;
-            let silent = |why| VmmError::Monitor { seat: self.seat().to_owned(), why };
-            while !qmp.is_open(super::qemu::AGENT).await.map_err(silent)? {
+            while !self.is_agent_there().await? {
                 tokio::time::sleep(limits::LOOK).await;
             }
             Ok(())
@@ -99,6 +97,17 @@ impl Vm {
             biased;
             exit = self.exited() => Err(VmmError::Ended { seat: self.seat().to_owned(), exit: Box::new(exit?) }),
             opened = opened => opened,
+        }
+    }
+
+    /// Whether somebody in the guest has opened the agent's port. Of Firecracker this is found out by a connection, which is closed again at once.
+    async fn is_agent_there(&self) -> Result<bool, VmmError> {
+        match self.identity.monitor {
+            MonitorKind::Firecracker => Ok(self.connect_agent().await.is_ok()),
+            MonitorKind::Qemu => {
+                let silent = |why| VmmError::Monitor { seat: self.seat().to_owned(), why };
+                self.qmp().await?.is_open(super::qemu::AGENT).await.map_err(silent)
+            }
         }
     }
 

@@ -32,6 +32,7 @@ impl Host {
             from: Some(vm_testbed::Kernel::find()?.source().to_owned()),
             agent: vm_testbed::agent()?,
             folder: boot.clone(),
+            unpack: false,
         })?;
         let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
         let config = MicrovmConfig {

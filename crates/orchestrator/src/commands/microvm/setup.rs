@@ -9,16 +9,20 @@ use serde_json::json;
 
 use super::super::findings;
 use super::agent;
+use crate::config::{Config, MonitorChoice};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
 
 pub(super) fn run(
     from: Option<PathBuf>,
     agent: Option<PathBuf>,
-    folder: PathBuf,
+    config: &Config,
     ui: Ui,
 ) -> anyhow::Result<Exit> {
-    let options = SetupOptions { from, agent: agent::find(agent)?, folder };
+    let folder = super::boot_folder(config);
+    // What every Firecracker loads; QEMU is quicker with what it was given.
+    let unpack = config.settings.microvm_monitor == MonitorChoice::Firecracker;
+    let options = SetupOptions { from, agent: agent::find(agent)?, folder, unpack };
     // A seat that is being started may have opened it already, and then reads its files.
     let before = Boot::open(&options.folder).map(|boot| boot.id().clone()).ok();
     let report = guest_boot::setup(&options).map_err(|why| failed(&why))?;

@@ -31,7 +31,7 @@ pub(super) async fn check(path: &Path) -> Result<Version, VmmError> {
 }
 
 /// Says why a version cannot load a kernel, before it is started to find that out.
-pub(super) fn check_kernel(version: Version, kernel: &Path) -> io::Result<Result<(), String>> {
+pub(crate) fn check_kernel(version: Version, kernel: &Path) -> io::Result<Result<(), String>> {
     let mut begin = Vec::new();
     File::open(kernel)?.take(1024).read_to_end(&mut begin)?;
     let name = kernel.display();

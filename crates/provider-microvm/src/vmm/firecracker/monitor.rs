@@ -139,7 +139,7 @@ impl Monitor for Firecracker {
     }
 
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {
-        adopt(MonitorKind::Firecracker, seat, folder).await
+        adopt(seat, folder).await
     }
 
     async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {

@@ -199,7 +199,7 @@ impl Monitor for Qemu {
     }
 
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {
-        adopt(MonitorKind::Qemu, seat, folder).await
+        adopt(seat, folder).await
     }
 
     async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {

@@ -113,12 +113,8 @@ impl Pending {
     }
 }
 
-/// The VM that runs in a folder.
-pub(in crate::vmm) async fn adopt(
-    monitor: MonitorKind,
-    seat: &str,
-    folder: &RunFolder,
-) -> Result<Option<Vm>, VmmError> {
+/// The VM that runs in a folder, in whichever monitor.
+pub(in crate::vmm) async fn adopt(seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {
     let path = folder.path().display().to_string();
     let io = |what: &str| VmmError::io(seat, format!("{what} in {path}"));
     if !folder.path().is_dir() || !super::ending::decided(seat, folder).await? {
@@ -126,7 +122,7 @@ pub(in crate::vmm) async fn adopt(
     }
     let Some(identity) = folder.identity().map_err(io("reading vmm.json"))? else { return Ok(None) };
     let boot_id = identity::boot_id().map_err(io("reading the host's boot id for the VM"))?;
-    if identity.boot_id != boot_id || identity.monitor != monitor {
+    if identity.boot_id != boot_id {
         return Ok(None);
     }
     let Some(vmm) = identity.vmm.open().map_err(io("opening the process of the VM"))? else {
@@ -135,6 +131,6 @@ pub(in crate::vmm) async fn adopt(
     let keeper = identity.keeper.open().map_err(io("opening the keeper of the VM"))?;
     let vmm = watched(vmm).map_err(io("watching the process of the VM"))?;
     let keeper = keeper.map(watched).transpose().map_err(io("watching the keeper of the VM"))?;
-    let control = Control::to(monitor, seat, folder);
+    let control = Control::to(identity.monitor, seat, folder);
     Ok(Some(Vm { folder: folder.clone(), identity, vmm, keeper, control }))
 }

@@ -1,0 +1,162 @@
+//! What runs the VMs.
+
+use std::path::Path;
+
+use seats::Finding;
+
+use crate::MicrovmConfig;
+use crate::vmm::{
+    Accel, Accelerator, Firecracker, Monitor as _, MonitorKind, Qemu, VmmError, accelerator, firecracker,
+    jail,
+};
+
+const JAILER: &str = "jailer";
+
+/// Looks at the monitor that new seats would run in, and at what it needs.
+pub(super) async fn look(config: &MicrovmConfig) -> Vec<Finding> {
+    let accelerator = async {
+        let wanted = config.accelerator;
+        match wanted {
+            // Nobody asks for it then.
+            Accelerator::Tcg => accelerated(&Accel::Kvm, wanted, config.monitor),
+            _ => accelerated(&accelerator::probe(&config.keeper).await, wanted, config.monitor),
+        }
+    };
+    match config.monitor {
+        MonitorKind::Qemu => vec![qemu(config).await, accelerator.await],
+        MonitorKind::Firecracker => {
+            let checked = Firecracker::new(config.firecracker()).check().await;
+            let mut findings = Vec::new();
+            findings.extend(checked.as_ref().ok().and_then(|(_, version)| loadable(config, *version)));
+            findings.insert(0, found(checked));
+            findings.extend([jailer(config).await, accelerator.await]);
+            findings
+        }
+    }
+}
+
+/// What the monitor needs beside its guest's memory, in MiB.
+pub(super) fn overhead_mib(config: &MicrovmConfig) -> u32 {
+    match config.monitor {
+        MonitorKind::Qemu => Qemu::new(config.qemu()).memory_overhead_mib(),
+        MonitorKind::Firecracker => Firecracker::new(config.firecracker()).memory_overhead_mib(),
+    }
+}
+
+async fn qemu(config: &MicrovmConfig) -> Finding {
+    const NAME: &str = "monitor";
+    match Qemu::new(config.qemu()).check().await {
+        Ok((path, version)) => Finding::ok(NAME, format!("QEMU {version} ({})", path.display())),
+        Err(why) => Finding::error(
+            NAME,
+            why.to_string(),
+            "install qemu-system-x86 (Debian, Ubuntu), or name QEMU by microvm.qemu",
+        ),
+    }
+}
+
+fn found(checked: Result<(std::path::PathBuf, firecracker::Version), VmmError>) -> Finding {
+    const NAME: &str = "monitor";
+    match checked {
+        Ok((path, version)) => Finding::ok(NAME, format!("Firecracker {version} ({})", path.display())),
+        Err(why) => Finding::error(
+            NAME,
+            why.to_string(),
+            "install a release of Firecracker, or name it by microvm.firecracker; docs/firecracker.md has the steps",
+        ),
+    }
+}
+
+/// What is wrong with the prepared kernel for this Firecracker. That there is none is told elsewhere.
+fn loadable(config: &MicrovmConfig, version: firecracker::Version) -> Option<Finding> {
+    const NAME: &str = "kernel for the monitor";
+    const REMEDY: &str =
+        "'orchestrator microvm setup' again, with microvm.monitor = \"firecracker\": it unpacks the kernel";
+    let kernel = guest_boot::Boot::open(&config.boot_folder()).ok()?.kernel();
+    match firecracker::check_kernel(version, &kernel) {
+        Ok(Ok(())) => None,
+        Ok(Err(why)) => Some(Finding::error(NAME, why, REMEDY)),
+        Err(why) => Some(Finding::error(NAME, format!("{}: {why}", kernel.display()), REMEDY)),
+    }
+}
+
+async fn jailer(config: &MicrovmConfig) -> Finding {
+    let Some(jailer) = &config.jailer else {
+        return Finding::warning(
+            JAILER,
+            "seats' monitors run without a jail, as microvm.jailer says: who breaks out of a guest sees the host's files",
+            "name Firecracker's jailer by microvm.jailer",
+        );
+    };
+    jailed(jailer, &config.firecracker).await
+}
+
+async fn jailed(jailer: &Path, firecracker: &Path) -> Finding {
+    match jail::check(jailer, firecracker).await {
+        Ok((path, _, version)) => match jail::powers() {
+            Ok(()) => Finding::ok(JAILER, format!("{version} ({})", path.display())),
+            Err(why) => Finding::error(
+                JAILER,
+                why.to_string(),
+                "run as root, or with deploy/systemd's drop-in for jailed seats",
+            ),
+        },
+        Err(why) => Finding::error(
+            JAILER,
+            why.to_string(),
+            "install the jailer of the same release as Firecracker, or name it by microvm.jailer",
+        ),
+    }
+}
+
+fn accelerated(found: &Accel, wanted: Accelerator, monitor: MonitorKind) -> Finding {
+    const NAME: &str = "accelerator";
+    const REMEDY: &str = "turn virtualization on in the firmware, or nested virtualization in the host that runs this machine; a small class works \
+                          without it, in QEMU";
+    match (found, wanted, monitor) {
+        (_, Accelerator::Tcg, _) => Finding::ok(NAME, "QEMU's translator (tcg), as microvm.accelerator says"),
+        (Accel::Kvm, ..) => Finding::ok(NAME, "KVM: a trial guest ran with it"),
+        (Accel::Tcg { why }, Accelerator::Auto, MonitorKind::Qemu) => {
+            let detail = format!("QEMU's translator (tcg), which is many times slower than KVM: {why}");
+            Finding::warning(NAME, detail, REMEDY)
+        }
+        (Accel::Tcg { why }, Accelerator::Auto, MonitorKind::Firecracker) => Finding::error(
+            NAME,
+            format!("no seat starts, because Firecracker has nothing but KVM: {why}"),
+            REMEDY,
+        ),
+        (Accel::Tcg { why }, Accelerator::Kvm, _) => {
+            Finding::error(NAME, format!("no seat starts, because microvm.accelerator is kvm: {why}"), REMEDY)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seats::Level;
+
+    use super::*;
+    use crate::vmm::KeeperCommand;
+
+    #[test]
+    fn without_kvm_it_depends_on_what_is_wanted() {
+        let none = Accel::Tcg { why: "no /dev/kvm".into() };
+        let level = |found: &Accel, wanted, monitor| accelerated(found, wanted, monitor).level;
+        assert_eq!(level(&none, Accelerator::Auto, MonitorKind::Qemu), Level::Warning);
+        assert_eq!(level(&none, Accelerator::Auto, MonitorKind::Firecracker), Level::Error);
+        assert_eq!(level(&none, Accelerator::Kvm, MonitorKind::Qemu), Level::Error);
+        assert_eq!(level(&none, Accelerator::Tcg, MonitorKind::Qemu), Level::Ok);
+        assert_eq!(level(&Accel::Kvm, Accelerator::Auto, MonitorKind::Firecracker), Level::Ok);
+    }
+
+    #[tokio::test]
+    async fn a_jail_is_there_unless_it_is_asked_for_none() {
+        let keeper = KeeperCommand { program: "/bin/false".into(), args: Vec::new() };
+        let config = MicrovmConfig { jailer: Some("/no/jailer".into()), ..MicrovmConfig::new("/x", keeper) };
+        let missing = jailer(&config).await;
+        assert_eq!(missing.level, Level::Error, "{missing:?}");
+        assert!(missing.detail.contains("/no/jailer"), "{missing:?}");
+        let off = jailer(&MicrovmConfig { jailer: None, ..config }).await;
+        assert_eq!(off.level, Level::Warning, "{off:?}");
+    }
+}
