@@ -1,9 +1,10 @@
 //! Making a seat: a list of steps, each with its undo.
 //!
 //! ```text
-//!   check ──► image ──► record ──► pin ──► network, port ──► disks ──► VM ──► agent ──► configured        (VM: golden)
-//!     │                   │         │           │             │        │        │
-//!     │                   └─────────┴───────────┴─────────────┴────────┴────────┴── on failure, taken back by the record
+//!                                  ┌── pin ────────────┐
+//!   check ──► image ──► record ────┼── network, port ──┼──► VM ──► agent ──► configured        (VM: golden)
+//!     │                   │        └── disks ──────────┘    │        │
+//!     │                   └────────────────┴────────────────┴────────┴── on failure, taken back by the record
 //!     └── there already: compare; start its VM when that has ended, or lost its network
 //! ```
 //!
@@ -15,11 +16,11 @@
 use std::sync::Arc;
 
 use hostnet::PortState;
-use seats::{Created, Disposition, Instance, ProviderError, SeatSpec, Stage};
+use seats::{Created, Disposition, Instance, ProviderError, SeatRef, SeatSpec, Stage};
 
 use crate::core::{Core, blocking};
 use crate::disks::{self, Sizes};
-use crate::edges::WorkshopNet;
+use crate::edges::{Place, Port, WorkshopNet};
 use crate::fail;
 use crate::images::Ready;
 use crate::live::Live;
@@ -173,7 +174,7 @@ impl Core {
     }
 
     /// Ends what runs in a seat's folder, with all that belongs to it alone.
-    pub(crate) async fn clear(&self, seat: &seats::SeatRef) -> Result<(), ProviderError> {
+    pub(crate) async fn clear(&self, seat: &SeatRef) -> Result<(), ProviderError> {
         self.forget(seat);
         let cleared = self.edges.machines.clear(&seat.to_string(), &self.state.seat(seat).run()).await;
         cleared.map_err(fail::vmm(seat, Stage::Undo))
@@ -190,18 +191,23 @@ impl Core {
     ) -> Result<Arc<Live>, ProviderError> {
         let seat = &spec.seat;
         let whom = || fail::seat(seat);
-        self.images.pin(ready, seat)?;
         let port = Self::port_of(record);
-        let network = &self.edges.network;
-        network.ensure_workshop(net).await.map_err(fail::net(whom(), Stage::Network))?;
-        let place = network.ensure_port(net, &port).await.map_err(fail::net(whom(), Stage::Network))?;
+        // Side by side, because most of each is waiting for the host's disk or kernel; and each to its end, so that nothing is made any more when what
+        // was made is taken back.
+        let plug = async {
+            let plugged = self.plug(net, &port).await;
+            tell.stage(Stage::Volume);
+            plugged
+        };
+        let (pinned, plugged, made) = tokio::join!(self.pin(ready, seat), plug, self.make_disks(seat));
+        pinned?;
+        let place = plugged?;
+        made?;
         if (record.address.ip, record.address.mac) != (place.ip, place.mac) {
             // An operator's network gave it, or another one than the last time.
             (record.address.ip, record.address.mac) = (place.ip, place.mac);
             self.write(record, Stage::Network).await?;
         }
-        tell.stage(Stage::Volume);
-        self.make_disks(seat).await?;
         tell.stage(Stage::Create);
         let vm = self.vm_spec(record, &place, ready)?;
         let machine = self.start_machine(seat, &vm, ready, tell).await?;
@@ -218,10 +224,28 @@ impl Core {
         Ok(live)
     }
 
+    /// Keeps the image for the seat.
+    async fn pin(&self, ready: &Ready, seat: &SeatRef) -> Result<(), ProviderError> {
+        let owner = self.images.owner(seat);
+        let ready = ready.clone();
+        let pinned = match owner {
+            Ok(owner) => blocking(move || ready.pin(&owner)).await.map_err(|why| why.to_string()),
+            Err(why) => Err(why),
+        };
+        pinned.map_err(|why| fail::failed(fail::seat(seat), Stage::Image, why, None))
+    }
+
+    /// Puts the seat on its workshop's network.
+    async fn plug(&self, net: &WorkshopNet, port: &Port) -> Result<Place, ProviderError> {
+        let failed = |why| fail::net(fail::seat(&port.seat), Stage::Network)(why);
+        self.edges.network.ensure_workshop(net).await.map_err(failed)?;
+        self.edges.network.ensure_port(net, port).await.map_err(failed)
+    }
+
     /// The agent of a guest that was just started.
     async fn joined(
         &self,
-        seat: &seats::SeatRef,
+        seat: &SeatRef,
         live: &Live,
     ) -> Result<Arc<dyn crate::edges::Guest>, ProviderError> {
         let within = self.config.start_timeout;
@@ -251,7 +275,7 @@ impl Core {
         ))
     }
 
-    async fn make_disks(&self, seat: &seats::SeatRef) -> Result<(), ProviderError> {
+    async fn make_disks(&self, seat: &SeatRef) -> Result<(), ProviderError> {
         let io = |doing: &'static str| fail::io(fail::seat(seat), Stage::Volume, doing);
         let free =
             self.edges.host.free_bytes(self.state.folder()).map_err(io("asking for free space"))? >> 20;

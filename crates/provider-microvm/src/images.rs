@@ -64,6 +64,11 @@ impl Ready {
         Self(Arc::new(found))
     }
 
+    /// Keeps it for a seat.
+    pub(crate) fn pin(&self, owner: &Owner) -> std::io::Result<()> {
+        self.0.pin(owner).map_err(std::io::Error::other)
+    }
+
     pub(crate) fn entry(&self) -> &EntryName {
         self.0.name()
     }
@@ -127,12 +132,6 @@ impl Images {
         Ok(self.store.named(entry)?.map(Ready::new))
     }
 
-    /// Keeps an image for a seat.
-    pub(crate) fn pin(&self, ready: &Ready, seat: &SeatRef) -> Result<(), ProviderError> {
-        let pinned = self.owner(seat).and_then(|owner| ready.0.pin(&owner).map_err(|why| why.to_string()));
-        pinned.map_err(|why| fail::failed(fail::seat(seat), Stage::Image, why, None))
-    }
-
     /// Lets go what is kept for a seat: the entry that its record names, or, without one, whatever is kept for it.
     pub(crate) fn unpin(&self, entry: Option<&EntryName>, seat: &SeatRef) -> Result<(), ProviderError> {
         let owner = self.owner(seat).map_err(|why| fail::failed(fail::seat(seat), Stage::Undo, why, None))?;
@@ -149,7 +148,8 @@ impl Images {
         }
     }
 
-    fn owner(&self, seat: &SeatRef) -> Result<Owner, String> {
+    /// What a seat is called among those for whom images are kept.
+    pub(crate) fn owner(&self, seat: &SeatRef) -> Result<Owner, String> {
         crate::names::pin(self.state.instance(), seat)
             .parse()
             .map_err(|_| "the seat has no name for its pin".to_owned())
