@@ -194,6 +194,7 @@ impl Core {
         let port = Self::port_of(record);
         // Side by side, because most of each is waiting for the host's disk or kernel; and each to its end, so that nothing is made any more when what
         // was made is taken back.
+        self.edges.machines.expect();
         let plug = async {
             let plugged = self.plug(net, &port).await;
             tell.stage(Stage::Volume);

@@ -140,6 +140,8 @@ pub(crate) trait Network: Send + Sync {
 /// What starts and finds VMs.
 #[async_trait]
 pub(crate) trait Machines: Send + Sync {
+    /// Told that a VM will be started in a moment. Does not wait, and may do nothing.
+    fn expect(&self) {}
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError>;
     /// What a snapshot for this VM is called: something else as soon as anything differs that it depends on.
     async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError>;

@@ -13,7 +13,7 @@ pub(crate) use self::firecracker::FirecrackerMachines;
 pub(crate) use self::qemu::QemuMachines;
 use super::guest::RealGuest;
 use super::{Guest, Machine};
-use crate::vmm::{Exit, Monitor, RunFolder, Vm, VmmError};
+use crate::vmm::{Exit, Monitor, RunFolder, Vm, VmmError, cgroup};
 
 /// The VM that runs in a folder, whichever monitor was chosen when it was started.
 async fn adopt(
@@ -22,6 +22,15 @@ async fn adopt(
     folder: &RunFolder,
 ) -> Result<Option<Arc<dyn Machine>>, VmmError> {
     Ok(monitor.adopt(seat, folder).await?.map(machine))
+}
+
+/// Hides what the kernel takes before the first process moves between cgroups behind what comes before the start.
+fn expect() {
+    tokio::task::spawn_blocking(|| {
+        if let Err(why) = cgroup::warm() {
+            tracing::debug!(%why, "moves between cgroups take their time");
+        }
+    });
 }
 
 fn machine(vm: Vm) -> Arc<dyn Machine> {

@@ -23,6 +23,9 @@ use super::CgroupSpec;
 use hierarchy::{Controller, Hierarchy};
 
 mod hierarchy;
+mod warm;
+
+pub(crate) use warm::warm;
 
 const KEEPERS: &str = "keepers";
 /// The kernel's own default (`cpu.cfs_period_us`).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{adopt, machine};
+use super::{adopt, expect, machine};
 use crate::edges::{Machine, Machines};
 use crate::vmm::{Firecracker, Monitor as _, RunFolder, Snapshot, VmSpec, VmmError};
 
@@ -23,6 +23,10 @@ impl FirecrackerMachines {
 
 #[async_trait]
 impl Machines for FirecrackerMachines {
+    fn expect(&self) {
+        expect();
+    }
+
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
         self.firecracker.start(spec).await.map(machine)
     }

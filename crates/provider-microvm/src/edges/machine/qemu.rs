@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{adopt, machine};
+use super::{adopt, expect, machine};
 use crate::edges::{Machine, Machines};
 use crate::vmm::{Accel, Accelerator, Monitor as _, Qemu, RunFolder, Snapshot, VmSpec, VmmError};
 
@@ -24,6 +24,10 @@ impl QemuMachines {
 
 #[async_trait]
 impl Machines for QemuMachines {
+    fn expect(&self) {
+        expect();
+    }
+
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
         self.qemu.start(spec).await.map(machine)
     }
