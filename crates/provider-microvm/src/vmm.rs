@@ -43,7 +43,7 @@ mod vm;
 pub use accelerator::Accel;
 pub use error::{BinaryTrouble, VmmError};
 pub use exit::{Exit, How};
-pub use firecracker::{Firecracker, FirecrackerOptions};
+pub use firecracker::{Firecracker, FirecrackerOptions, Jailer};
 pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
 pub use keeper::KeeperCommand;

@@ -29,7 +29,7 @@ mod vsock;
 pub use api::{Api, InstanceState, Limits};
 pub use error::{FirecrackerError, Trouble};
 pub use machine::{Attached, Configured, Machine, Paused, Running, Started, Unconfigured, Unstarted};
-pub use monitor::{Firecracker, FirecrackerOptions};
+pub use monitor::{Firecracker, FirecrackerOptions, Jailer};
 pub use settings::{
     Balloon, BalloonStats, BootSource, CacheType, DeviceId, Drive, DrivePatch, Entropy, HugePages, IoEngine,
     LogLevel, Logger, MachineConfig, MemoryBackend, Metrics, NetworkInterface, NetworkOverride, NetworkPatch,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
-    Accelerator, Drive, Firecracker, FirecrackerOptions, How, KeeperCommand, LogFile, Monitor as _,
+    Accelerator, Drive, Firecracker, FirecrackerOptions, How, Jailer, KeeperCommand, LogFile, Monitor as _,
     MonitorKind, RunFolder, Serial, Throttle, Vm, VmSpec, VmmError,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -93,6 +93,7 @@ impl Place {
     fn monitor(&self) -> Firecracker {
         let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
         let mut options = FirecrackerOptions::new(keeper);
+        options.jailer = Jailer::Off;
         options.program.clone_from(&self.program);
         Firecracker::new(options)
     }
@@ -251,6 +252,7 @@ async fn a_process_that_does_not_answer_is_given_up() -> Result<()> {
     let place = Place::told(HANGS_AT, "PUT /entropy")?;
     let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
     let mut options = FirecrackerOptions::new(keeper);
+    options.jailer = Jailer::Off;
     options.program.clone_from(&place.program);
     options.start_timeout = Duration::from_secs(10);
     let why = refused(&place, &Firecracker::new(options), &place.spec()?).await?.to_string();

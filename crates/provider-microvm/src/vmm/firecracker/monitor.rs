@@ -31,17 +31,34 @@ const GUEST_CID: u32 = 3;
 pub struct FirecrackerOptions {
     /// The program: a path, or a name that is looked for in the `PATH`.
     pub program: PathBuf,
+    /// Whether it is jailed.
+    pub jailer: Jailer,
     /// What keeps VMs.
     pub keeper: KeeperCommand,
     /// How long the keeper's answer, and then the way to running processors, may take, each.
     pub start_timeout: Duration,
 }
 
+/// Whether Firecracker is jailed. A jail is in the folder of its VM ([`VmSpec::folder`]), which takes that this folder, the kernel, the first root and the
+/// drives are on one file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Jailer {
+    /// By its jailer: each VM sees of the host what it is made of, as a user of its own, in a process namespace of its own.
+    Program(PathBuf),
+    /// Not: a guest that takes over its monitor sees what the VM's user may see. For hosts and tests without root.
+    Off,
+}
+
 impl FirecrackerOptions {
-    /// `firecracker`, and a minute to start.
+    /// `firecracker`, jailed by `jailer`, and a minute to start.
     #[must_use]
     pub fn new(keeper: KeeperCommand) -> Self {
-        Self { program: "firecracker".into(), keeper, start_timeout: limits::START }
+        Self {
+            program: "firecracker".into(),
+            jailer: Jailer::Program("jailer".into()),
+            keeper,
+            start_timeout: limits::START,
+        }
     }
 }
 
