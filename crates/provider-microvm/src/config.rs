@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use seats::SeatBound;
 
-use crate::vmm::{Accelerator, FirecrackerOptions, KeeperCommand, MonitorKind, QemuOptions, Throttle};
+use crate::vmm::{
+    Accelerator, FirecrackerOptions, Jailer, KeeperCommand, MonitorKind, QemuOptions, Throttle,
+};
 
 /// The settings of a [`crate::MicrovmProvider`].
 #[derive(Clone, Debug)]
@@ -58,8 +60,8 @@ pub struct MicrovmConfig {
     pub qemu: PathBuf,
     /// Firecracker, in the same way.
     pub firecracker: PathBuf,
-    /// Its jailer, in the same way; `None` runs it without, which an operator must have asked for.
-    pub jailer: Option<PathBuf>,
+    /// Whether it is jailed; that it is not, an operator must have asked for.
+    pub jailer: Jailer,
     /// What runs the guests' instructions.
     pub accelerator: Accelerator,
     /// Whether seats go on from a snapshot instead of booting.
@@ -161,7 +163,7 @@ impl MicrovmConfig {
             monitor: MonitorKind::Qemu,
             qemu: "qemu-system-x86_64".into(),
             firecracker: "firecracker".into(),
-            jailer: Some("jailer".into()),
+            jailer: Jailer::Program("jailer".into()),
             accelerator: Accelerator::Auto,
             snapshot: SnapshotUse::Off,
             keeper,
@@ -191,6 +193,7 @@ impl MicrovmConfig {
     pub(crate) fn firecracker(&self) -> FirecrackerOptions {
         FirecrackerOptions {
             program: self.firecracker.clone(),
+            jailer: self.jailer.clone(),
             ..FirecrackerOptions::new(self.keeper.clone())
         }
     }
@@ -259,7 +262,7 @@ impl MicrovmConfig {
             if self.accelerator == Accelerator::Tcg {
                 return Err(ConfigError::Untranslated);
             }
-            if self.jailer.is_some() && self.first_uid.is_none() {
+            if self.jailer != Jailer::Off && self.first_uid.is_none() {
                 return Err(ConfigError::JailOfRoot);
             }
         }
@@ -346,7 +349,7 @@ mod tests {
         let translated = MicrovmConfig { accelerator: Accelerator::Tcg, ..firecracker.clone() };
         assert!(said(translated).contains("choose auto or kvm"));
         let of_root = MicrovmConfig { first_uid: None, ..firecracker };
-        assert_eq!(MicrovmConfig { jailer: None, ..of_root.clone() }.check(), Ok(()));
+        assert_eq!(MicrovmConfig { jailer: Jailer::Off, ..of_root.clone() }.check(), Ok(()));
         assert!(said(of_root).contains("microvm.first_uid"));
         assert!(said(MicrovmConfig { memory_percent: 0, ..config() }).contains("10 to 1000"));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hostnet::{Bandwidth, BitRate, EgressPolicy, Otherwise};
 use provider_docker::DockerHost;
-use provider_microvm::vmm::{Accelerator, KeeperCommand, MonitorKind, Throttle};
+use provider_microvm::vmm::{Accelerator, Jailer, KeeperCommand, MonitorKind, Throttle};
 use provider_microvm::{CniConfig, EngineConnect, ImageConfig, MicrovmConfig, SnapshotUse};
 
 use crate::config::{
@@ -72,7 +72,7 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
         },
         qemu: settings.microvm_qemu.clone(),
         firecracker: settings.microvm_firecracker.clone(),
-        jailer: settings.microvm_jailer.0.clone(),
+        jailer: settings.microvm_jailer.0.clone().map_or(Jailer::Off, Jailer::Program),
         accelerator: match settings.microvm_accelerator {
             AcceleratorChoice::Auto => Accelerator::Auto,
             AcceleratorChoice::Kvm => Accelerator::Kvm,

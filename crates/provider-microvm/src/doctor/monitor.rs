@@ -6,8 +6,8 @@ use seats::Finding;
 
 use crate::MicrovmConfig;
 use crate::vmm::{
-    Accel, Accelerator, Firecracker, Monitor as _, MonitorKind, Qemu, VmmError, accelerator, firecracker,
-    jail,
+    Accel, Accelerator, Firecracker, Jailer, Monitor as _, MonitorKind, Qemu, VmmError, accelerator,
+    firecracker, jail,
 };
 
 const JAILER: &str = "jailer";
@@ -81,7 +81,7 @@ fn loadable(config: &MicrovmConfig, version: firecracker::Version) -> Option<Fin
 }
 
 async fn jailer(config: &MicrovmConfig) -> Finding {
-    let Some(jailer) = &config.jailer else {
+    let Jailer::Program(jailer) = &config.jailer else {
         return Finding::warning(
             JAILER,
             "seats' monitors run without a jail, as microvm.jailer says: who breaks out of a guest sees the host's files",
@@ -152,11 +152,14 @@ mod tests {
     #[tokio::test]
     async fn a_jail_is_there_unless_it_is_asked_for_none() {
         let keeper = KeeperCommand { program: "/bin/false".into(), args: Vec::new() };
-        let config = MicrovmConfig { jailer: Some("/no/jailer".into()), ..MicrovmConfig::new("/x", keeper) };
+        let config = MicrovmConfig {
+            jailer: Jailer::Program("/no/jailer".into()),
+            ..MicrovmConfig::new("/x", keeper)
+        };
         let missing = jailer(&config).await;
         assert_eq!(missing.level, Level::Error, "{missing:?}");
         assert!(missing.detail.contains("/no/jailer"), "{missing:?}");
-        let off = jailer(&MicrovmConfig { jailer: None, ..config }).await;
+        let off = jailer(&MicrovmConfig { jailer: Jailer::Off, ..config }).await;
         assert_eq!(off.level, Level::Warning, "{off:?}");
     }
 }
