@@ -5,6 +5,7 @@ mod modules;
 mod port;
 mod process;
 mod standalone;
+mod vsock;
 
 use std::io::Write as _;
 use std::path::Path;

@@ -138,6 +138,36 @@ impl Interfaces {
     }
 }
 
+/// A socket that has this port of the guest's vsock device, whoever connects (`VMADDR_CID_ANY`, vsock(7)).
+pub(crate) fn vsock(port: u32) -> io::Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &VsockPort(port))?;
+    Ok(socket)
+}
+
+/// A port of every address of the vsock device.
+struct VsockPort(u32);
+
+#[expect(unsafe_code, reason = "the library has no address of this family")]
+// SAFETY: what it is called with is a whole `sockaddr_vm`, which lives until it returns.
+unsafe impl rustix::net::addr::SocketAddrArg for VsockPort {
+    unsafe fn with_sockaddr<R>(
+        &self,
+        f: impl FnOnce(*const rustix::net::addr::SocketAddrOpaque, rustix::net::addr::SocketAddrLen) -> R,
+    ) -> R {
+        let address = libc::sockaddr_vm {
+            svm_family: libc::AF_VSOCK as libc::sa_family_t,
+            svm_reserved1: 0,
+            svm_port: self.0,
+            svm_cid: libc::VMADDR_CID_ANY,
+            svm_zero: [0; 4],
+        };
+        f((&raw const address).cast(), size_of::<libc::sockaddr_vm>() as u32)
+    }
+}
+
 /// `struct sockaddr_in`.
 fn socket_address(ip: Ipv4Addr) -> [u8; 16] {
     let mut bytes = [0; 16];

@@ -17,6 +17,7 @@
 //! state is read as such, and what an agent does not have is an error of its own. `schema/guest-protocol.json` has every document; a
 //! test fails when it drifts.
 
+mod boot_words;
 mod config;
 mod exec;
 pub mod frame;
@@ -37,6 +38,7 @@ mod signal;
 #[cfg(feature = "client")]
 pub mod client;
 
+pub use boot_words::{BadBootWord, BootWords};
 pub use config::{
     DEFAULT_CAPABILITIES, EnvVar, GuestConfig, HostsEntry, Limits, Resolver, Restart, RestartPolicy, Run,
     Workspace,
@@ -60,6 +62,9 @@ pub const OLDEST: u32 = 1;
 
 /// The name of the virtio-serial port that carries the link.
 pub const PORT: &str = "clarateach.agent";
+
+/// The port of the guest's vsock device that carries the link where there is no virtio-serial: said on the kernel's command line, by [`BootWords`].
+pub const VSOCK_PORT: u32 = 1024;
 
 /// The most bytes that a JSON document of a request may have.
 pub const MAX_DOCUMENT: usize = 4 << 20;

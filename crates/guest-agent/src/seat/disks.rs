@@ -1,4 +1,4 @@
-//! Disks, by what their serial number says they are for.
+//! Disks, by what their serial number says they are for: their own, or that of their place where the host has told the order.
 
 use std::fs::{self, File};
 use std::io::{self, SeekFrom};
@@ -13,6 +13,13 @@ use crate::sys;
 /// How long a disk may take to appear.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The disks of a machine.
+#[derive(Debug)]
+pub(super) struct Disks {
+    /// Their serial numbers in the order in which they are attached; nothing: each tells its own.
+    order: Option<Vec<String>>,
+}
+
 /// A disk by its name in `/sys/block`.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
@@ -20,19 +27,32 @@ pub(super) struct Disk {
     name: String,
 }
 
-impl Disk {
+impl Disks {
+    pub(super) fn new(order: Option<Vec<String>>) -> Self {
+        Self { order }
+    }
+
     /// The disk with this serial number.
-    pub(super) fn find(serial: &'static str) -> Result<Self, String> {
-        let found = wait_for(PATIENCE, || Ok(named(Path::new("/sys/block"), serial)));
+    pub(super) fn find(&self, serial: &'static str) -> Result<Disk, String> {
+        let block = Path::new("/sys/block");
+        let found = match &self.order {
+            None => wait_for(PATIENCE, || Ok(named(block, serial))),
+            Some(order) => match place(order, serial) {
+                Some(name) => wait_for(PATIENCE, || Ok(block.join(&name).exists().then(|| name.clone()))),
+                None => Ok(None),
+            },
+        };
         match found {
-            Ok(Some(name)) => Ok(Self { serial, name }),
+            Ok(Some(name)) => Ok(Disk { serial, name }),
             Ok(None) => {
                 Err(format!("no disk has the serial number {serial:?}: the machine was started without it"))
             }
             Err(why) => Err(format!("the disk {serial:?} cannot be looked for: {why}")),
         }
     }
+}
 
+impl Disk {
     fn device(&self) -> PathBuf {
         Path::new("/dev").join(&self.name)
     }
@@ -72,6 +92,13 @@ fn named(block: &Path, serial: &str) -> Option<String> {
     names.into_iter().find(|name| {
         fs::read_to_string(block.join(name).join("serial")).is_ok_and(|text| text.trim() == serial)
     })
+}
+
+/// The name of the block device that is attached at the place of this serial number: the kernel gives virtio's letters in that order.
+fn place(order: &[String], serial: &str) -> Option<String> {
+    let number = order.iter().position(|known| known == serial)?;
+    let letter = char::from(b'a' + u8::try_from(number).ok().filter(|number| *number < 26)?);
+    Some(format!("vd{letter}"))
 }
 
 /// How large a file system is.
@@ -119,6 +146,19 @@ mod tests {
         assert_eq!(named(block.path(), "root").as_deref(), Some("vda"));
         assert_eq!(named(block.path(), "scratch"), None);
         assert_eq!(named(block.path(), ""), None);
+    }
+
+    #[test]
+    fn disks_without_a_serial_number_are_found_by_their_place() {
+        let order = ["root", "scratch", "data"].map(str::to_owned);
+        assert_eq!(place(&order, "root").as_deref(), Some("vda"));
+        assert_eq!(place(&order, "data").as_deref(), Some("vdc"));
+        assert_eq!(place(&order, "other"), None);
+        let many: Vec<_> = (0..27).map(|number| number.to_string()).collect();
+        assert_eq!(place(&many, "25").as_deref(), Some("vdz"));
+        assert_eq!(place(&many, "26"), None);
+        let why = Disks::new(Some(Vec::new())).find("root").unwrap_err();
+        assert_eq!(why, "no disk has the serial number \"root\": the machine was started without it");
     }
 
     #[test]

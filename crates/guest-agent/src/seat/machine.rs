@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use guest_protocol::GuestConfig;
 
-use super::disks::Disk;
+use super::disks::Disks;
 use super::{Machine, Seat, cgroup, etc, mounts, network, random, workspace};
 use crate::power;
 
@@ -18,10 +18,18 @@ const DATA: &str = "/seat/data";
 const NEW: &str = "/seat/new";
 
 /// The machine that we are the first process of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MicroVm {
+    disks: Disks,
     /// The mounted file systems that can be written to, by a descriptor: no path leads there once the root has changed.
     written: Mutex<Vec<OwnedFd>>,
+}
+
+impl MicroVm {
+    /// The machine whose disks have these serials in this order; nothing: each disk tells its own.
+    pub(crate) fn new(serials: Option<Vec<String>>) -> Self {
+        Self { disks: Disks::new(serials), written: Mutex::default() }
+    }
 }
 
 impl Machine for MicroVm {
@@ -64,7 +72,7 @@ impl MicroVm {
             mounts::folder(Path::new(path)).map_err(|why| format!("{path} cannot be made: {why}"))?;
             Ok::<_, String>(Path::new(path))
         };
-        Disk::find("root")?.mount(at(ROOT)?, true)?;
+        self.disks.find("root")?.mount(at(ROOT)?, true)?;
         self.writable("scratch", at(SCRATCH)?)?;
         let data = config.workspace.as_ref().map(|_| self.writable("data", at(DATA)?)).transpose()?;
         mounts::overlay(Path::new(ROOT), Path::new(SCRATCH), Path::new(NEW))
@@ -76,7 +84,7 @@ impl MicroVm {
 
     /// Mounts a disk that can be written to, and makes its file system as large as it.
     fn writable(&self, serial: &'static str, at: &Path) -> Result<OwnedFd, String> {
-        let disk = Disk::find(serial)?;
+        let disk = self.disks.find(serial)?;
         disk.mount(at, false)?;
         disk.grow(at)?;
         let opened = File::open(at).and_then(|folder| Ok((folder.try_clone()?, folder)));

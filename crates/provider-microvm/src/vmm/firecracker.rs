@@ -14,7 +14,8 @@
 //!
 //! Firecracker opens files by their paths when it is told of them, in its own root folder and as its own user. Its guest has virtio-mmio devices: drives
 //! in the order in which they were added, an interface found by its MAC, entropy, the serial console, and a vsock device through which the host reaches
-//! the agent on [`AGENT_PORT`].
+//! the agent on [`VSOCK_PORT`](guest_protocol::VSOCK_PORT). Which drive is which, and that there is a vsock, is said on the kernel's command
+//! line, by [`BootWords`](guest_protocol::BootWords).
 
 mod api;
 mod binary;
@@ -36,7 +37,6 @@ pub use settings::{
     RateLimiter, Serial, SettingError, SnapshotFiles, SnapshotLoad, SnapshotType, TokenBucket, Vsock,
 };
 pub use version::Version;
-pub use vsock::AGENT_PORT;
 
 pub(crate) use binary::check_kernel;
 pub(super) use control::{api, pause, press_power, resume, set_throttle};

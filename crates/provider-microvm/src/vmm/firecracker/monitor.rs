@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use guest_protocol::{BootWords, VSOCK_PORT};
 use tokio::sync::Mutex;
 
 use super::control::{drive_id, setting};
 use super::{
-    AGENT_PORT, Api, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
-    MachineConfig, NetworkInterface, Version, Vsock, binary,
+    Api, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine, MachineConfig,
+    NetworkInterface, Version, Vsock, binary,
 };
 use crate::vmm::keeper::client::Launching;
 use crate::vmm::keeper::{Argument, GENERATION, Launch};
@@ -177,7 +178,7 @@ async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
     let boot = BootSource {
         kernel_image_path: absolute(spec, &spec.kernel)?,
         initrd_path: Some(absolute(spec, &spec.initramfs)?),
-        boot_args: command_line(&spec.command_line),
+        boot_args: command_line(&spec.drives, &spec.command_line),
     };
     let configured = fresh.configure(&machine, &boot).await?;
     for drive in &spec.drives {
@@ -207,7 +208,7 @@ async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
     configured.set_vsock(&Vsock { guest_cid: GUEST_CID, uds_path: folder::AGENT.into() }).await?;
     configured.set_entropy(&Entropy::default()).await?;
     let running = configured.start().await?;
-    tracing::debug!(seat = spec.seat, version = %running.version(), port = AGENT_PORT, "Firecracker runs");
+    tracing::debug!(seat = spec.seat, version = %running.version(), port = VSOCK_PORT, "Firecracker runs");
     Ok(())
 }
 
@@ -223,15 +224,19 @@ fn id(seat: &str) -> String {
     if id.is_empty() { "seat".into() } else { id }
 }
 
-/// What a guest needs to be told on this machine: the serial line, to end by the keyboard's controller, and that it has nothing but a keyboard.
-fn command_line(more: &str) -> String {
+/// What a guest needs to be told on this machine: the serial line, to end by the keyboard's controller, that it has nothing but a keyboard, and what its
+/// agent cannot see.
+fn command_line(drives: &[crate::vmm::Drive], more: &str) -> String {
     let line = "console=ttyS0 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce";
-    format!("{line} {}", more.trim()).trim_end().to_owned()
+    let serials: Vec<_> = drives.iter().map(|drive| drive.serial.as_str().to_owned()).collect();
+    let words = BootWords { disks: (!serials.is_empty()).then_some(serials), vsock_port: Some(VSOCK_PORT) };
+    format!("{line} {words} {}", more.trim()).trim_end().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vmm::Serial;
 
     #[test]
     fn seats_have_names_that_firecracker_takes() {
@@ -242,7 +247,24 @@ mod tests {
 
     #[test]
     fn the_command_line_ends_with_what_the_caller_wants() {
-        assert!(command_line(" quiet ").ends_with(" swiotlb=noforce quiet"));
-        assert!(command_line("").ends_with(" swiotlb=noforce"));
+        assert!(command_line(&[], " quiet ").ends_with(" swiotlb=noforce clarateach.link=vsock:1024 quiet"));
+        assert!(command_line(&[], "").ends_with(" clarateach.link=vsock:1024"));
+    }
+
+    #[test]
+    fn the_command_line_says_which_drive_is_which() {
+        let drive = |serial: &str| crate::vmm::Drive {
+            path: "/x".into(),
+            serial: Serial::new(serial).unwrap(),
+            read_only: false,
+            throttle: None,
+        };
+        let line = command_line(&[drive("root"), drive("scratch"), drive("a-b_c")], "quiet");
+        assert!(
+            line.ends_with(" clarateach.disks=root,scratch,a-b_c clarateach.link=vsock:1024 quiet"),
+            "{line}"
+        );
+        let words = BootWords::parse(&line).unwrap();
+        assert_eq!(words.disks.unwrap(), ["root", "scratch", "a-b_c"]);
     }
 }

@@ -7,21 +7,20 @@
 
 use std::io;
 
+use guest_protocol::VSOCK_PORT;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::vmm::{RunFolder, limits};
 
-/// The port on which the guest's agent is to listen.
-pub const AGENT_PORT: u32 = 1024;
 /// The longest answer, in bytes: `OK`, a number of 32 bits, and the end of the line.
 const LONGEST: usize = 16;
 
 /// Connects to the agent's port of the guest through a socket in a folder.
 pub(in crate::vmm) async fn connect(folder: &RunFolder, name: &str) -> io::Result<UnixStream> {
     let mut stream = folder.connect(name)?;
-    match timeout(limits::COMMAND, greet(&mut stream, AGENT_PORT)).await {
+    match timeout(limits::COMMAND, greet(&mut stream, VSOCK_PORT)).await {
         Ok(greeted) => greeted.map(|()| stream),
         Err(_) => {
             Err(io::Error::new(io::ErrorKind::TimedOut, "Firecracker does not answer on its vsock socket"))
