@@ -2,7 +2,8 @@
 # What tests boot guests with: the distribution's small cloud kernel with its modules, and a static busybox, unpacked below the
 # user's cache folder. Nothing is installed.
 #
-#   scripts/ensure-guest-kernel.sh       prints the folder: boot/vmlinuz-*, lib/modules/*, bin/busybox
+#   scripts/ensure-guest-kernel.sh            prints the folder: boot/vmlinuz-*, lib/modules/*, bin/busybox
+#   scripts/ensure-guest-kernel.sh generic    the same of the kernel for all machines, which has what a host of guests needs (9p, KVM, bridges)
 #
 # Contract
 #   - Debian on x86-64, with apt. Elsewhere it says so and fails; the tests that boot then count as skipped.
@@ -13,7 +14,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/clarateach
-folder=$cache/guest
+case ${1:-cloud} in
+cloud) folder=$cache/guest name=linux-image-cloud-amd64 ;;
+generic) folder=$cache/guest-generic name=linux-image-amd64 ;;
+*) die "no kernel is called $1: cloud or generic" ;;
+esac
 
 main() {
     if [ -e "$folder/bin/busybox" ]; then
@@ -25,13 +30,13 @@ main() {
     fi
     have apt-get || die "apt-get not found: a guest kernel is only fetched on Debian"
     mkdir -p "$cache"
-    work=$(mktemp -d "$cache/guest.XXXXXX")
+    work=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"
     apt_has_lists || apt_update || die "apt-get update failed (see above)"
     local package
-    package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
-    [ -n "$package" ] || die "this distribution has no linux-image-cloud-amd64"
+    package=$(apt-cache depends "$name" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
+    [ -n "$package" ] || die "this distribution has no $name"
     say "fetching $package"
     (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" busybox-static >&2) || die "could not fetch it (see above)"
     local file

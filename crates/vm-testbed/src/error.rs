@@ -45,6 +45,14 @@ pub enum BootError {
         /// What it said.
         console: Console,
     },
+    /// The guest ended before the program that was to run in it.
+    #[error("the guest ended before its program; that said:\n{said}\nthe console ends with:\n{}", .console.tail())]
+    Ended {
+        /// What the program said.
+        said: String,
+        /// What the guest said.
+        console: Console,
+    },
     /// QEMU failed.
     #[error("QEMU ended with {status}: {said}\nthe console ends with:\n{}", .console.tail())]
     Failed {

@@ -25,11 +25,7 @@ impl Kernel {
     /// # Errors
     /// [`BootError::Missing`] when there is none; another when a file is named that is none.
     pub fn find() -> Result<Self, BootError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let folder = set("CLARATEACH_GUEST").or_else(|| {
-            let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-            Some(cache.join("clarateach/guest"))
-        });
+        let folder = set("CLARATEACH_GUEST").or_else(|| cached("guest"));
         let missing = || BootError::Missing("no guest kernel: run scripts/ensure-guest-kernel.sh".into());
         let folder = folder.filter(|folder| folder.is_dir()).ok_or_else(missing)?;
         let kernel = Self::open(&folder)?;
@@ -37,6 +33,17 @@ impl Kernel {
             Some(image) => kernel.replaced(image),
             None => Ok(kernel),
         }
+    }
+
+    /// The kernel of an outer guest: the one that `scripts/ensure-guest-kernel.sh generic` unpacked, or that in the folder `CLARATEACH_GUEST_GENERIC`.
+    ///
+    /// # Errors
+    /// [`BootError::Missing`] when there is none.
+    pub(crate) fn generic() -> Result<Self, BootError> {
+        let folder = set("CLARATEACH_GUEST_GENERIC").or_else(|| cached("guest-generic"));
+        let missing = "no kernel for an outer guest: run scripts/ensure-guest-kernel.sh generic";
+        let folder = folder.filter(|folder| folder.is_dir());
+        Self::open(&folder.ok_or_else(|| BootError::Missing(missing.into()))?)
     }
 
     /// Another kernel that has everything in itself, with the same busybox.
@@ -89,6 +96,17 @@ impl Kernel {
         let Some(modules) = &self.modules else { return Ok(Vec::new()) };
         Ok(modules.resolve(names.iter().copied())?)
     }
+}
+
+/// What a variable says, when it says something.
+fn set(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// A folder that the script unpacks a kernel into.
+fn cached(name: &str) -> Option<PathBuf> {
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+    Some(cache.join("clarateach").join(name))
 }
 
 /// The only file of a folder whose name begins so.

@@ -5,6 +5,8 @@
 //!   Initramfs   a busybox, the modules that are needed, and the caller's files, as a cpio archive
 //!   Machine     QEMU's microvm with a serial console and disks; killed by its pid when it takes too long
 //!   Console     what the guest said
+//!   Outer       a guest that is itself a host of guests, with a KVM that runs them; a program of this host runs in it
+//!   nested      the body of a test in such a guest
 //!   BareMetal   a guest without an operating system, for monitors and machines that run no stock kernel
 //!   firecracker, jailer   where the real ones are, when a variable names them
 //!   archives    images for seats that are such guests, as docker save writes them
@@ -28,6 +30,8 @@ mod machine;
 mod metal;
 mod namespace;
 mod needs;
+mod nested;
+mod outer;
 mod port;
 
 pub use agent::agent;
@@ -42,4 +46,6 @@ pub use machine::{Disk, Machine, Started};
 pub use metal::BareMetal;
 pub use namespace::isolated;
 pub use needs::{Need, can_run, skip};
+pub use nested::nested;
+pub use outer::{Outer, OuterRun};
 pub use port::free_port;

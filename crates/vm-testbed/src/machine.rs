@@ -90,17 +90,7 @@ impl Machine {
     /// When there is no QEMU, or its files cannot be written.
     pub fn start(&self, initramfs: Initramfs) -> Result<Started, BootError> {
         let folder = tempfile::tempdir().map_err(BootError::io(std::env::temp_dir()))?;
-        let (first_root, console, said) =
-            (folder.path().join("initramfs"), folder.path().join("console"), folder.path().join("said"));
-        fs::write(&first_root, initramfs.finish()).map_err(BootError::io(&first_root))?;
-        let errors = File::create(&said).map_err(BootError::io(&said))?;
-        let mut command = self.command(&first_root, &console);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-        let child = command.spawn().map_err(|why| match why.kind() {
-            std::io::ErrorKind::NotFound => BootError::Missing(format!("no {QEMU}: install qemu-system-x86")),
-            _ => BootError::Io { path: QEMU.into(), why },
-        })?;
-        Ok(Started { running: Running(child), folder })
+        Started::of(folder, initramfs, |first_root, console| self.command(first_root, console))
     }
 
     fn command(&self, first_root: &Path, console: &Path) -> Command {
@@ -138,7 +128,7 @@ impl Machine {
 }
 
 /// A path as a value of one of QEMU's options, where a comma is written twice.
-fn option(path: &Path) -> String {
+pub(crate) fn option(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
@@ -159,6 +149,25 @@ pub struct Started {
 }
 
 impl Started {
+    /// Starts QEMU by a command that is made of the first root's file and of the file for the console, both in this folder.
+    pub(crate) fn of(
+        folder: tempfile::TempDir,
+        initramfs: Initramfs,
+        command: impl FnOnce(&Path, &Path) -> Command,
+    ) -> Result<Self, BootError> {
+        let (first_root, console, said) =
+            (folder.path().join("initramfs"), folder.path().join("console"), folder.path().join("said"));
+        fs::write(&first_root, initramfs.finish()).map_err(BootError::io(&first_root))?;
+        let errors = File::create(&said).map_err(BootError::io(&said))?;
+        let mut command = command(&first_root, &console);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let child = command.spawn().map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotFound => BootError::Missing(format!("no {QEMU}: install qemu-system-x86")),
+            _ => BootError::Io { path: QEMU.into(), why },
+        })?;
+        Ok(Self { running: Running(child), folder })
+    }
+
     /// What the guest has said so far.
     #[must_use]
     pub fn console(&self) -> Console {

@@ -9,6 +9,8 @@ use crate::{BootError, Kernel};
 pub enum Need {
     /// QEMU and a kernel to boot.
     Guest,
+    /// QEMU and a kernel for a guest that is itself a host of guests ([`crate::Outer`]).
+    Outer,
     /// The guest agent as a static program.
     Agent,
     /// To make network namespaces, interfaces, cgroups, and processes of other users.
@@ -75,10 +77,11 @@ fn write(test: &str, reason: &str) -> io::Result<()> {
 impl Need {
     fn missing(self) -> Option<String> {
         match self {
-            Self::Guest if !is_installed(crate::machine::QEMU) => {
+            Self::Guest | Self::Outer if !is_installed(crate::machine::QEMU) => {
                 Some(format!("no {}: install qemu-system-x86", crate::machine::QEMU))
             }
             Self::Guest => absent(Kernel::find()),
+            Self::Outer => absent(crate::Outer::find()),
             Self::Agent => absent(crate::agent()),
             Self::Firecracker => absent(crate::firecracker()),
             Self::Jailer => absent(crate::jailer()),
