@@ -126,7 +126,7 @@ impl Harness for OnMicrovms {
     async fn secrets_surface(&self, seat: &SeatRef) -> Result<String, Stop> {
         let mut text = self.host.surface().map_err(fail)?;
         // Of a seat that is gone there is nothing to ask.
-        if self.host.monitor(seat).is_ok() {
+        if self.host.monitor_pid(seat).is_ok() {
             text.push_str(&self.exec(seat, &["/bin/cat", "/proc/cmdline"]).await?);
         }
         Ok(text)
@@ -153,12 +153,8 @@ impl Harness for OnMicrovms {
     }
 
     async fn limits(&self, seat: &SeatRef) -> Result<Limits, Stop> {
-        let line = self.host.monitor(seat).map_err(fail)?;
-        let memory = line.split(" -m ").nth(1).and_then(|rest| rest.split('M').next());
-        let memory_mib = memory.and_then(|text| text.parse().ok());
-        let record = fs::read_to_string(self.host.seat_folder(seat).join("run/vmm.json"))?;
-        let record: serde_json::Value = serde_json::from_str(&record).map_err(fail)?;
-        let pid = record["vmm"]["pid"].as_i64().ok_or_else(|| Stop::fail("the monitor has no number"))?;
+        let memory_mib = self.host.memory_mib(seat).map_err(fail)?;
+        let pid = self.host.monitor_pid(seat).map_err(fail)?.into();
         let cpu_millis = crate::sight::cpu_millis(pid).map_err(fail)?;
         // The check does not wait for the guest, and the bound on processes is the guest's own.
         let provider = self.host.provider();
@@ -168,10 +164,8 @@ impl Harness for OnMicrovms {
         }
         let pids = self.exec(seat, &["/bin/sh", "-c", "cat /sys/fs/cgroup/*/pids.max"]).await?;
         let pids = pids.lines().find_map(|line| line.trim().parse().ok());
-        match (memory_mib, pids) {
-            (Some(memory_mib), Some(pids)) => Ok(Limits { cpu_millis, memory_mib, pids }),
-            other => Err(Stop::fail(format!("limits cannot be read: {other:?} of {line}"))),
-        }
+        let pids = pids.ok_or_else(|| Stop::fail("the guest tells no bound of processes"))?;
+        Ok(Limits { cpu_millis, memory_mib, pids })
     }
 
     async fn can_connect(&self, from: &SeatRef, to: SocketAddr) -> Result<bool, Stop> {

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-use provider_microvm::vmm::{Accelerator, KeeperCommand};
+use anyhow::{Result, bail};
+use provider_microvm::vmm::{Accelerator, Jailer, KeeperCommand, MonitorKind};
 use provider_microvm::{ImageConfig, MicrovmConfig, MicrovmProvider};
 use seats::{SeatRef, WorkshopId};
 
 /// How long an emulated guest may take to boot on a busy machine.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(240);
+
+/// Says that seats are VMs of Firecracker, `jailed` or `plain`; where it is not set, they are QEMU's.
+const FIRECRACKER: &str = "CLARATEACH_TEST_FIRECRACKER";
 
 pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
@@ -28,14 +31,15 @@ impl Host {
         fs::create_dir(&archives)?;
         vm_testbed::archives(&archives)?;
         let boot = folder.path().join("boot");
+        let firecracker = std::env::var(FIRECRACKER).ok();
         guest_boot::setup(&guest_boot::SetupOptions {
             from: Some(vm_testbed::Kernel::find()?.source().to_owned()),
             agent: vm_testbed::agent()?,
             folder: boot.clone(),
-            unpack: false,
+            unpack: firecracker.is_some(),
         })?;
         let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
-        let config = MicrovmConfig {
+        let mut config = MicrovmConfig {
             images: ImageConfig { archives: vec![archives], ..ImageConfig::default() },
             boot: Some(boot),
             scratch_mib: 256,
@@ -48,6 +52,16 @@ impl Host {
             stop_grace: Duration::from_secs(10),
             ..MicrovmConfig::new(folder.path().join("state"), keeper)
         };
+        if let Some(how) = firecracker {
+            config.monitor = MonitorKind::Firecracker;
+            config.firecracker = vm_testbed::firecracker()?;
+            config.accelerator = Accelerator::Kvm;
+            config.jailer = match how.as_str() {
+                "jailed" => Jailer::Program(vm_testbed::jailer()?),
+                "plain" => Jailer::Off,
+                _ => bail!("{FIRECRACKER} is {how:?}, and not jailed or plain"),
+            };
+        }
         Ok(Self { folder, config })
     }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use conformance::Inventory;
+use provider_microvm::vmm::{MonitorKind, RunFolder};
 use seats::{SeatRef, WorkshopId};
 
 use crate::host::Host;
@@ -56,7 +57,8 @@ impl Host {
             }
         }
         for (pid, line) in processes()? {
-            if line.contains(&format!("guest={workshop}/")) {
+            // As QEMU and as Firecracker name their guests.
+            if line.contains(&format!("guest={workshop}/")) || line.contains(&format!("--id {workshop}-")) {
                 found.other.insert(format!("process {pid}"));
             }
         }
@@ -69,7 +71,7 @@ impl Host {
         read_all(&self.folder.path().join("state/microvm"), &mut text)?;
         for (pid, line) in processes()? {
             text.push_str(&line);
-            if line.contains("vmm-keeper") || line.contains("qemu") {
+            if ["vmm-keeper", "qemu", "firecracker"].iter().any(|name| line.contains(name)) {
                 text.push_str(&String::from_utf8_lossy(
                     &fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
                 ));
@@ -78,20 +80,34 @@ impl Host {
         Ok(text)
     }
 
-    /// The command line of a seat's monitor.
-    pub(crate) fn monitor(&self, seat: &SeatRef) -> Result<String> {
-        Ok(Self::process(seat)?.1)
-    }
-
     /// The number of a seat's monitor.
     pub(crate) fn monitor_pid(&self, seat: &SeatRef) -> Result<u32> {
-        Ok(Self::process(seat)?.0)
+        let identity = RunFolder::new(self.seat_folder(seat).join("run")).identity()?;
+        Ok(identity.context("the seat has no monitor")?.vmm.pid.try_into()?)
     }
 
-    fn process(seat: &SeatRef) -> Result<(u32, String)> {
-        let wanted = format!("guest={seat},");
-        let found = processes()?.into_iter().find(|(_, line)| line.contains(&wanted));
-        found.context("the seat has no monitor")
+    /// The memory that a seat's monitor gives its guest, in MiB: by its command line, or by its own word.
+    pub(crate) fn memory_mib(&self, seat: &SeatRef) -> Result<u32> {
+        let pid = self.monitor_pid(seat)?;
+        let line = String::from_utf8(fs::read(format!("/proc/{pid}/cmdline"))?)?;
+        let mut words = line.split('\0');
+        if self.config.monitor == MonitorKind::Qemu {
+            let memory =
+                words.skip_while(|word| *word != "-m").nth(1).and_then(|text| text.strip_suffix('M'));
+            return Ok(memory.context("the monitor was not told of a memory")?.parse()?);
+        }
+        let socket = words.find_map(|word| Some(word.strip_prefix("--api-sock=")?.to_owned()));
+        let mut words = line.split('\0').skip_while(|word| *word != "--api-sock");
+        let socket = socket.or_else(|| words.nth(1).map(str::to_owned)).context("it has no socket")?;
+        // As the monitor itself would find it, wherever its root is.
+        let socket = match socket.strip_prefix('/') {
+            Some(path) => format!("/proc/{pid}/root/{path}"),
+            None => format!("/proc/{pid}/cwd/{socket}"),
+        };
+        let said =
+            run("curl", &["-sf", "-m", "60", "--unix-socket", &socket, "http://localhost/machine-config"])?;
+        let said: serde_json::Value = serde_json::from_str(&said)?;
+        Ok(said["mem_size_mib"].as_u64().context("the monitor tells no memory")?.try_into()?)
     }
 }
 
