@@ -16,6 +16,8 @@ use crate::images::whereabouts;
 use crate::vmm::cgroup::Cgroup;
 use crate::{EngineConnect, MicrovmConfig};
 
+mod production;
+
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
 const NEEDED: [(CapabilitySet, &str); 4] = [
     (CapabilitySet::CHOWN, "CAP_CHOWN"),
@@ -36,6 +38,7 @@ pub async fn doctor(
     findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
     findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config))]);
     findings.extend(network(config).await);
+    findings.extend(production::check(Path::new("/"), config.cgroup.as_deref()));
     findings.push(whereabouts(config, image, engine.as_ref()).await);
     findings
 }

@@ -54,7 +54,7 @@ impl Cgroup {
     }
 
     /// As [`Self::find`], with the mounts of `/proc/self/mountinfo` as text and below another root.
-    fn among(mounts: &str, root: &Path, parent: &str, name: &str) -> io::Result<Self> {
+    pub(crate) fn among(mounts: &str, root: &Path, parent: &str, name: &str) -> io::Result<Self> {
         let hierarchies = hierarchy::find(mounts, root)?;
         Ok(Self { hierarchies, parent: parent.into(), name: name.into() })
     }
@@ -69,6 +69,36 @@ impl Cgroup {
             let there = if parent.exists() { parent } else { hierarchy.folder(Path::new(".")) };
             let may = access(&there, Access::WRITE_OK | Access::EXEC_OK);
             may.map_err(|why| named(&there, &why.into()))
+        })
+    }
+
+    /// Which version has which controller, for a person.
+    pub(crate) fn versions(&self) -> String {
+        let with = self.hierarchies.iter().filter(|hierarchy| !hierarchy.controllers.is_empty());
+        let (second, first): (Vec<_>, Vec<_>) = with.partition(|hierarchy| hierarchy.unified);
+        let told = [(1, first), (2, second)].into_iter().filter(|(_, found)| !found.is_empty());
+        let told: Vec<_> = told
+            .map(|(version, found)| {
+                let controllers = found.iter().flat_map(|hierarchy| &hierarchy.controllers);
+                let names: Vec<_> = controllers.map(|controller| controller.name()).collect();
+                format!("version {version}: {}", names.join(", "))
+            })
+            .collect();
+        told.join("; ")
+    }
+
+    /// Whether the kernel limits how much of a cgroup's memory is swapped: a file that every cgroup has in version 1, and all but the
+    /// uppermost in version 2.
+    pub(crate) fn limits_swap(&self) -> bool {
+        let memory = |hierarchy: &&Hierarchy| hierarchy.controllers.contains(&Controller::Memory);
+        self.hierarchies.iter().find(memory).is_some_and(|hierarchy| {
+            let root = hierarchy.folder(Path::new(""));
+            if hierarchy.unified {
+                let below = fs::read_dir(root).into_iter().flatten().flatten();
+                below.into_iter().any(|entry| entry.path().join("memory.swap.max").exists())
+            } else {
+                root.join("memory.memsw.limit_in_bytes").exists()
+            }
         })
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Controller {
 const ALL: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
 
 impl Controller {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Cpu => "cpu",
