@@ -9,6 +9,7 @@
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(clippy::print_stdout, reason = "what the guests say is the transcript of these tests")]
 
 mod linux;
 mod programs;

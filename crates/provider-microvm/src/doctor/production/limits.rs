@@ -35,7 +35,7 @@ pub(super) fn process(host: &Host) -> Option<Finding> {
             (Err(_), _) => {}
             (Ok(found), Some(needed)) if found >= needed => {}
             (Ok(found), Some(needed)) => {
-                short.push(format!("{name} is {found}, at least {needed} is needed: {why}"))
+                short.push(format!("{name} is {found}, at least {needed} is needed: {why}"));
             }
             (Ok(found), None) => short.push(format!("{name} is {found}, and is to be unlimited: {why}")),
         }
