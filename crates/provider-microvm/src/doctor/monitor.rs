@@ -122,7 +122,9 @@ fn accelerated(found: &Accel, wanted: Accelerator, monitor: MonitorKind) -> Find
         }
         (Accel::Tcg { why }, Accelerator::Auto, MonitorKind::Firecracker) => Finding::error(
             NAME,
-            format!("no seat starts, because Firecracker has nothing but KVM: {why}"),
+            format!(
+                "Firecracker runs guests with KVM alone, and with this one they come up slowly or not at all: {why}"
+            ),
             REMEDY,
         ),
         (Accel::Tcg { why }, Accelerator::Kvm, _) => {
