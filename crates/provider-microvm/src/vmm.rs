@@ -17,7 +17,8 @@
 //! Until the service has confirmed, the keeper holds the other end of a pipe: when that closes, it kills QEMU and leaves nothing. So a
 //! service that is killed at any moment, or a start that is given up, leaves either a VM that can be adopted or none at all.
 //!
-//! Firecracker is told everything over its API socket instead, which it makes in a folder of its own; the rest is the same.
+//! Firecracker is told everything over its API socket instead, which it makes in a folder of its own. It is started by its jailer, in a process namespace
+//! whose first process is a second one of the keeper's: that is the VM then, for whoever watches or kills it. The rest is the same.
 //!
 //! What is in a VM's folder is told in [`folder`], how a process is told from another with the same number in [`identity`], what a
 //! keeper does in [`keeper`].
@@ -30,7 +31,7 @@ mod exit;
 pub mod firecracker;
 pub mod folder;
 pub mod identity;
-pub mod jail;
+mod jail;
 pub mod keeper;
 mod limits;
 mod monitor;

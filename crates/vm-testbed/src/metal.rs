@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use crate::{BootError, needs};
 
 /// A guest that says [`BareMetal::GREETING`] on its first serial port, sends each line back behind its number (`3 line`), counted in its memory, and
-/// resets the machine after the line `reset`. It needs 2 MiB of memory and an x86-64 processor; it knows no disks and no network.
+/// resets the machine after the line `reset`, or after a key was pressed, which it says too (`3 key`). It needs 2 MiB of memory and an
+/// x86-64 processor; it knows no disks and no network.
 #[derive(Clone, Copy, Debug)]
 pub struct BareMetal;
 

@@ -1,16 +1,13 @@
 //! What runs the VMs.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use seats::Finding;
 
 use crate::MicrovmConfig;
 use crate::vmm::{
-    Accel, Accelerator, Firecracker, Jailer, Monitor as _, MonitorKind, Qemu, VmmError, accelerator,
-    firecracker, jail,
+    Accel, Accelerator, Firecracker, Monitor as _, MonitorKind, Qemu, VmmError, accelerator, firecracker,
 };
-
-const JAILER: &str = "jailer";
 
 /// Looks at the monitor that new seats would run in, and at what it needs.
 pub(super) async fn look(config: &MicrovmConfig) -> Vec<Finding> {
@@ -25,11 +22,15 @@ pub(super) async fn look(config: &MicrovmConfig) -> Vec<Finding> {
     match config.monitor {
         MonitorKind::Qemu => vec![qemu(config).await, accelerator.await],
         MonitorKind::Firecracker => {
-            let checked = Firecracker::new(config.firecracker()).check().await;
-            let mut findings = Vec::new();
-            findings.extend(checked.as_ref().ok().and_then(|(_, version)| loadable(config, *version)));
-            findings.insert(0, found(checked));
-            findings.extend([jailer(config).await, accelerator.await]);
+            let firecracker = Firecracker::new(config.firecracker());
+            let checked = firecracker.check().await;
+            let version = checked.as_ref().ok().map(|(_, version)| *version);
+            let mut findings = vec![found(checked)];
+            if let Some(version) = version {
+                findings.extend(loadable(config, version));
+                findings.push(jailer(&firecracker).await);
+            }
+            findings.push(accelerator.await);
             findings
         }
     }
@@ -55,7 +56,7 @@ async fn qemu(config: &MicrovmConfig) -> Finding {
     }
 }
 
-fn found(checked: Result<(std::path::PathBuf, firecracker::Version), VmmError>) -> Finding {
+fn found(checked: Result<(PathBuf, firecracker::Version), VmmError>) -> Finding {
     const NAME: &str = "monitor";
     match checked {
         Ok((path, version)) => Finding::ok(NAME, format!("Firecracker {version} ({})", path.display())),
@@ -80,29 +81,23 @@ fn loadable(config: &MicrovmConfig, version: firecracker::Version) -> Option<Fin
     }
 }
 
-async fn jailer(config: &MicrovmConfig) -> Finding {
-    let Jailer::Program(jailer) = &config.jailer else {
-        return Finding::warning(
-            JAILER,
+/// Whether monitors are jailed.
+async fn jailer(firecracker: &Firecracker) -> Finding {
+    const NAME: &str = "jailer";
+    match firecracker.check_jailer().await {
+        Ok(Some(path)) => Finding::ok(NAME, path.display().to_string()),
+        Ok(None) => Finding::warning(
+            NAME,
             "seats' monitors run without a jail, as microvm.jailer says: who breaks out of a guest sees the host's files",
             "name Firecracker's jailer by microvm.jailer",
-        );
-    };
-    jailed(jailer, &config.firecracker).await
-}
-
-async fn jailed(jailer: &Path, firecracker: &Path) -> Finding {
-    match jail::check(jailer, firecracker).await {
-        Ok((path, _, version)) => match jail::powers() {
-            Ok(()) => Finding::ok(JAILER, format!("{version} ({})", path.display())),
-            Err(why) => Finding::error(
-                JAILER,
-                why.to_string(),
-                "run as root, or with deploy/systemd's drop-in for jailed seats",
-            ),
-        },
+        ),
+        Err(why @ VmmError::Powerless { .. }) => Finding::error(
+            NAME,
+            why.to_string(),
+            "run as root, or with deploy/systemd's drop-in for jailed seats",
+        ),
         Err(why) => Finding::error(
-            JAILER,
+            NAME,
             why.to_string(),
             "install the jailer of the same release as Firecracker, or name it by microvm.jailer",
         ),
@@ -138,7 +133,6 @@ mod tests {
     use seats::Level;
 
     use super::*;
-    use crate::vmm::KeeperCommand;
 
     #[test]
     fn without_kvm_it_depends_on_what_is_wanted() {
@@ -149,19 +143,5 @@ mod tests {
         assert_eq!(level(&none, Accelerator::Kvm, MonitorKind::Qemu), Level::Error);
         assert_eq!(level(&none, Accelerator::Tcg, MonitorKind::Qemu), Level::Ok);
         assert_eq!(level(&Accel::Kvm, Accelerator::Auto, MonitorKind::Firecracker), Level::Ok);
-    }
-
-    #[tokio::test]
-    async fn a_jail_is_there_unless_it_is_asked_for_none() {
-        let keeper = KeeperCommand { program: "/bin/false".into(), args: Vec::new() };
-        let config = MicrovmConfig {
-            jailer: Jailer::Program("/no/jailer".into()),
-            ..MicrovmConfig::new("/x", keeper)
-        };
-        let missing = jailer(&config).await;
-        assert_eq!(missing.level, Level::Error, "{missing:?}");
-        assert!(missing.detail.contains("/no/jailer"), "{missing:?}");
-        let off = jailer(&MicrovmConfig { jailer: Jailer::Off, ..config }).await;
-        assert_eq!(off.level, Level::Warning, "{off:?}");
     }
 }

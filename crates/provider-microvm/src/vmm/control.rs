@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::firecracker::{self, Api};
 use super::qemu::{self, Qmp};
-use super::{MonitorKind, RunFolder, Serial, Throttle, VmmError};
+use super::{Identity, MonitorKind, RunFolder, Serial, Throttle, VmmError};
 
 /// The way to a monitor.
 #[derive(Debug)]
@@ -17,15 +17,15 @@ pub(super) enum Control {
 
 /// The way to one kind of monitor.
 pub(super) trait Way: Sized {
-    /// The one to the monitor in a folder. Nothing is looked at yet.
-    fn to(seat: &str, folder: &RunFolder) -> Self;
+    /// The one to a VM's monitor in a folder. Nothing is looked at yet.
+    fn to(identity: &Identity, folder: &RunFolder) -> Self;
 
     /// As one of all.
     fn any(this: Arc<Self>) -> Control;
 }
 
 impl Way for qemu::Control {
-    fn to(_: &str, folder: &RunFolder) -> Self {
+    fn to(_: &Identity, folder: &RunFolder) -> Self {
         Self::new(folder.clone())
     }
 
@@ -35,8 +35,8 @@ impl Way for qemu::Control {
 }
 
 impl Way for Api {
-    fn to(seat: &str, folder: &RunFolder) -> Self {
-        firecracker::api(seat, folder)
+    fn to(identity: &Identity, folder: &RunFolder) -> Self {
+        firecracker::api(&identity.seat, &identity.sockets(folder))
     }
 
     fn any(this: Arc<Self>) -> Control {
@@ -45,11 +45,11 @@ impl Way for Api {
 }
 
 impl Control {
-    /// The way to the monitor in a folder.
-    pub(super) fn to(monitor: MonitorKind, seat: &str, folder: &RunFolder) -> Self {
-        match monitor {
-            MonitorKind::Qemu => Self::Qemu(Arc::new(Way::to(seat, folder))),
-            MonitorKind::Firecracker => Self::Firecracker(Arc::new(Way::to(seat, folder))),
+    /// The way to a VM's monitor in a folder.
+    pub(super) fn to(identity: &Identity, folder: &RunFolder) -> Self {
+        match identity.monitor {
+            MonitorKind::Qemu => Self::Qemu(Arc::new(Way::to(identity, folder))),
+            MonitorKind::Firecracker => Self::Firecracker(Arc::new(Way::to(identity, folder))),
         }
     }
 

@@ -70,6 +70,14 @@ pub enum VmmError {
         /// Whose.
         seat: String,
     },
+    /// The service may not do what the jailer does.
+    #[error(
+        "VMs cannot be jailed without {}: run the service as root with these capabilities, or ask for no jail", .lacking.join(", ")
+    )]
+    Powerless {
+        /// Which capabilities lack (capabilities(7)).
+        lacking: Vec<&'static str>,
+    },
     /// Something did not happen in time.
     #[error("seat {seat}: {what} did not happen within {} s", .limit.as_secs())]
     Timeout {
@@ -142,6 +150,35 @@ pub enum BinaryTrouble {
     /// It does not say that it is Firecracker.
     #[error("does not look like Firecracker: `--version` said {0:?}")]
     NotFirecracker(String),
+    /// The jailer is not there.
+    #[error("not found: it is beside firecracker in a release; install it, set its path, or ask for no jail")]
+    NoJailer,
+    /// It does not say that it is a jailer.
+    #[error("does not look like Firecracker's jailer: `--version` said {0:?}")]
+    NotJailer(String),
+    /// Jailer and Firecracker are not from one release (docs/jailer.md of Firecracker).
+    #[error("is of Firecracker {found}, and the other program is {firecracker}: take both from one release")]
+    OtherRelease {
+        /// The jailer's version.
+        found: Version,
+        /// Firecracker's.
+        firecracker: Version,
+    },
+    /// It is a program for another processor.
+    #[error(
+        "is a program for {found}, and this host is {}: take the release for that",
+        std::env::consts::ARCH
+    )]
+    OtherProcessor {
+        /// Which.
+        found: String,
+    },
+    /// It needs libraries, of which there are none in a jail.
+    #[error("is not static, and a jail holds no libraries: take a release's, or build it with +crt-static")]
+    NotStatic,
+    /// It is no program.
+    #[error("is no ELF program")]
+    NoProgram,
     /// It is an older Firecracker than what is needed.
     #[error("is Firecracker {found}, and at least {least} is needed: install a newer one", least = Version::LEAST)]
     OldFirecracker {

@@ -9,6 +9,7 @@
 //!     vmm/               Firecracker's own folder, in which it begins and makes
 //!       api.sock           its API's socket
 //!       agent.sock         its vsock device's
+//!     jail/              in its place when Firecracker is jailed: what it has for its `/` is in there, with these sockets
 //!     vmm.json           the Identity, from the confirmation to the end of the VM
 //!     exit.json          the Exit, from the end of the VM to the next start
 //! ```
@@ -29,12 +30,14 @@ use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use super::{Exit, Identity, ProcessId, UserIds};
+use super::{Exit, Identity, ProcessId, UserIds, jail};
 
 pub(super) const QMP: &str = "qmp.sock";
 pub(super) const AGENT: &str = "agent.sock";
 /// The folder of a monitor that makes its sockets itself.
 const VMM: &str = "vmm";
+/// The folder of a jail.
+const JAIL: &str = "jail";
 pub(super) const API: &str = "api.sock";
 const IDENTITY: &str = "vmm.json";
 const EXIT: &str = "exit.json";
@@ -104,23 +107,29 @@ impl RunFolder {
     /// Removes what only a running VM has.
     pub(super) fn remove_live(&self) -> io::Result<()> {
         [IDENTITY, QMP, AGENT].iter().try_for_each(|name| self.remove(name))?;
-        // What is in it was made by the monitor's user, whose links are not followed.
-        match fs::remove_dir_all(self.vmm().path()) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-            _ => Ok(()),
+        // What is in these was made by the monitor's user, whose links are not followed.
+        match fs::remove_dir_all(self.vmm()) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+            _ => {}
         }
+        jail::remove(&self.jail())
     }
 
-    /// The folder of a monitor that makes its sockets itself.
-    pub(super) fn vmm(&self) -> Self {
-        Self(self.0.join(VMM))
+    /// The folder of a monitor that makes its sockets itself, and is not jailed.
+    pub(super) fn vmm(&self) -> PathBuf {
+        self.0.join(VMM)
+    }
+
+    /// The folder of a monitor's jail, and of nothing else.
+    pub(super) fn jail(&self) -> PathBuf {
+        self.0.join(JAIL)
     }
 
     /// Makes that folder, for a user, and opens it. This folder hides it from him, but a process that begins in it needs no way to it.
     pub(super) fn make_vmm(&self, user: Option<UserIds>) -> io::Result<OwnedFd> {
         let vmm = self.vmm();
-        vmm.make()?;
-        let opened = rustix::fs::open(vmm.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Self(vmm.clone()).make()?;
+        let opened = rustix::fs::open(&vmm, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         if let Some(UserIds { uid, gid }) = user {
             rustix::fs::fchown(&opened, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
@@ -143,8 +152,10 @@ impl RunFolder {
 
     /// Writes into the lock, by him who holds it, who he is. Not beside it and renamed: the lock is the file's.
     pub(super) fn write_owner(lock: &File, owner: &Owner) -> io::Result<()> {
-        lock.set_len(0)?;
-        lock.write_all_at(&serde_json::to_vec(owner)?, 0)
+        let text = serde_json::to_vec(owner)?;
+        // In this order: a keeper that is killed in between, and has something to be removed after him, only added to it, and leaves it whole.
+        lock.write_all_at(&text, 0)?;
+        lock.set_len(text.len() as u64)
     }
 
     /// The lock that a keeper holds while it is not decided whether there will be a VM.

@@ -7,12 +7,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use super::{MonitorKind, UserIds};
+use super::{MonitorKind, RunFolder, UserIds};
 
 /// One process of this host, during one run of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Identity {
     pub monitor: MonitorKind,
     /// The run of the host.
     pub boot_id: String,
-    /// The monitor.
+    /// The monitor; of one that is jailed the first process of its namespace, without which there is none in it.
     pub vmm: ProcessId,
     /// Its keeper.
     pub keeper: ProcessId,
@@ -42,6 +42,16 @@ pub struct Identity {
     pub user: Option<UserIds>,
     /// Its cgroup: parent and name.
     pub cgroup: Option<(String, String)>,
+    /// The folder that a jailed monitor has for its `/`, below the VM's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jail: Option<PathBuf>,
+}
+
+impl Identity {
+    /// Where a monitor has its sockets that makes them itself; `folder` is the VM's.
+    pub(super) fn sockets(&self, folder: &RunFolder) -> PathBuf {
+        self.jail.as_ref().map_or_else(|| folder.vmm(), |jail| folder.path().join(jail))
+    }
 }
 
 /// The only layout of [`Identity`] so far.

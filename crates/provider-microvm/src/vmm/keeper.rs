@@ -17,6 +17,8 @@
 //!   notes and whose cgroup nobody removes. The other way round the keeper ends when the monitor does. Neither can be left over without the other.
 //! - Files, sockets and the TAP are opened by the keeper as root and handed over open. The monitor's user needs to reach none of them.
 //!   A monitor that takes no descriptors, as Firecracker, opens them itself, and begins in a folder of its user's for the sockets that it makes.
+//! - A monitor that is jailed loses that death signal with the change of its user. So it is in a process namespace of its own, whose first process
+//!   ([`init`]) keeps the signal, and takes all others of the namespace along.
 //! - Nothing secret passes through it: a VM's secrets go to the guest's agent after the boot.
 //!
 //! It runs without an asynchronous runtime and in one thread: the death signal belongs to the thread that made the child.
@@ -27,14 +29,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(super) mod client;
+mod init;
 mod launch;
 mod log;
 mod open;
 mod output;
 mod serve;
 mod spawn;
+mod start;
 
 pub(super) use launch::{Answer, Argument, GENERATION, LONGEST, Launch, Open, Request};
+pub(super) use spawn::OPEN_FILES;
 
 /// How the service starts a keeper: a program that calls [`run`], and its arguments.
 #[derive(Clone, Debug)]

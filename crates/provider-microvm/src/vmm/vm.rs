@@ -77,7 +77,9 @@ impl Vm {
     pub async fn connect_agent(&self) -> Result<UnixStream, VmmError> {
         let connected = match self.identity.monitor {
             MonitorKind::Qemu => self.folder.connect(folder::AGENT),
-            MonitorKind::Firecracker => firecracker::connect(&self.folder.vmm(), folder::AGENT).await,
+            MonitorKind::Firecracker => {
+                firecracker::connect(&self.identity.sockets(&self.folder), folder::AGENT).await
+            }
         };
         connected.map_err(VmmError::io(self.seat(), "connecting to the agent's port"))
     }

@@ -1,6 +1,9 @@
-//! The real jailer and the real Firecracker in jails that are staged here, with a bare-metal guest.
+//! The real jailer and the real Firecracker under keepers, with a bare-metal guest.
 #![cfg(target_os = "linux")]
 
-mod jailed;
+mod bed;
+mod kills;
 mod life;
+mod network;
+mod starter;
 mod trouble;

@@ -5,6 +5,7 @@
 #   hello from bare metal      said once, when it runs
 #   {line}                     each line that it is sent comes back, behind its number: `3 {line}`. The number is in the guest's memory
 #   reset                      is a line as any other, and resets the machine through the i8042, which ends the monitor
+#   {number} key               said when a key is pressed, as the monitor does for Ctrl, Alt and Del, and then it resets the machine
 
         .set    PORT, 0x3f8             # data
         .set    STATUS, PORT + 5        # line status: bit 0 a byte has come, bit 5 one can be sent
@@ -26,6 +27,9 @@ next_line:
         lea     line(%rip), %rdi
         xor     %ebx, %ebx              # its length
 next_byte:
+        in      $I8042, %al
+        test    $1, %al                 # a key has come
+        jnz     key
         mov     $STATUS, %dx
         in      %dx, %al
         test    $1, %al
@@ -62,10 +66,18 @@ whole:
         mov     $5, %ecx
         repe    cmpsb
         jne     next_line
-        mov     $PULSE_RESET, %al
+reset:  mov     $PULSE_RESET, %al
         out     %al, $I8042
 1:      hlt
         jmp     1b
+
+key:    incl    number(%rip)
+        mov     number(%rip), %eax
+        call    say_number
+        lea     word_key(%rip), %rsi
+        mov     $word_key_end - word_key, %ecx
+        call    say
+        jmp     reset
 
 # Says %ecx bytes from %rsi.
 say:
@@ -107,6 +119,10 @@ newline:
         .ascii  "\n"
 word_reset:
         .ascii  "reset"
+
+word_key:
+        .ascii  " key\n"
+word_key_end:
 
         .section .bss
 number: .skip   4

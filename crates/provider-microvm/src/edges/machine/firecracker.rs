@@ -57,6 +57,7 @@ impl Machines for FirecrackerMachines {
 
     async fn summary(&self) -> Result<String, VmmError> {
         let (_, version) = self.firecracker.check().await?;
-        Ok(format!("Firecracker {version}"))
+        let how = self.firecracker.check_jailer().await?.map_or("not jailed, as configured", |_| "jailed");
+        Ok(format!("Firecracker {version} ({how})"))
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::settings::{Check, SettingError};
 use super::{FirecrackerError, Trouble, Version};
-use crate::vmm::{RunFolder, limits};
+use crate::vmm::{jail, limits};
 
 /// The longest request that Firecracker reads, in bytes (`HTTP_MAX_PAYLOAD_SIZE`).
 const LONGEST_REQUEST: usize = 51_200;
@@ -247,7 +247,7 @@ impl Api {
         else {
             return Err(unreachable(std::io::ErrorKind::InvalidInput.into()));
         };
-        RunFolder::new(folder).connect(name).map_err(unreachable)
+        jail::connect(folder, name).map_err(unreachable)
     }
 }
 

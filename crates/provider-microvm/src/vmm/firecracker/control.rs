@@ -1,11 +1,13 @@
 //! What a running VM is told, in whatever state it is.
 
-use super::{Api, Attached, DeviceId, DrivePatch, FirecrackerError, Limits, SettingError, Trouble};
-use crate::vmm::{RunFolder, Serial, Throttle, VmmError, folder};
+use std::path::Path;
 
-/// The API of the process of a folder.
-pub(in crate::vmm) fn api(seat: &str, folder: &RunFolder) -> Api {
-    Api::new(seat, folder.vmm().path().join(folder::API), Limits::default())
+use super::{Api, Attached, DeviceId, DrivePatch, FirecrackerError, Limits, SettingError, Trouble};
+use crate::vmm::{Serial, Throttle, VmmError, folder};
+
+/// The API of the process that has its sockets in a folder.
+pub(in crate::vmm) fn api(seat: &str, sockets: &Path) -> Api {
+    Api::new(seat, sockets.join(folder::API), Limits::default())
 }
 
 /// Stops the processors, unless they stand.

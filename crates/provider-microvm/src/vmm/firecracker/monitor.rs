@@ -1,4 +1,4 @@
-//! Starts, adopts and ends VMs that Firecracker runs, without its jailer.
+//! Starts, adopts and ends VMs that Firecracker runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +19,10 @@ use crate::vmm::qemu::{FileIdentity, file_identity};
 use crate::vmm::vm::{Pending, adopt, clear};
 use crate::vmm::{
     Accelerator, BinaryTrouble, KeeperCommand, Monitor, MonitorKind, RunFolder, SpecError, Vm, VmSpec,
-    VmmError, accelerator, folder, limits, program,
+    VmmError, accelerator, folder, jail, limits, program,
 };
+
+mod inside;
 
 /// What Firecracker takes beside the guest's memory: 5 MiB by its own measure (SPECIFICATION.md), its program, and the buffers of its devices.
 const OWN_MIB: u32 = 32;
@@ -63,22 +65,25 @@ impl FirecrackerOptions {
     }
 }
 
-/// Firecracker as a monitor, not jailed.
+/// Firecracker as a monitor.
 ///
-/// It opens kernel, first root file system, drives and TAP device itself, as the user of the specification: that user must be able to. Drives have no
-/// serials that could be chosen: the guest has them in the order of the specification.
+/// It opens kernel, first root file system, drives and TAP device itself, as the user of the specification. The TAP device must be his. Without a jail the
+/// rest must be open to him too; in one it is given to him: drives that are not only read become his, and all others readable to everybody who gets to their
+/// folder. Drives have no serials that could be chosen: the guest has them in the order of the specification.
 #[derive(Debug)]
 pub struct Firecracker {
     options: FirecrackerOptions,
     /// The program that was checked last, as it was then.
     checked: Mutex<Option<(FileIdentity, Version)>>,
+    /// The same of the jailer, with the version of Firecracker that it fits.
+    jailer: Mutex<Option<(FileIdentity, Version)>>,
 }
 
 impl Firecracker {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: FirecrackerOptions) -> Self {
-        Self { options, checked: Mutex::new(None) }
+        Self { options, checked: Mutex::default(), jailer: Mutex::default() }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -101,25 +106,78 @@ impl Firecracker {
         }
     }
 
-    fn launch(spec: &VmSpec, program: PathBuf, groups: Vec<u32>) -> Launch {
-        let words = ["--api-sock", folder::API, "--id", &id(&spec.seat), "--level", "Warning"];
-        Launch {
+    /// Looks whether VMs can be jailed here: for the jailer, whether it is of Firecracker's release, whether that can run in a jail, and whether this process
+    /// may do what it takes. The path of the jailer; nothing when it is not wanted.
+    ///
+    /// # Errors
+    /// [`VmmError::Binary`] with what is wrong with a program and what to do, [`VmmError::Powerless`] with what this process may not.
+    pub async fn check_jailer(&self) -> Result<Option<PathBuf>, VmmError> {
+        let (firecracker, version) = self.check().await?;
+        Ok(self.jail_with(&firecracker, version).await?.map(|(jailer, _)| jailer))
+    }
+
+    /// The jailer, and Firecracker's program as it takes it.
+    async fn jail_with(
+        &self,
+        firecracker: &Path,
+        version: Version,
+    ) -> Result<Option<(PathBuf, PathBuf)>, VmmError> {
+        let Jailer::Program(named) = &self.options.jailer else { return Ok(None) };
+        jail::powers()?;
+        let firecracker = jail::jailable(firecracker)?;
+        let mut checked = self.jailer.lock().await;
+        if let Some((then, fits)) = &*checked
+            && *fits == version
+            && file_identity(&then.0).as_ref() == Some(then)
+        {
+            return Ok(Some((then.0.clone(), firecracker)));
+        }
+        let jailer = jail::check(named, version).await?;
+        *checked = file_identity(&jailer).map(|now| (now, version));
+        Ok(Some((jailer, firecracker)))
+    }
+
+    /// What the keeper is told, and the VM as its monitor sees it.
+    async fn prepared(&self, spec: &VmSpec) -> Result<(Launch, VmSpec), VmmError> {
+        let (program, version) = self.check().await?;
+        let refused = |why| VmmError::Spec { seat: spec.seat.clone(), why };
+        let loadable = binary::check_kernel(version, &spec.kernel);
+        let loadable =
+            loadable.map_err(VmmError::io(&spec.seat, format!("reading {}", spec.kernel.display())))?;
+        loadable.map_err(|why| refused(SpecError::Bound(why)))?;
+        // Its log goes where the guest's console does, and into the middle of its words.
+        let words = ["--api-sock", folder::API, "--level", "Error"];
+        let mut launch = Launch {
             generation: GENERATION,
             seat: spec.seat.clone(),
             monitor: MonitorKind::Firecracker,
             folder: spec.folder.path().to_owned(),
             program,
-            arguments: words.into_iter().map(|word| Argument::Plain(word.to_owned())).collect(),
+            arguments: Vec::new(),
             descriptors: Vec::new(),
             // As root it would make a TAP device that is not there.
             taps: spec.nics.iter().map(|nic| nic.tap.as_str().to_owned()).collect(),
-            has_folder: true,
+            has_folder: false,
+            jail: None,
             network_namespace: spec.network_namespace.clone(),
             user: spec.user,
-            groups,
+            groups: Vec::new(),
             cgroup: spec.cgroup.clone(),
             console: spec.console.clone(),
-        }
+        };
+        let plain = |words: &[&str]| words.iter().map(|&word| Argument::Plain(word.to_owned())).collect();
+        let Some((jailer, firecracker)) = self.jail_with(&launch.program, version).await? else {
+            launch.arguments = plain(&[&words[..], &["--id", &id(&spec.seat)]].concat());
+            launch.groups = accelerator::groups(spec.user).map_err(VmmError::NoKvm)?;
+            launch.has_folder = true;
+            return Ok((launch, spec.clone()));
+        };
+        let jail = inside::jail(spec, firecracker)?;
+        let arguments = jail.arguments(&words).map_err(refused)?;
+        launch.arguments = arguments.into_iter().map(Argument::Plain).collect();
+        launch.program = jailer;
+        launch.jail = Some(jail);
+        Ok((launch, inside::seen(spec)))
     }
 }
 
@@ -142,18 +200,14 @@ impl Monitor for Firecracker {
                 "Firecracker runs guests with KVM alone: set the accelerator to auto or kvm, or take QEMU";
             return Err(refused(SpecError::Bound(why.into())));
         }
-        let groups = accelerator::groups(spec.user).map_err(VmmError::NoKvm)?;
-        let (program, version) = self.check().await?;
-        let loadable = binary::check_kernel(version, &spec.kernel);
-        let loadable = loadable.map_err(VmmError::io(seat, format!("reading {}", spec.kernel.display())))?;
-        loadable.map_err(|why| refused(SpecError::Bound(why)))?;
+        let (launch, seen) = self.prepared(spec).await?;
         // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
         let made = spec.folder.make();
         made.map_err(VmmError::io(seat, format!("making {}", spec.folder.path().display())))?;
-        let launch = Self::launch(spec, program, groups);
+        let jail = launch.jail.as_ref().map(jail::JailSpec::place);
         let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
-        let pending = Pending::new(launching, spec, MonitorKind::Firecracker)?;
-        pending.finish(|api: Arc<Api>| boot(api, spec)).await
+        let pending = Pending::new(launching, spec, MonitorKind::Firecracker, jail)?;
+        pending.finish(|api: Arc<Api>| async move { boot(api, &seen).await }).await
     }
 
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {

@@ -6,20 +6,21 @@
 //! ```
 
 use std::io;
+use std::path::Path;
 
 use guest_protocol::VSOCK_PORT;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::vmm::{RunFolder, limits};
+use crate::vmm::{jail, limits};
 
 /// The longest answer, in bytes: `OK`, a number of 32 bits, and the end of the line.
 const LONGEST: usize = 16;
 
 /// Connects to the agent's port of the guest through a socket in a folder.
-pub(in crate::vmm) async fn connect(folder: &RunFolder, name: &str) -> io::Result<UnixStream> {
-    let mut stream = folder.connect(name)?;
+pub(in crate::vmm) async fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
+    let mut stream = jail::connect(folder, name)?;
     match timeout(limits::COMMAND, greet(&mut stream, VSOCK_PORT)).await {
         Ok(greeted) => greeted.map(|()| stream),
         Err(_) => {

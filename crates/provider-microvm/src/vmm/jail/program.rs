@@ -4,21 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
-use tokio::process::Command;
-use tokio::time::timeout;
 
-use super::{JailError, ProgramTrouble};
-use crate::vmm::qemu::Version;
+use crate::vmm::firecracker::Version;
+use crate::vmm::{BinaryTrouble, VmmError, program};
 
-/// The oldest jailer that is accepted: that of the oldest Firecracker that is, and the two go together (Firecracker's docs/jailer.md).
-const LEAST: Version = Version { major: 1, minor: 16, micro: 0 };
-/// How long `--version` may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// As much of a program as its headers are looked for in, in bytes.
 const HEADERS: u64 = 64 * 1024;
 /// What staging and the jailer need (capabilities(7)): namespaces and mounts, device nodes, the monitor's user, and what belongs to him.
@@ -32,103 +24,75 @@ const POWERS: [(CapabilitySet, &str); 7] = [
     (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
 ];
 
-/// Looks at the jailer and at the Firecracker that is to run in jails: each by a path, or by a name that is looked for in the `PATH`. The paths are
-/// given back absolute and without links, and the jailer's version.
+/// Looks at the jailer of Firecracker's `version`, by a path, or by a name that is looked for in the `PATH`. The path is given back absolute.
 ///
 /// # Errors
-/// [`JailError::Program`] with what is wrong with one and what to do.
-pub async fn check(jailer: &Path, firecracker: &Path) -> Result<(PathBuf, PathBuf, Version), JailError> {
-    let wrong = |program: &Path| {
-        let program = program.to_owned();
-        move |trouble| JailError::Program { program, trouble }
+/// [`VmmError::Binary`] with what is wrong with it and what to do.
+pub(in crate::vmm) async fn check(jailer: &Path, version: Version) -> Result<PathBuf, VmmError> {
+    let trouble = |trouble| VmmError::Binary { program: jailer.to_owned(), trouble };
+    let path = program::find(jailer).ok_or_else(|| trouble(BinaryTrouble::NoJailer))?;
+    let said = match program::version(&path).await {
+        Ok(said) => said,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Err(trouble(BinaryTrouble::NoJailer)),
+        Err(why) => {
+            // What the kernel does not run may tell what does.
+            let foreign = why.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
+            let why =
+                foreign.then(|| fits(&path).err()).flatten().unwrap_or(BinaryTrouble::NotExecutable(why));
+            return Err(trouble(why));
+        }
     };
-    let (jailer, firecracker) =
-        (find(jailer).map_err(wrong(jailer))?, find(firecracker).map_err(wrong(firecracker))?);
-    let version = version(&jailer).await.map_err(wrong(&jailer))?;
-    fits(&firecracker).map_err(wrong(&firecracker))?;
-    Ok((jailer, firecracker, version))
+    let first = said.output.lines().next().and_then(|line| line.strip_prefix("Jailer "));
+    match first.and_then(Version::parse) {
+        Some(found) if found == version => Ok(path),
+        Some(found) => Err(trouble(BinaryTrouble::OtherRelease { found, firecracker: version })),
+        None => Err(trouble(BinaryTrouble::NotJailer(said.all))),
+    }
+}
+
+/// Looks whether a Firecracker can run in a jail of this host. The path is given back absolute and without links.
+///
+/// # Errors
+/// [`VmmError::Binary`] with what is wrong with it and what to do.
+pub(in crate::vmm) fn jailable(firecracker: &Path) -> Result<PathBuf, VmmError> {
+    let wrong = |trouble| VmmError::Binary { program: firecracker.to_owned(), trouble };
+    let path = firecracker.canonicalize().map_err(BinaryTrouble::NotExecutable).map_err(wrong)?;
+    fits(&path).map(|()| path).map_err(wrong)
 }
 
 /// Whether this process may do what staging and the jailer do.
 ///
 /// # Errors
-/// [`JailError::Powerless`] with what lacks.
-pub fn powers() -> Result<(), JailError> {
+/// [`VmmError::Powerless`] with what lacks.
+pub(in crate::vmm) fn powers() -> Result<(), VmmError> {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let lacking = lacking(effective);
-    if lacking.is_empty() { Ok(()) } else { Err(JailError::Powerless { lacking }) }
+    if lacking.is_empty() { Ok(()) } else { Err(VmmError::Powerless { lacking }) }
 }
 
 fn lacking(effective: CapabilitySet) -> Vec<&'static str> {
     POWERS.iter().filter(|(power, _)| !effective.contains(*power)).map(|(_, name)| *name).collect()
 }
 
-fn find(program: &Path) -> Result<PathBuf, ProgramTrouble> {
-    let path = if program.components().count() > 1 {
-        program.to_owned()
-    } else {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        let found =
-            std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
-        found.ok_or(ProgramTrouble::Missing)?
-    };
-    match path.canonicalize() {
-        Ok(path) if path.is_file() => Ok(path),
-        Ok(_) => Err(ProgramTrouble::NoProgram),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Err(ProgramTrouble::Missing),
-        Err(why) => Err(ProgramTrouble::NotExecutable(why)),
-    }
-}
-
-async fn version(jailer: &Path) -> Result<Version, ProgramTrouble> {
-    let mut command = Command::new(jailer);
-    command.arg("--version").env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-    match timeout(PATIENCE, command.output()).await {
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            judged(&said, &String::from_utf8_lossy(&output.stderr))
-        }
-        Ok(Err(why)) if why.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-            // What the kernel does not run may tell what does.
-            fits(jailer)?;
-            Err(ProgramTrouble::NotExecutable(why))
-        }
-        Ok(Err(why)) => Err(ProgramTrouble::NotExecutable(why)),
-        Err(_) => Err(ProgramTrouble::Unknown("nothing for half a minute".into())),
-    }
-}
-
-/// The version in `Jailer v1.16.1`, when it is one that will do.
-fn judged(said: &str, complaint: &str) -> Result<Version, ProgramTrouble> {
-    let unknown = || ProgramTrouble::Unknown(format!("{said}{complaint}").trim().chars().take(200).collect());
-    let number = said.lines().next().and_then(|line| line.strip_prefix("Jailer v")).ok_or_else(unknown)?;
-    let number = number.split(|char: char| char != '.' && !char.is_ascii_digit()).next().unwrap_or_default();
-    let mut numbers = number.split('.').map(str::parse);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return Err(unknown()) };
-    let micro = numbers.next().and_then(Result::ok).unwrap_or(0);
-    let found = Version { major, minor, micro };
-    if found < LEAST { Err(ProgramTrouble::TooOld { found, least: LEAST }) } else { Ok(found) }
-}
-
 /// Whether a program can run in a jail of this host.
-fn fits(program: &Path) -> Result<(), ProgramTrouble> {
+fn fits(program: &Path) -> Result<(), BinaryTrouble> {
     let mut bytes = Vec::new();
     let read = File::open(program).and_then(|file| {
         let mode = file.metadata()?.permissions().mode();
         file.take(HEADERS).read_to_end(&mut bytes)?;
         Ok(mode)
     });
-    if read.map_err(ProgramTrouble::NotExecutable)? & 0o111 == 0 {
-        return Err(ProgramTrouble::NotExecutable(io::ErrorKind::PermissionDenied.into()));
+    if read.map_err(BinaryTrouble::NotExecutable)? & 0o111 == 0 {
+        return Err(BinaryTrouble::NotExecutable(io::ErrorKind::PermissionDenied.into()));
     }
-    let machine = machine(&bytes).ok_or(ProgramTrouble::NoProgram)?;
+    let machine = machine(&bytes).ok_or(BinaryTrouble::NoProgram)?;
     if machine != std::env::consts::ARCH {
-        return Err(ProgramTrouble::OtherProcessor { found: machine });
+        return Err(BinaryTrouble::OtherProcessor { found: machine });
     }
     match has_loader(&bytes) {
         Some(false) => Ok(()),
-        Some(true) => Err(ProgramTrouble::NotStatic),
-        None => Err(ProgramTrouble::NoProgram),
+        Some(true) => Err(BinaryTrouble::NotStatic),
+        None => Err(BinaryTrouble::NoProgram),
     }
 }
 
@@ -172,34 +136,35 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    async fn said(jailer: &str, firecracker: &Path) -> String {
-        check(Path::new(jailer), firecracker).await.unwrap_err().to_string()
+    const VERSION: Version = Version { major: 1, minor: 16, patch: 1 };
+
+    async fn said(jailer: &str) -> String {
+        check(Path::new(jailer), VERSION).await.unwrap_err().to_string()
     }
 
     #[tokio::test]
     async fn programs_that_are_no_jailer_are_named_with_what_to_do() {
-        let sh = Path::new("/bin/sh");
         assert!(
-            said("/no/such/jailer", sh).await.starts_with("/no/such/jailer: not found: unpack a release")
+            said("/no/such/jailer").await.starts_with("/no/such/jailer: not found: it is beside firecracker")
         );
-        assert!(said("no-such-jailer-at-all", sh).await.starts_with("no-such-jailer-at-all: not found:"));
-        assert!(said("/etc", sh).await.ends_with("/etc: is no ELF program"));
-        assert!(said("/etc/passwd", sh).await.contains("/etc/passwd: cannot be run: Permission denied"));
-        assert!(said("true", sh).await.contains("does not look like Firecracker's jailer"));
-    }
-
-    #[test]
-    fn versions_are_read_and_old_ones_refused() {
-        let said = |said: &str| match judged(said, "") {
-            Ok(version) => version.to_string(),
-            Err(trouble) => trouble.to_string(),
-        };
-        assert_eq!(said("Jailer v1.16.1\n\n"), "1.16.1");
-        assert_eq!(said("Jailer v1.17.0-dev\n"), "1.17.0");
-        assert_eq!(said("Jailer v2.0"), "2.0.0");
-        assert_eq!(said("Jailer v1.15.1"), "is version 1.15.1, and at least 1.16.0 is needed");
-        assert!(said("Firecracker v1.16.1").starts_with("does not look like Firecracker's jailer"));
-        assert!(said("").starts_with("does not look like"));
+        assert!(said("no-such-jailer-at-all").await.starts_with("no-such-jailer-at-all: not found:"));
+        assert!(said("/etc/passwd").await.contains("/etc/passwd: cannot be run: Permission denied"));
+        assert!(said("true").await.contains("does not look like Firecracker's jailer"));
+        let folder = tempfile::tempdir().unwrap();
+        let jailer = folder.path().join("jailer");
+        for (version, verdict) in [
+            ("1.16.1", ""),
+            ("1.16.1-dev", ""),
+            (
+                "1.17.0",
+                ": is of Firecracker 1.17.0, and the other program is 1.16.1: take both from one release",
+            ),
+        ] {
+            std::fs::write(&jailer, format!("#!/bin/sh\necho Jailer v{version}\necho\n")).unwrap();
+            std::fs::set_permissions(&jailer, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let said = check(&jailer, VERSION).await.map_or_else(|why| why.to_string(), |_| String::new());
+            assert!(said.ends_with(verdict) && said.is_empty() == verdict.is_empty(), "{said}");
+        }
     }
 
     /// The headers of a program: for this processor, with segments of these kinds.
@@ -251,7 +216,7 @@ mod tests {
         let other = if cfg!(target_arch = "x86_64") { 183 } else { 62 };
         std::fs::write(&path, program(other, &[1])).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let said = said(path.to_str().unwrap(), Path::new("/bin/sh")).await;
+        let said = said(path.to_str().unwrap()).await;
         assert!(said.contains("is a program for ") && said.contains("take the release for that"), "{said}");
     }
 
@@ -259,7 +224,7 @@ mod tests {
     fn powers_that_lack_are_named() {
         assert!(lacking(CapabilitySet::all()).is_empty());
         let some = CapabilitySet::all() - CapabilitySet::MKNOD - CapabilitySet::SYS_ADMIN;
-        let why = JailError::Powerless { lacking: lacking(some) }.to_string();
+        let why = VmmError::Powerless { lacking: lacking(some) }.to_string();
         assert!(
             why.starts_with("VMs cannot be jailed without CAP_SYS_ADMIN, CAP_MKNOD: run the service as root"),
             "{why}"

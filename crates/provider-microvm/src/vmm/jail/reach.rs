@@ -10,20 +10,18 @@ use rustix::net::{
 };
 use tokio::net::UnixStream;
 
-use super::FileName;
-
 const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Connects to a socket in a jail's root. A monitor that was taken over may put a link in its place, which would lead whoever follows it to a socket
+/// Connects to a socket in a folder of a monitor's, such as a jail's root. A monitor that was taken over may put a link in its place, which would lead whoever follows it to a socket
 /// of the host: it is not followed. And the path may be longer than the 107 bytes that an address has room for (unix(7)).
 ///
 /// # Errors
 /// When nothing is there ([`io::ErrorKind::NotFound`]), nobody listens ([`io::ErrorKind::ConnectionRefused`]), or it is no socket.
-pub fn connect(root: &Path, name: &FileName) -> io::Result<UnixStream> {
-    let folder = openat(CWD, root, PLACE | OFlags::DIRECTORY, Mode::empty())?;
-    let place = openat(&folder, name.as_str(), PLACE, Mode::empty())?;
+pub(in crate::vmm) fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
+    let opened = openat(CWD, folder, PLACE | OFlags::DIRECTORY, Mode::empty())?;
+    let place = openat(&opened, name, PLACE, Mode::empty())?;
     if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::Socket {
-        let why = format!("{} in {} is no socket", name.as_str(), root.display());
+        let why = format!("{name} in {} is no socket", folder.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     // A unix socket connects at once or not at all, but for a full queue of its listener, which is an error here.

@@ -9,8 +9,6 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
-use super::JailError;
-
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes the jail in this folder, and the folder. That it is not there is success; after a kill in the middle it can be done again. What other files
@@ -20,8 +18,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOF
 ///
 /// # Errors
 /// When something is left, as where something was mounted in it.
-pub fn remove(seat: &str, base: &Path) -> Result<(), JailError> {
-    let failed = JailError::io(seat, format!("removing {}", base.display()));
+pub(in crate::vmm) fn remove(base: &Path) -> io::Result<()> {
     let removed = match openat(CWD, base, FOLDER, Mode::empty()) {
         Ok(folder) => empty(&folder).and_then(|()| fs::remove_dir(base)),
         Err(Errno::NOENT) => Ok(()),
@@ -29,7 +26,7 @@ pub fn remove(seat: &str, base: &Path) -> Result<(), JailError> {
         Err(Errno::LOOP | Errno::NOTDIR) => fs::remove_file(base),
         Err(why) => Err(why.into()),
     };
-    removed.map_err(failed)
+    removed.map_err(|why| io::Error::new(why.kind(), format!("removing {}: {why}", base.display())))
 }
 
 /// Removes all that is in a folder. Folders in folders are moved up first, so that neither their depth nor the length of their path matters; and a

@@ -2,50 +2,45 @@
 
 use std::path::{Path, PathBuf};
 
-use super::JailError;
-use crate::vmm::UserIds;
+use serde::{Deserialize, Serialize};
 
-/// Files that a monitor may have open, one more than their highest number: the jailer's own bound. A much higher one makes Firecracker slow to
-/// answer, since it goes through all of them.
-const OPEN_FILES: u32 = 2048;
+use crate::vmm::keeper::OPEN_FILES;
+use crate::vmm::{SpecError, UserIds};
+
 /// What the jailer and the monitor call their own in the jail; beside the program and its `.pid`.
 const TAKEN: [&str; 4] = ["dev", "run", "old_root", "sys"];
 
 /// The jail of one VM.
-#[derive(Clone, Debug)]
-pub struct JailSpec {
-    /// The seat, as errors name it: `demo/3`.
-    pub seat: String,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::vmm) struct JailSpec {
     /// The folder that holds the jail and nothing else; it is made, but not the one it is in.
-    pub base: PathBuf,
+    pub(in crate::vmm) base: PathBuf,
     /// What the jailer and the monitor call this VM.
-    pub id: JailId,
+    pub(in crate::vmm) id: JailId,
     /// The program to run in it; the jailer puts a copy there. As [`super::check`] found it: absolute, and no link.
-    pub firecracker: PathBuf,
+    pub(in crate::vmm) firecracker: PathBuf,
     /// Who the monitor runs as; not root.
-    pub user: UserIds,
-    /// The network namespace that its TAP devices are in, by its file (ip-netns(8)). Nothing: that of whoever runs the jailer.
-    pub network_namespace: Option<PathBuf>,
+    pub(in crate::vmm) user: UserIds,
     /// How large a file may become that the monitor writes, in bytes: the largest disk, and the guest's memory when it is written down.
-    pub largest_file: u64,
+    pub(in crate::vmm) largest_file: u64,
     /// What the monitor sees beside its own program.
-    pub files: Vec<JailFile>,
+    pub(in crate::vmm) files: Vec<JailFile>,
 }
 
 /// A file of the host in a jail.
-#[derive(Clone, Debug)]
-pub struct JailFile {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::vmm) struct JailFile {
     /// Where it is on the host.
-    pub source: PathBuf,
+    pub(in crate::vmm) source: PathBuf,
     /// How it is called in the jail's `/`.
-    pub name: FileName,
+    pub(in crate::vmm) name: FileName,
     /// What the monitor may do.
-    pub access: Access,
+    pub(in crate::vmm) access: Access,
 }
 
 /// What a monitor may do with a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::vmm) enum Access {
     /// Read, like other VMs. The owner stays. A file that only its owner may read becomes one that everybody may who gets there: it holds nothing of a
     /// seat, and who gets there is up to the folder it is in.
     Shared,
@@ -54,17 +49,16 @@ pub enum Access {
 }
 
 /// What a jailer calls a VM: 1 to 64 ASCII letters, digits or `-`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct JailId(String);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::vmm) struct JailId(String);
 
 /// The name of a file in a jail's `/`: 1 to 64 ASCII letters, digits, `-`, `_` or `.`, the first of them no `.`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FileName(String);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::vmm) struct FileName(String);
 
 impl JailId {
     /// Parses one; nothing when it cannot be one.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
+    pub(in crate::vmm) fn new(text: &str) -> Option<Self> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         ((1..=64).contains(&text.len()) && text.bytes().all(good)).then(|| Self(text.to_owned()))
     }
@@ -72,25 +66,29 @@ impl JailId {
 
 impl FileName {
     /// Parses one; nothing when it cannot be one.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
+    pub(in crate::vmm) fn new(text: &str) -> Option<Self> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let is_one = (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(good);
         is_one.then(|| Self(text.to_owned()))
     }
 
     /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(in crate::vmm) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl JailSpec {
     /// The folder that is the monitor's `/`.
-    #[must_use]
-    pub fn root(&self) -> PathBuf {
+    pub(in crate::vmm) fn root(&self) -> PathBuf {
         self.folders().pop().unwrap_or_default()
+    }
+
+    /// The same, seen from the folder that the base is in.
+    pub(in crate::vmm) fn place(&self) -> PathBuf {
+        let root = self.root();
+        let above = self.base.parent().unwrap_or(Path::new("/"));
+        root.strip_prefix(above).map(Path::to_owned).unwrap_or(root)
     }
 
     /// The folders from the base to the root, in the order in which they are made.
@@ -101,22 +99,19 @@ impl JailSpec {
         vec![self.base.clone(), program, vm, root]
     }
 
-    /// The arguments of the jailer; `monitor` has those of Firecracker, in which paths are those in the jail.
+    /// The arguments of the jailer; `monitor` has those of Firecracker, in which paths are those in the jail. It is to be started in the cgroup, the network
+    /// and the process namespace that are the VM's.
     ///
     /// # Errors
-    /// [`JailError::Spec`] when a path is not text, for the jailer takes no other; and as told by the fields.
-    pub fn arguments(&self, monitor: &[&str]) -> Result<Vec<String>, JailError> {
+    /// When a path is not text, for the jailer takes no other; and as told by the fields.
+    pub(in crate::vmm) fn arguments(&self, monitor: &[&str]) -> Result<Vec<String>, SpecError> {
         self.check()?;
         let mut arguments = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
         add(&["--id", &self.id.0]);
-        add(&["--exec-file", self.text(&self.firecracker)?]);
+        add(&["--exec-file", text(&self.firecracker)?]);
         add(&["--uid", &self.user.uid.to_string(), "--gid", &self.user.gid.to_string()]);
-        add(&["--chroot-base-dir", self.text(&self.base)?]);
-        if let Some(namespace) = &self.network_namespace {
-            add(&["--netns", self.text(namespace)?]);
-        }
-        add(&["--new-pid-ns"]);
+        add(&["--chroot-base-dir", text(&self.base)?]);
         add(&["--resource-limit", &format!("no-file={OPEN_FILES}")]);
         add(&["--resource-limit", &format!("fsize={}", self.largest_file)]);
         if !monitor.is_empty() {
@@ -127,17 +122,16 @@ impl JailSpec {
     }
 
     /// Checks the bounds that the fields name.
-    pub(super) fn check(&self) -> Result<(), JailError> {
+    pub(super) fn check(&self) -> Result<(), SpecError> {
         let bound = |holds: bool, why: &str| {
-            let wrong = || JailError::Spec { seat: self.seat.clone(), why: why.to_owned() };
-            if holds { Ok(()) } else { Err(wrong()) }
+            if holds { Ok(()) } else { Err(SpecError::Bound(why.to_owned())) }
         };
         bound(
             self.user.uid != 0 && self.user.gid != 0,
             "a jailed monitor is not root: give it a user and a group of its own",
         )?;
         bound(self.base.is_absolute(), "the path of the jail is not absolute")?;
-        let program = self.text(&self.firecracker)?.rsplit('/').next().unwrap_or_default();
+        let program = text(&self.firecracker)?.rsplit('/').next().unwrap_or_default();
         bound(
             self.firecracker.is_absolute() && !program.is_empty(),
             "the path of Firecracker is not absolute",
@@ -151,11 +145,10 @@ impl JailSpec {
         names.dedup();
         bound(names.len() == all, "two files of a jail have the same name, or one has that of the jailer's")
     }
+}
 
-    fn text<'a>(&self, path: &'a Path) -> Result<&'a str, JailError> {
-        path.to_str().ok_or_else(|| {
-            let why = format!("the jailer takes no path that is not UTF-8: {}", path.display());
-            JailError::Spec { seat: self.seat.clone(), why }
-        })
-    }
+fn text(path: &Path) -> Result<&str, SpecError> {
+    let wrong =
+        || SpecError::Bound(format!("the jailer takes no path that is not UTF-8: {}", path.display()));
+    path.to_str().ok_or_else(wrong)
 }

@@ -20,37 +20,35 @@ use super::{Access, JailError, JailFile, JailSpec, remove};
 ///
 /// # Errors
 /// When there is no jail afterwards, and why. Nothing is left of it then, but that a seat's own disk may already be its user's.
-pub fn stage(spec: &JailSpec) -> Result<(), JailError> {
+pub(in crate::vmm) fn stage(spec: &JailSpec) -> Result<(), JailError> {
     spec.check()?;
-    remove(&spec.seat, &spec.base)?;
+    remove(&spec.base).map_err(JailError::Remove)?;
     make(spec).inspect_err(|_| {
         // It is the first error that is told.
-        drop(remove(&spec.seat, &spec.base));
+        drop(remove(&spec.base));
     })
 }
 
 fn make(spec: &JailSpec) -> Result<(), JailError> {
     for folder in spec.folders() {
-        let making = JailError::io(&spec.seat, format!("making {}", folder.display()));
+        let making = JailError::io(format!("making {}", folder.display()));
         DirBuilder::new().mode(0o700).create(&folder).map_err(making)?;
     }
     mounted(spec)?;
     let root = spec.root();
-    let opening = JailError::io(&spec.seat, format!("opening {}", root.display()));
+    let opening = JailError::io(format!("opening {}", root.display()));
     let folder: OwnedFd = File::open(&root).map_err(opening)?.into();
     spec.files.iter().try_for_each(|file| put(spec, file, &folder))
 }
 
 /// Whether the monitor can run and open its devices there.
 fn mounted(spec: &JailSpec) -> Result<(), JailError> {
-    let (seat, base) = (&spec.seat, &spec.base);
-    let looking = JailError::io(seat, format!("looking at the file system of {}", base.display()));
+    let base = &spec.base;
+    let looking = JailError::io(format!("looking at the file system of {}", base.display()));
     let flags = statvfs(base).map_err(io::Error::from).map_err(looking)?.f_flag;
     match obstacle(flags) {
         None => Ok(()),
-        Some((option, why)) => {
-            Err(JailError::Mounted { seat: seat.clone(), base: base.clone(), option, why })
-        }
+        Some((option, why)) => Err(JailError::Mounted { base: base.clone(), option, why }),
     }
 }
 
@@ -65,7 +63,7 @@ fn obstacle(flags: StatVfsMountFlags) -> Option<(&'static str, &'static str)> {
 
 fn put(spec: &JailSpec, staged: &JailFile, root: &OwnedFd) -> Result<(), JailError> {
     let JailFile { source, name, access } = staged;
-    let failed = |what: &str| JailError::io(&spec.seat, format!("{what} {}", source.display()));
+    let failed = |what: &str| JailError::io(format!("{what} {}", source.display()));
     let own = *access == Access::Own;
     // A named pipe would wait for its other end; and a seat's own disk has no other name.
     let flags = if own { OFlags::NONBLOCK | OFlags::NOFOLLOW } else { OFlags::NONBLOCK };
@@ -75,7 +73,7 @@ fn put(spec: &JailSpec, staged: &JailFile, root: &OwnedFd) -> Result<(), JailErr
     let about = file.metadata().map_err(failed("looking at"))?;
     let wrong = if own { trouble_of_own(spec, &about) } else { trouble_of_shared(spec, &about) };
     if let Some(why) = wrong {
-        return Err(JailError::File { seat: spec.seat.clone(), file: source.clone(), why });
+        return Err(JailError::File { file: source.clone(), why });
     }
     if own {
         let mode = file.set_permissions(Permissions::from_mode(0o600));
@@ -89,11 +87,7 @@ fn put(spec: &JailSpec, staged: &JailFile, root: &OwnedFd) -> Result<(), JailErr
     let this = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
     match linkat(CWD, &this, root, name.as_str(), AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(()),
-        Err(Errno::XDEV) => Err(JailError::OtherFileSystem {
-            seat: spec.seat.clone(),
-            file: source.clone(),
-            base: spec.base.clone(),
-        }),
+        Err(Errno::XDEV) => Err(JailError::OtherFileSystem { file: source.clone(), base: spec.base.clone() }),
         Err(why) => Err(failed("linking into the jail")(why.into())),
     }
 }
@@ -135,7 +129,7 @@ mod tests {
         for (flag, name) in [(StatVfsMountFlags::NODEV, "nodev"), (StatVfsMountFlags::NOEXEC, "noexec")] {
             let (option, why) = obstacle(usual | flag).unwrap();
             assert_eq!(option, name);
-            let error = JailError::Mounted { seat: "demo/3".into(), base: "/x".into(), option, why };
+            let error = JailError::Mounted { base: "/x".into(), option, why };
             let said = error.to_string();
             assert!(said.contains(&format!("/x is mounted {name}, and a jailed monitor ")), "{said}");
         }

@@ -40,12 +40,10 @@ impl Ground {
     /// A jail with a file that it shares.
     fn spec(&self) -> JailSpec {
         JailSpec {
-            seat: "demo/3".into(),
             base: self.base(),
             id: JailId::new("demo-3").unwrap(),
             firecracker: "/opt/firecracker-v1.16.1".into(),
             user: USER,
-            network_namespace: None,
             largest_file: 1 << 30,
             files: vec![file(self.at("rootfs.ext4"), "root.img", Access::Shared)],
         }
@@ -72,22 +70,23 @@ fn said(spec: &JailSpec) -> String {
 #[test]
 fn the_jailer_is_told_all_of_it() {
     let ground = Ground::new();
-    let mut spec = ground.spec();
+    let spec = ground.spec();
     let base = ground.base().display().to_string();
     let line = |spec: &JailSpec, more: &[&str]| spec.arguments(more).unwrap().join(" ");
     assert_eq!(
         line(&spec, &[]),
         format!(
             "--id demo-3 --exec-file /opt/firecracker-v1.16.1 --uid 64321 --gid 64322 --chroot-base-dir {base} \
-             --new-pid-ns --resource-limit no-file=2048 --resource-limit fsize=1073741824"
+             --resource-limit no-file=1024 --resource-limit fsize=1073741824"
         )
     );
     assert_eq!(spec.root(), ground.at("seat/jail/firecracker-v1.16.1/demo-3/root"));
-    spec.network_namespace = Some("/run/netns/one".into());
+    assert_eq!(spec.place(), Path::new("jail/firecracker-v1.16.1/demo-3/root"));
     let line = line(&spec, &["--api-sock", "/api.sock"]);
-    assert!(line.contains(" --netns /run/netns/one --new-pid-ns "), "{line}");
     assert!(line.ends_with(" -- --api-sock /api.sock"), "{line}");
-    assert!(!line.contains("cgroup"), "{line}");
+    for ours in ["cgroup", "netns", "pid-ns"] {
+        assert!(!line.contains(ours), "{line}");
+    }
 }
 
 #[test]
@@ -96,7 +95,7 @@ fn what_cannot_be_is_said_before_anything_is_made() {
     let ground = Ground::new();
     let spec = || ground.spec();
     let root = JailSpec { user: UserIds { uid: 0, gid: 5 }, ..spec() };
-    assert!(said(&root).starts_with("seat demo/3: a jailed monitor is not root"));
+    assert!(said(&root).starts_with("a jailed monitor is not root"));
     let bytes = std::ffi::OsString::from_vec(b"/\xff/firecracker".to_vec());
     assert!(said(&JailSpec { firecracker: bytes.into(), ..spec() }).contains("no path that is not UTF-8"));
     assert!(said(&JailSpec { firecracker: "firecracker".into(), ..spec() }).contains("not absolute"));
@@ -125,10 +124,10 @@ fn a_shared_file_keeps_its_owner_and_becomes_readable() {
     for folder in ground.spec().folders() {
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700, "{}", folder.display());
     }
-    remove("demo/3", &ground.base()).unwrap();
+    remove(&ground.base()).unwrap();
     assert!(!ground.base().exists());
     assert_eq!(fs::read_to_string(ground.at("rootfs.ext4")).unwrap(), "image");
-    remove("demo/3", &ground.base()).unwrap();
+    remove(&ground.base()).unwrap();
 }
 
 #[test]
@@ -148,7 +147,7 @@ fn a_file_that_a_monitor_could_change_for_others_is_not_shared() {
     assert!(said(&spec).ends_with("seat is no regular file"));
     spec.files[0].source = ground.at("nothing");
     let why = said(&spec);
-    assert!(why.starts_with("seat demo/3: opening ") && why.contains("nothing: No such file"), "{why}");
+    assert!(why.starts_with("opening ") && why.contains("nothing: No such file"), "{why}");
 }
 
 #[test]
@@ -165,7 +164,7 @@ fn a_seats_own_disk_is_its_monitors() {
         assert_eq!(disk.ino(), fs::metadata(ground.at("seat/data.img")).unwrap().ino());
         fs::hard_link(ground.spec().root().join("data.img"), ground.spec().root().join("more.img")).unwrap();
     }
-    remove("demo/3", &ground.base()).unwrap();
+    remove(&ground.base()).unwrap();
     assert_eq!(fs::read_to_string(ground.at("seat/data.img")).unwrap(), "data");
 }
 
@@ -180,7 +179,7 @@ fn only_a_disk_that_is_the_seats_alone_is_given_away() {
     fs::remove_file(ground.at("seat/data.img")).unwrap();
     symlink(ground.at("backup.img"), ground.at("seat/data.img")).unwrap();
     let why = said(&ground.with_disk());
-    assert!(why.starts_with("seat demo/3: opening "), "{why}");
+    assert!(why.starts_with("opening "), "{why}");
     fs::rename(ground.at("backup.img"), ground.at("seat/data.img")).unwrap();
     let why = said(&JailSpec { largest_file: 3, ..ground.with_disk() });
     assert!(why.ends_with("data.img has 4 bytes, and a file of the monitor may have 3"), "{why}");
@@ -199,10 +198,7 @@ fn another_file_system_is_told_with_what_to_do() {
     let mut spec = ground.spec();
     spec.files[0].source = image.clone();
     let why = said(&spec);
-    assert!(
-        why.starts_with(&format!("seat demo/3: {} is on another file system than ", image.display())),
-        "{why}"
-    );
+    assert!(why.starts_with(&format!("{} is on another file system than ", image.display())), "{why}");
     assert!(why.ends_with("keep images, kernels and seats on one, all below state_dir"), "{why}");
 }
 
@@ -232,7 +228,7 @@ fn a_jail_that_was_half_made_or_half_removed_is_made_and_removed() {
             if again {
                 whole(&spec);
             }
-            remove("demo/3", &ground.base()).unwrap();
+            remove(&ground.base()).unwrap();
             assert!(!ground.base().exists(), "{made}");
         }
     }
@@ -265,7 +261,7 @@ fn what_a_hostile_monitor_left_leads_nowhere() {
         mkdirat(&folder, "another_level", Mode::RWXU).unwrap();
         folder = openat(&folder, "another_level", OFlags::DIRECTORY, Mode::empty()).unwrap();
     }
-    remove("demo/3", &ground.base()).unwrap();
+    remove(&ground.base()).unwrap();
     assert!(!ground.base().exists());
     assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "precious");
 
@@ -274,7 +270,7 @@ fn what_a_hostile_monitor_left_leads_nowhere() {
     stage(&spec).unwrap();
     assert!(fs::symlink_metadata(ground.base()).unwrap().is_dir());
     for folder in &spec.folders()[1..] {
-        remove("demo/3", &ground.base()).unwrap();
+        remove(&ground.base()).unwrap();
         fs::create_dir_all(folder.parent().unwrap()).unwrap();
         symlink(&outside, folder).unwrap();
         stage(&spec).unwrap();
@@ -289,29 +285,29 @@ async fn sockets_are_reached_and_links_are_not_followed() {
     // Longer than an address.
     let root = ground.at(&["long"; 30].join("/"));
     fs::create_dir_all(&root).unwrap();
-    let api = FileName::new("api.sock").unwrap();
-    let kind = |name: &FileName| connect(&root, name).map(drop).unwrap_err().kind();
-    assert_eq!(kind(&api), std::io::ErrorKind::NotFound);
+    let api = "api.sock";
+    let kind = |name: &str| connect(&root, name).map(drop).unwrap_err().kind();
+    assert_eq!(kind(api), std::io::ErrorKind::NotFound);
 
     let outside = UnixListener::bind(ground.at("outside.sock")).unwrap();
     outside.set_nonblocking(true).unwrap();
     symlink(ground.at("outside.sock"), root.join("api.sock")).unwrap();
-    assert_eq!(kind(&api), std::io::ErrorKind::InvalidData);
+    assert_eq!(kind(api), std::io::ErrorKind::InvalidData);
     assert_eq!(outside.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody came");
     fs::remove_file(root.join("api.sock")).unwrap();
     fs::write(root.join("api.sock"), "").unwrap();
-    assert_eq!(kind(&api), std::io::ErrorKind::InvalidData);
+    assert_eq!(kind(api), std::io::ErrorKind::InvalidData);
     fs::remove_file(root.join("api.sock")).unwrap();
 
     fs::rename(ground.at("outside.sock"), root.join("api.sock")).unwrap();
-    connect(&root, &api).unwrap();
+    connect(&root, api).unwrap();
     outside.accept().unwrap();
     drop(outside);
-    assert_eq!(kind(&api), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(kind(api), std::io::ErrorKind::ConnectionRefused);
     // Not the folder by a link either.
     symlink(&root, ground.at("link")).unwrap();
-    assert!(connect(&ground.at("link"), &api).is_err());
-    assert!(connect(Path::new("/nothing"), &api).is_err());
+    assert!(connect(&ground.at("link"), api).is_err());
+    assert!(connect(Path::new("/nothing"), api).is_err());
 }
 
 /// By itself: starts this test again in a mount namespace, with something mounted in the jail. With the variable: the one in there.
@@ -320,7 +316,7 @@ fn what_is_mounted_in_a_jail_is_not_emptied() {
     const FOLDER: &str = "JAIL_TEST_FOLDER";
     const NAME: &str = "vmm::jail::tests::what_is_mounted_in_a_jail_is_not_emptied";
     if let Some(base) = std::env::var_os(FOLDER) {
-        let why = remove("demo/3", Path::new(&base)).unwrap_err().to_string();
+        let why = remove(Path::new(&base)).unwrap_err().to_string();
         assert!(why.contains("something is mounted there, which is to be unmounted"), "{why}");
         return;
     }
@@ -344,6 +340,6 @@ fn what_is_mounted_in_a_jail_is_not_emptied() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
         assert_eq!(fs::read_to_string(ground.at("outside/precious")).unwrap(), "precious");
-        remove("demo/3", &ground.base()).unwrap();
+        remove(&ground.base()).unwrap();
     }
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::vmm::jail::JailSpec;
 use crate::vmm::{CgroupSpec, Exit, LogFile, MonitorKind, ProcessId, UserIds};
 
 /// The number of this conversation. A keeper of another one refuses: the program was replaced while the service ran.
-pub(in crate::vmm) const GENERATION: u32 = 3;
+pub(in crate::vmm) const GENERATION: u32 = 4;
 /// The longest line that is read, in bytes.
 pub(in crate::vmm) const LONGEST: u64 = 1 << 20;
 /// What the service says when the VM is as it should be.
@@ -20,12 +21,14 @@ pub(in crate::vmm) const CONFIRM: &[u8] = b"confirm\n";
 pub(in crate::vmm) enum Request {
     /// To keep a VM.
     Launch(Box<Launch>),
+    /// To be the first process of a jailed VM's namespace: what a keeper asks for.
+    Init(Box<Launch>),
     /// To try whether KVM runs a guest, and to end.
     Probe { generation: u32 },
 }
 
 /// What to start.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::vmm) struct Launch {
     pub(in crate::vmm) generation: u32,
     pub(in crate::vmm) seat: String,
@@ -39,6 +42,8 @@ pub(in crate::vmm) struct Launch {
     pub(in crate::vmm) taps: Vec<String>,
     /// Whether the monitor begins in a folder of its own, in which it makes its sockets.
     pub(in crate::vmm) has_folder: bool,
+    /// The jail that `program` starts the monitor in; it changes the user itself.
+    pub(in crate::vmm) jail: Option<JailSpec>,
     /// Where keeper and monitor run.
     pub(in crate::vmm) network_namespace: Option<PathBuf>,
     pub(in crate::vmm) user: Option<UserIds>,
@@ -101,7 +106,7 @@ impl Request {
         let request: Self = serde_json::from_slice(&line)?;
         let other = match &request {
             Self::Probe { generation } => *generation,
-            Self::Launch(launch) => launch.generation,
+            Self::Launch(launch) | Self::Init(launch) => launch.generation,
         };
         if other != GENERATION {
             let why = format!(

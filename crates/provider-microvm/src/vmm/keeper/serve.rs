@@ -2,8 +2,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,17 +9,18 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{getpid, setsid, umask};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::init;
 use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
 use super::output::Output;
-use super::{Open, open, spawn};
+use super::start::{Started, start};
 use crate::vmm::accelerator;
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::exit::Said;
 use crate::vmm::folder::Owner;
 use crate::vmm::identity::{self, Identity, ProcessId};
+use crate::vmm::jail::JailSpec;
 use crate::vmm::{Exit, RunFolder};
 
 /// As much as is copied of one stream before the others are looked at.
@@ -49,8 +48,7 @@ struct Kept {
     folder: RunFolder,
     cgroup: Option<Cgroup>,
     log: Log,
-    child: Child,
-    vmm: ProcessId,
+    started: Started,
     keeper: ProcessId,
     /// Until it is decided whether there is a VM.
     launching: Option<File>,
@@ -71,6 +69,10 @@ pub(super) fn run() -> Result<(), ()> {
     drop(std::fs::write("/proc/self/oom_score_adj", "-999"));
     let kept = match Request::read() {
         Ok(Request::Launch(request)) => launch(*request),
+        Ok(Request::Init(request)) => {
+            init::run(&request);
+            return Ok(());
+        }
         Ok(Request::Probe { .. }) => {
             answer(&Answer::Probed { trouble: accelerator::run().err() });
             return Ok(());
@@ -127,7 +129,8 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
     };
     let launching = folder.launch_lock().map_err(in_folder)?;
     launching.lock().map_err(in_folder)?;
-    // Whoever had the lock before is gone, and so is his VM.
+    // Whoever had the lock before is gone, and his VM on its way.
+    end_last(&folder)?;
     folder.remove_live().and_then(|()| folder.remove_exit()).map_err(in_folder)?;
     let keeper = ProcessId::of(getpid().as_raw_nonzero().get())?;
     let mut owner = Owner {
@@ -139,53 +142,31 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
     RunFolder::write_owner(&lock, &owner).map_err(in_folder)?;
     let log = Log::open(launch.console.clone())?;
     let cgroup = launch.cgroup.as_ref().map(|spec| Cgroup::find(&spec.parent, &spec.name)).transpose()?;
-    let undone = |failure: Failure| {
-        undo(&folder, cgroup.as_ref());
-        failure
+    let known = |vmm| {
+        owner.vmm = Some(vmm);
+        // What is in it already names the keeper, with whom the VM ends.
+        drop(RunFolder::write_owner(&lock, &owner));
     };
-    let (child, vmm) = start(&launch, &folder, cgroup.as_ref()).map_err(undone)?;
-    owner.vmm = Some(vmm);
-    // What is in it already names the keeper, with whom the VM ends.
-    drop(RunFolder::write_owner(&lock, &owner));
-    Ok(Kept { launch, folder, cgroup, log, child, vmm, keeper, launching: Some(launching), _lock: lock })
+    let started =
+        start(&launch, &folder, cgroup.as_ref(), known).inspect_err(|_| undo(&folder, cgroup.as_ref()))?;
+    Ok(Kept { launch, folder, cgroup, log, started, keeper, launching: Some(launching), _lock: lock })
 }
 
-fn start(
-    launch: &Launch,
-    folder: &RunFolder,
-    cgroup: Option<&Cgroup>,
-) -> Result<(Child, ProcessId), Failure> {
-    if let Some(namespace) = &launch.network_namespace {
-        // TAP devices are opened in the namespace that they are in. This process has one thread, so it is in there as a whole.
-        let enter = File::open(namespace).and_then(|file| {
-            let kind = Some(LinkNameSpaceType::Network);
-            Ok(move_into_link_name_space(file.as_fd(), kind)?)
-        });
-        let name = namespace.display();
-        enter.map_err(|why| {
-            io::Error::new(why.kind(), format!("entering the network namespace {name}: {why}"))
-        })?;
+/// Waits for the VM of a keeper that was killed: the kernel kills it, but not at once.
+fn end_last(folder: &RunFolder) -> io::Result<()> {
+    let Some(owner) = folder.owner().ok().flatten() else { return Ok(()) };
+    if owner.boot_id != identity::boot_id()? {
+        return Ok(());
     }
-    let descriptors: Vec<_> =
-        launch.descriptors.iter().map(|what| open::open(what, folder)).collect::<io::Result<_>>()?;
-    // To be opened once at a time: this looks whether they are there, and lets go of them.
-    for name in &launch.taps {
-        drop(open::open(&Open::Tap { name: name.clone() }, folder)?);
+    let Some(vmm) = owner.vmm.map(ProcessId::open).transpose()?.flatten() else { return Ok(()) };
+    identity::kill(&vmm)?;
+    // One that does not end keeps the folder: the service has a limit for that.
+    while let Err(why) = poll(&mut [PollFd::new(&vmm, PollFlags::IN)], None) {
+        if why != rustix::io::Errno::INTR {
+            return Err(why.into());
+        }
     }
-    let own = launch.has_folder.then(|| folder.make_vmm(launch.user)).transpose()?;
-    let mut doors = Vec::new();
-    if let (Some(cgroup), Some(spec)) = (cgroup, &launch.cgroup) {
-        cgroup.enter_keepers()?;
-        cgroup.create(spec)?;
-        doors = cgroup.doors()?;
-    }
-    let mut child = spawn::spawn(launch, descriptors, doors, own)?;
-    let vmm = i32::try_from(child.id()).map_err(io::Error::other).and_then(ProcessId::of);
-    let vmm = vmm.inspect_err(|_| {
-        drop(child.kill());
-        drop(child.wait());
-    })?;
-    Ok((child, vmm))
+    Ok(())
 }
 
 /// Removes what a VM has that runs no longer. What cannot be removed is left to [`crate::vmm::Monitor::clear`].
@@ -199,13 +180,12 @@ fn undo(folder: &RunFolder, cgroup: Option<&Cgroup>) {
 
 impl Kept {
     fn keep(mut self) -> Result<(), ()> {
-        answer(&Answer::Started { keeper: self.keeper, vmm: self.vmm });
+        answer(&Answer::Started { keeper: self.keeper, vmm: self.started.vmm });
         let watched = self.watch();
         let (mut console, mut messages) = match watched {
             Ok(outputs) => outputs,
             Err(why) => {
-                drop(self.child.kill());
-                drop(self.child.wait());
+                self.started.end();
                 undo(&self.folder, self.cgroup.as_ref());
                 answer(&Answer::Failed { why: why.to_string(), busy: false });
                 return Err(());
@@ -216,7 +196,7 @@ impl Kept {
         let memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
         let said = Said { last_words: messages.last_lines(), panic: console.panic() };
         let exit =
-            self.child.wait().map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, said));
+            self.started.wait().map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, said));
         if self.launching.is_none() {
             drop(self.folder.write_exit(&exit));
         }
@@ -230,9 +210,9 @@ impl Kept {
     /// Copies until the monitor has ended; the child is not waited for yet.
     fn watch(&mut self) -> io::Result<(Output, Output)> {
         let missing = || io::Error::other("no pipe");
-        let mut console = Output::new(self.child.stdout.take().ok_or_else(missing)?)?;
-        let mut messages = Output::new(self.child.stderr.take().ok_or_else(missing)?)?;
-        let pidfd = self.vmm.open()?;
+        let mut console = Output::new(self.started.child.stdout.take().ok_or_else(missing)?)?;
+        let mut messages = Output::new(self.started.child.stderr.take().ok_or_else(missing)?)?;
+        let pidfd = self.started.vmm.open()?;
         let Some(pidfd) = pidfd else { return Ok((console, messages)) };
         let mut said = Vec::new();
         let mut listening = true;
@@ -289,10 +269,11 @@ impl Kept {
             seat: self.launch.seat.clone(),
             monitor: self.launch.monitor,
             boot_id: identity::boot_id()?,
-            vmm: self.vmm,
+            vmm: self.started.vmm,
             keeper: self.keeper,
             user: self.launch.user,
             cgroup: self.launch.cgroup.as_ref().map(|spec| (spec.parent.clone(), spec.name.clone())),
+            jail: self.launch.jail.as_ref().map(JailSpec::place),
         })?;
         self.launching = None;
         answer(&Answer::Confirmed {});

@@ -14,15 +14,18 @@ use rustix::thread::{Gid, Uid, set_no_new_privs, set_thread_gid, set_thread_grou
 
 use super::{Argument, Launch};
 
-/// Open files that a monitor may have: those it is given, its own, and clients of its sockets.
-const OPEN_FILES: u64 = 1024;
+/// Open files that a monitor may have: those it is given, its own, and clients of its sockets. A much higher number makes Firecracker slow to answer, since
+/// it goes through all that there may be.
+pub(in crate::vmm) const OPEN_FILES: u32 = 1024;
 
-/// Starts the monitor with these descriptors open, in the cgroup that the doors lead to, and in a folder.
+/// Starts the monitor, or the jailer that becomes it, with these descriptors open, in the cgroup that the doors lead to, and in a folder. What it says goes to
+/// new pipes, or where the caller's own words go.
 pub(super) fn spawn(
     launch: &Launch,
     open: Vec<OwnedFd>,
     doors: Vec<OwnedFd>,
     folder: Option<OwnedFd>,
+    output: fn() -> Stdio,
 ) -> io::Result<Child> {
     let mut command = Command::new(&launch.program);
     for argument in &launch.arguments {
@@ -35,9 +38,11 @@ pub(super) fn spawn(
         };
     }
     command.env_clear().current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let keeper = getpid();
-    let ids = launch.user.map(|user| (Uid::from_raw(user.uid), Gid::from_raw(user.gid)));
+    command.stdin(Stdio::null()).stdout(output()).stderr(output());
+    let parent = getpid();
+    // The jailer changes the user itself, once it has no need of root any more.
+    let user = launch.user.filter(|_| launch.jail.is_none());
+    let ids = user.map(|user| (Uid::from_raw(user.uid), Gid::from_raw(user.gid)));
     let groups: Vec<_> = launch.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     let prepare = move || {
         for door in &doors {
@@ -51,7 +56,7 @@ pub(super) fn spawn(
         }
         let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
         setrlimit(Resource::Core, limit(0))?;
-        setrlimit(Resource::Nofile, limit(OPEN_FILES))?;
+        setrlimit(Resource::Nofile, limit(OPEN_FILES.into()))?;
         umask(Mode::from_raw_mode(0o077));
         if let Some(folder) = &folder {
             fchdir(folder)?;
@@ -65,7 +70,7 @@ pub(super) fn spawn(
         set_no_new_privs(true)?;
         // After the change of user, which takes it away.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid() != Some(keeper) {
+        if getppid() != Some(parent) {
             return Err(io::Error::other("the keeper is gone"));
         }
         for descriptor in &open {

@@ -143,7 +143,7 @@ impl Qemu {
         made.map_err(VmmError::io(&spec.seat, format!("making {}", spec.folder.path().display())))?;
         let launch = Self::launch(spec, program, line, groups);
         let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
-        let pending = Pending::new(launching, spec, MonitorKind::Qemu)?;
+        let pending = Pending::new(launching, spec, MonitorKind::Qemu, None)?;
         pending.finish(ready).await
     }
 
@@ -158,6 +158,7 @@ impl Qemu {
             descriptors: line.descriptors,
             taps: Vec::new(),
             has_folder: false,
+            jail: None,
             network_namespace: spec.network_namespace.clone(),
             user: spec.user,
             groups,

@@ -1,6 +1,7 @@
 //! From a started process to a VM: the part of a start that may fail, be given up or be killed.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
@@ -29,10 +30,12 @@ impl Drop for Armed {
 }
 
 impl Pending {
+    /// `jail` is as [`Identity::jail`].
     pub(in crate::vmm) fn new(
         launching: Launching,
         spec: &VmSpec,
         monitor: MonitorKind,
+        jail: Option<PathBuf>,
     ) -> Result<Self, VmmError> {
         let io = |what: &'static str| VmmError::io(&spec.seat, what);
         let identity = Identity {
@@ -44,6 +47,7 @@ impl Pending {
             keeper: launching.keeper,
             user: spec.user,
             cgroup: spec.cgroup.as_ref().map(|cgroup| (cgroup.parent.clone(), cgroup.name.clone())),
+            jail,
         };
         let vmm = identity.vmm.open().map_err(io("opening the VM's process"))?;
         let keeper = identity.keeper.open().map_err(io("opening the keeper's process"))?;
@@ -66,7 +70,7 @@ impl Pending {
         };
         let mut vmm = Armed(Some(watched(vmm).map_err(io("watching the VM's process"))?));
         let keeper = watched(keeper).map_err(io("watching the keeper's process"))?;
-        let control = Arc::new(W::to(&identity.seat, &spec_folder));
+        let control = Arc::new(W::to(&identity, &spec_folder));
         let done = {
             let Some(process) = &vmm.0 else { return Err(launching.ended().await) };
             let steps = async {
@@ -131,6 +135,6 @@ pub(in crate::vmm) async fn adopt(seat: &str, folder: &RunFolder) -> Result<Opti
     let keeper = identity.keeper.open().map_err(io("opening the keeper of the VM"))?;
     let vmm = watched(vmm).map_err(io("watching the process of the VM"))?;
     let keeper = keeper.map(watched).transpose().map_err(io("watching the keeper of the VM"))?;
-    let control = Control::to(identity.monitor, seat, folder);
+    let control = Control::to(&identity, folder);
     Ok(Some(Vm { folder: folder.clone(), identity, vmm, keeper, control }))
 }
