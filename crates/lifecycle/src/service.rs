@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seats::{
-    DataPolicy, Instance, Provider, ProviderError, ProviderKind, Scope, SeatRef, Survey, WorkshopId,
+    DataPolicy, Instance, Measurement, Provider, ProviderError, ProviderKind, Scope, SeatRef, Survey,
+    WorkshopId,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +75,12 @@ impl Lifecycle {
     #[must_use]
     pub fn provider(&self) -> ProviderKind {
         self.inner.provider.kind()
+    }
+
+    /// What the provider counts and measures of its seats, beyond what every provider has.
+    #[must_use]
+    pub fn measurements(&self) -> Vec<Measurement> {
+        self.inner.provider.measurements()
     }
 
     /// The operator's choices.

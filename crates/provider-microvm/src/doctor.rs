@@ -1,6 +1,7 @@
 //! What an operator should know of a host before class day. Nothing is changed by looking.
 
 mod monitor;
+mod production;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,8 +16,6 @@ use seats::{Finding, ImageRef};
 use crate::images::whereabouts;
 use crate::vmm::cgroup::Cgroup;
 use crate::{EngineConnect, MicrovmConfig};
-
-mod production;
 
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
 const NEEDED: [(CapabilitySet, &str); 4] = [

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use guest_protocol::client::Agent;
 use seats::{
-    Created, DataPolicy, Instance, Provider, ProviderError, ProviderKind, Scope, SeatRef, SeatSpec, Stage,
-    Survey, Timeline, WorkshopId,
+    Created, DataPolicy, Instance, Measurement, Provider, ProviderError, ProviderKind, Scope, SeatRef,
+    SeatSpec, Stage, Survey, Timeline, WorkshopId,
 };
 
 use crate::core::Core;
@@ -18,7 +18,7 @@ use crate::guard::Guard;
 use crate::images::{EngineConnect, Images};
 use crate::records::Phase;
 use crate::state::{ServiceLock, StateDir};
-use crate::vmm::{Firecracker, MonitorKind, Qemu};
+use crate::vmm::{Firecracker, MonitorKind, Qemu, firecracker};
 use crate::{ConfigError, MicrovmConfig, StateError, fail, tell};
 
 /// Seats as microVMs of this host.
@@ -190,6 +190,10 @@ impl Provider for MicrovmProvider {
         let (core, of) = (self.core.clone(), workshop.clone());
         let whom = fail::workshop(workshop);
         tell::apart(&Timeline::default(), &whom, |_tell| core.remove_workshop(of, data)).await
+    }
+
+    fn measurements(&self) -> Vec<Measurement> {
+        firecracker::measurements()
     }
 
     async fn check(&self) -> Result<Survey, ProviderError> {

@@ -13,6 +13,7 @@ mod id;
 mod image;
 mod instance;
 mod limits;
+mod measurement;
 mod provider;
 mod spec;
 mod timeline;
@@ -26,6 +27,7 @@ pub use id::{InvalidSeatBound, InvalidSeatId, InvalidWorkshopId, SeatBound, Seat
 pub use image::{ImageRef, InvalidImageRef};
 pub use instance::{Instance, Status};
 pub use limits::{InvalidLimits, Limits};
+pub use measurement::{Measurement, MeasurementKind};
 pub use provider::{Created, DataPolicy, Disposition, Provider, ProviderKind, Scope, Survey};
 pub use spec::SeatSpec;
 pub use timeline::{Stage, StageTiming, Timeline};

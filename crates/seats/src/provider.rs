@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::{Instance, ProviderError, SeatRef, SeatSpec, Timeline, WorkshopId};
+use crate::{Instance, Measurement, ProviderError, SeatRef, SeatSpec, Timeline, WorkshopId};
 
 /// What creates, lists and destroys the instances of seats.
 ///
@@ -80,6 +80,11 @@ pub trait Provider: Send + Sync + 'static {
     /// # Errors
     /// With what is missing and what to do about it.
     async fn check(&self) -> Result<Survey, ProviderError>;
+
+    /// What it counts and measures of all its seats together, beyond what every provider has. Known at once: nobody is asked.
+    fn measurements(&self) -> Vec<Measurement> {
+        Vec::new()
+    }
 }
 
 /// What a provider found when asked how it is.

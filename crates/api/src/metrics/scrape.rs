@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use lifecycle::{Lifecycle, Load};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
-use seats::{Instance, ProviderKind, Scope, Status};
+use seats::{Instance, Measurement, MeasurementKind, ProviderKind, Scope, Status};
 
 use super::Metrics;
 use super::labels::{Seats, Source};
@@ -19,11 +19,15 @@ use super::process::Process;
 /// The media type of the answer.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Labels of a provider's own, each with a word of its own.
+type Words = Vec<(&'static str, &'static str)>;
+
 /// What is read at the moment of asking.
 struct Now {
     provider: ProviderKind,
     seats: Option<Vec<Instance>>,
     load: Load,
+    measured: Vec<Measurement>,
     process: Option<Process>,
 }
 
@@ -38,6 +42,7 @@ impl Metrics {
             provider: lifecycle.provider(),
             seats: listed.ok().and_then(Result::ok),
             load: lifecycle.load(),
+            measured: lifecycle.measurements(),
             process: Process::read(),
         };
         let mut text = String::new();
@@ -61,6 +66,7 @@ impl Now {
         let Load { working, waiting } = self.load;
         registry.register("orchestrator_creates_working", "Creates that work now", gauge(working as u64));
         registry.register("orchestrator_creates_waiting", "Creates that wait in line", gauge(waiting as u64));
+        register(&self.measured, &mut registry);
         if let Some(process) = self.process {
             process.register(&mut registry);
         }
@@ -78,6 +84,33 @@ fn by_status(seats: &[Instance]) -> Family<Seats, Gauge> {
         family.get_or_create(&Seats { status: seat.status.as_str() }).inc();
     }
     family
+}
+
+/// What a provider measures by itself; those of one name are one family.
+fn register(measured: &[Measurement], registry: &mut Registry) {
+    for (number, one) in measured.iter().enumerate() {
+        if measured.iter().take(number).any(|other| other.name == one.name) {
+            continue;
+        }
+        let all = measured.iter().filter(|other| other.name == one.name);
+        let name = format!("orchestrator_{}", one.name);
+        match one.kind {
+            MeasurementKind::Counter => {
+                let family = Family::<Words, Counter>::default();
+                for one in all {
+                    family.get_or_create(&one.labels.to_vec()).inc_by(one.value);
+                }
+                registry.register(name, one.help, family);
+            }
+            MeasurementKind::Gauge => {
+                let family = Family::<Words, Gauge<u64, AtomicU64>>::default();
+                for one in all {
+                    family.get_or_create(&one.labels.to_vec()).set(one.value);
+                }
+                registry.register(name, one.help, family);
+            }
+        }
+    }
 }
 
 fn gauge(value: u64) -> Gauge<u64, AtomicU64> {
@@ -109,5 +142,34 @@ impl Process {
             "Number of open file descriptors",
             ConstGauge::new(self.open_files),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_measures_is_told_under_its_names() {
+        let one = |name, kind, labels, value| Measurement { name, help: "Words", kind, labels, value };
+        let measured = [
+            one("microvm_disk_bytes", MeasurementKind::Counter, &[("direction", "read")][..], 4096),
+            one("microvm_guests_reporting", MeasurementKind::Gauge, &[], 2),
+            one("microvm_disk_bytes", MeasurementKind::Counter, &[("direction", "written")], u64::MAX),
+        ];
+        let mut registry = Registry::default();
+        register(&measured, &mut registry);
+        let mut text = String::new();
+        encode_registry(&mut text, &registry).unwrap();
+        for line in [
+            "# TYPE orchestrator_microvm_disk_bytes counter",
+            "orchestrator_microvm_disk_bytes_total{direction=\"read\"} 4096",
+            "orchestrator_microvm_disk_bytes_total{direction=\"written\"} 18446744073709551615",
+            "# TYPE orchestrator_microvm_guests_reporting gauge",
+            "orchestrator_microvm_guests_reporting 2",
+        ] {
+            assert_eq!(text.lines().filter(|other| *other == line).count(), 1, "{line}: {text}");
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("# HELP")).count(), 2, "{text}");
     }
 }

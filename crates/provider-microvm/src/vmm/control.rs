@@ -53,6 +53,16 @@ impl Control {
         }
     }
 
+    /// Begins to read what the monitor counts, where it does.
+    pub(super) fn reading(&self, seat: &str) -> Option<firecracker::Reading> {
+        let Self::Firecracker(api) = self else { return None };
+        let reading = firecracker::Reading::start(Arc::clone(api));
+        // No reason to do without the VM.
+        reading
+            .inspect_err(|why| tracing::warn!(seat, %why, "the metrics of its Firecracker cannot be read"))
+            .ok()
+    }
+
     pub(super) async fn pause(&self, seat: &str) -> Result<(), VmmError> {
         match self {
             Self::Qemu(_) => self.qmp(seat).await?.stop().await.map_err(monitor(seat)),

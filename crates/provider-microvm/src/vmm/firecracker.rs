@@ -22,6 +22,7 @@ mod binary;
 mod control;
 mod error;
 mod machine;
+mod metrics;
 mod monitor;
 mod settings;
 mod version;
@@ -40,4 +41,6 @@ pub use version::Version;
 
 pub(crate) use binary::check_kernel;
 pub(super) use control::{api, pause, press_power, resume, set_throttle};
+pub(super) use metrics::Reading;
+pub(crate) use metrics::measurements;
 pub(super) use vsock::connect;

@@ -9,6 +9,7 @@
 //!     vmm/               Firecracker's own folder, in which it begins and makes
 //!       api.sock           its API's socket
 //!       agent.sock         its vsock device's
+//!       metrics.pipe       what it counts, a line a minute; made by the service, beside the socket
 //!     jail/              in its place when Firecracker is jailed: what it has for its `/` is in there, with these sockets
 //!     vmm.json           the Identity, from the confirmation to the end of the VM
 //!     exit.json          the Exit, from the end of the VM to the next start
@@ -39,6 +40,7 @@ const VMM: &str = "vmm";
 /// The folder of a jail.
 const JAIL: &str = "jail";
 pub(super) const API: &str = "api.sock";
+pub(super) const METRICS: &str = "metrics.pipe";
 const IDENTITY: &str = "vmm.json";
 const EXIT: &str = "exit.json";
 const KEEPER_LOCK: &str = "keeper.lock";

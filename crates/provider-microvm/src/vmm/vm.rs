@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use seats::Measurement;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
@@ -29,6 +30,8 @@ pub struct Vm {
     /// Nothing when the keeper had ended already.
     keeper: Option<AsyncFd<OwnedFd>>,
     control: Control,
+    /// Nothing when its monitor has nothing to read.
+    reading: Option<firecracker::Reading>,
 }
 
 impl Vm {
@@ -161,6 +164,12 @@ impl Vm {
     /// When the monitor does not answer, or is no QEMU.
     pub async fn qmp(&self) -> Result<Arc<super::qemu::Qmp>, VmmError> {
         self.control.qmp(self.seat()).await
+    }
+
+    /// What its monitor counted since this process watches it, and what its guest tells of its memory; nothing of QEMU.
+    #[must_use]
+    pub fn measurements(&self) -> Vec<Measurement> {
+        self.reading.as_ref().map_or_else(Vec::new, firecracker::Reading::measurements)
     }
 
     fn seat(&self) -> &str {

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::bench::{Bench, PATIENCE, real};
 use crate::fake::{Fake, Options, Trick};
 
+mod metrics;
 mod network;
 
 /// Where the fake's socket is to be.

@@ -111,6 +111,11 @@ impl Api {
         Self { seat: seat.into(), socket: socket.into().into(), limits }
     }
 
+    /// The folder that the socket is in, in which the process begins.
+    pub(super) fn folder(&self) -> &Path {
+        self.socket.parent().unwrap_or(Path::new("/"))
+    }
+
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }

@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use super::control::{drive_id, setting};
 use super::{
-    Api, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine, MachineConfig,
-    NetworkInterface, Version, Vsock, binary,
+    Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
+    MachineConfig, Metrics, NetworkInterface, Version, Vsock, binary, metrics,
 };
 use crate::vmm::keeper::client::Launching;
 use crate::vmm::keeper::{Argument, GENERATION, Launch};
@@ -28,6 +28,15 @@ mod inside;
 const OWN_MIB: u32 = 32;
 /// The guest's number. Guests do not see each other's.
 const GUEST_CID: u32 = 3;
+
+/// How a guest gives memory back that it does not use: it tells of it by itself, and nothing is taken from it.
+const BALLOON: Balloon = Balloon {
+    amount_mib: 0,
+    deflate_on_oom: true,
+    // Twice as often as they are asked for, once a minute.
+    stats_polling_interval_s: 30,
+    free_page_reporting: true,
+};
 
 /// How Firecracker is used.
 #[derive(Clone, Debug)]
@@ -222,6 +231,9 @@ impl Monitor for Firecracker {
 /// From a process to running processors.
 async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
     let fresh = Machine::fresh(api.as_ref().clone()).await?;
+    let made = metrics::create(&api, spec.user);
+    made.map_err(VmmError::io(&spec.seat, "making the pipe of its metrics"))?;
+    fresh.set_metrics(&Metrics { metrics_path: folder::METRICS.into() }).await?;
     let machine = MachineConfig {
         vcpu_count: spec.vcpus,
         mem_size_mib: spec.memory_mib,
@@ -261,6 +273,7 @@ async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
     }
     configured.set_vsock(&Vsock { guest_cid: GUEST_CID, uds_path: folder::AGENT.into() }).await?;
     configured.set_entropy(&Entropy::default()).await?;
+    configured.set_balloon(&BALLOON).await?;
     let running = configured.start().await?;
     tracing::debug!(seat = spec.seat, version = %running.version(), port = VSOCK_PORT, "Firecracker runs");
     Ok(())

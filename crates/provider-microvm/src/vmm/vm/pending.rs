@@ -97,7 +97,8 @@ impl Pending {
         match (done, vmm.0.take()) {
             (Ok(()), Some(vmm)) => {
                 let control = W::any(control);
-                Ok(Vm { folder: spec_folder, identity, vmm, keeper: Some(keeper), control })
+                let reading = control.reading(&identity.seat);
+                Ok(Vm { folder: spec_folder, identity, vmm, keeper: Some(keeper), control, reading })
             }
             (Ok(()), None) => Err(launching.ended().await),
             (Err(why), process) => {
@@ -136,5 +137,6 @@ pub(in crate::vmm) async fn adopt(seat: &str, folder: &RunFolder) -> Result<Opti
     let vmm = watched(vmm).map_err(io("watching the process of the VM"))?;
     let keeper = keeper.map(watched).transpose().map_err(io("watching the keeper of the VM"))?;
     let control = Control::to(&identity, folder);
-    Ok(Some(Vm { folder: folder.clone(), identity, vmm, keeper, control }))
+    let reading = control.reading(seat);
+    Ok(Some(Vm { folder: folder.clone(), identity, vmm, keeper, control, reading }))
 }

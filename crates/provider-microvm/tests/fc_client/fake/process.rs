@@ -1,6 +1,7 @@
 //! What a process knows and does with a request.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -43,7 +44,7 @@ pub(crate) struct Process {
     pub(crate) nics: BTreeMap<String, (String, Option<String>)>,
     pub(super) vsock: Option<(PathBuf, UnixListener)>,
     pub(super) balloon: Option<bodies::Balloon>,
-    pub(super) metrics: bool,
+    pub(super) metrics: Option<File>,
     serial: Option<PathBuf>,
     /// TAP devices that were made because there was none.
     pub(crate) made: Vec<String>,
@@ -69,7 +70,7 @@ impl Process {
             nics: BTreeMap::new(),
             vsock: None,
             balloon: None,
-            metrics: false,
+            metrics: None,
             serial: None,
             made: Vec::new(),
             exit: None,
@@ -191,7 +192,10 @@ impl Process {
         match action {
             Action::InstanceStart => self.before((), |this, ()| this.start()),
             // Also where there is no file for them.
-            Action::FlushMetrics => self.after((), |_, ()| Ok(None)),
+            Action::FlushMetrics => self.after((), |this, ()| {
+                let flushed = this.flush();
+                flushed.map(|()| None).map_err(|why| format!("Internal VMM error: Metrics error: {why}"))
+            }),
             Action::SendCtrlAltDel => self.after((), |this, ()| {
                 this.exit = this.options.has_keyboard.then_some(0);
                 Ok(None)
@@ -213,6 +217,8 @@ impl Process {
             written(serial).map_err(|why| format!("Start microvm error: {why}"))?;
         }
         self.phase = Phase::Running;
+        // What has no room is lost.
+        drop(self.flush());
         Ok(None)
     }
 }
