@@ -105,8 +105,18 @@ fn world(bed: &Bed, vm: &Vm) -> Result<()> {
     let seen = names(&own.join("root"))?;
     let program = vm_testbed::firecracker()?;
     let program = program.file_name().and_then(|name| name.to_str()).context("its name")?;
-    let mut expected =
-        ["agent.sock", "api.sock", "data.img", "dev", "initramfs", "kernel", "root.img", "run"].to_vec();
+    let mut expected = [
+        "agent.sock",
+        "api.sock",
+        "data.img",
+        "dev",
+        "initramfs",
+        "kernel",
+        "metrics.pipe",
+        "root.img",
+        "run",
+    ]
+    .to_vec();
     let pid = format!("{program}.pid");
     expected.extend([program, &pid]);
     expected.sort_unstable();
