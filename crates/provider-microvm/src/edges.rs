@@ -26,7 +26,7 @@ use seats::{ObjectKind, SeatRef, WorkshopId};
 
 pub(crate) use self::cni::CniNet;
 pub(crate) use self::host::ThisHost;
-pub(crate) use self::machine::{FirecrackerMachines, QemuMachines};
+pub(crate) use self::machine::RealMachines;
 pub(crate) use self::network::KernelNet;
 use crate::records::{Mac, Wiring};
 use crate::vmm::{Exit, RunFolder, Snapshot, VmSpec, VmmError};

@@ -11,9 +11,7 @@ use seats::{
 };
 
 use crate::core::Core;
-use crate::edges::{
-    CniNet, Edges, FirecrackerMachines, KernelNet, Machines, Network, QemuMachines, ThisHost,
-};
+use crate::edges::{CniNet, Edges, KernelNet, Machines, Network, RealMachines, ThisHost};
 use crate::guard::Guard;
 use crate::images::{EngineConnect, Images};
 use crate::records::Phase;
@@ -126,10 +124,11 @@ impl MicrovmProvider {
 
 /// What starts VMs, as it is configured.
 fn machines(config: &MicrovmConfig) -> Arc<dyn Machines> {
+    let accelerator = config.accelerator;
     match config.monitor {
-        MonitorKind::Qemu => Arc::new(QemuMachines::new(Qemu::new(config.qemu()), config.accelerator)),
+        MonitorKind::Qemu => Arc::new(RealMachines::new(Qemu::new(config.qemu()), accelerator)),
         MonitorKind::Firecracker => {
-            Arc::new(FirecrackerMachines::new(Firecracker::new(config.firecracker())))
+            Arc::new(RealMachines::new(Firecracker::new(config.firecracker()), accelerator))
         }
     }
 }

@@ -48,9 +48,9 @@ pub use firecracker::{Firecracker, FirecrackerOptions, Jailer};
 pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
 pub use keeper::KeeperCommand;
-pub use monitor::{Monitor, MonitorKind};
-pub use qemu::{Qemu, QemuOptions, Savable};
-pub use snapshot::{Difference, DriveTraits, Snapshot, SnapshotError, Traits};
+pub use monitor::{Monitor, MonitorKind, Snapshots};
+pub use qemu::{Qemu, QemuOptions};
+pub use snapshot::{Difference, DriveTraits, Savable, Snapshot, SnapshotError, Traits};
 pub use spec::{
     Accelerator, CgroupSpec, Drive, InterfaceName, LogFile, MacAddress, Nic, Serial, SpecError, Throttle,
     UserIds, VmSpec,

@@ -1,36 +1,80 @@
 //! Real VMs.
 
-mod firecracker;
-mod qemu;
+mod told;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use guest_protocol::client::{Agent, LinkError, LinkOptions};
 
-pub(crate) use self::firecracker::FirecrackerMachines;
-pub(crate) use self::qemu::QemuMachines;
+use self::told::Told;
 use super::guest::RealGuest;
-use super::{Guest, Machine};
-use crate::vmm::{Exit, Monitor, RunFolder, Vm, VmmError, cgroup};
+use super::{Guest, Machine, Machines};
+use crate::vmm::{Accelerator, Exit, RunFolder, Snapshot, Vm, VmSpec, VmmError, cgroup};
 
-/// The VM that runs in a folder, whichever monitor was chosen when it was started.
-async fn adopt(
-    monitor: &impl Monitor,
-    seat: &str,
-    folder: &RunFolder,
-) -> Result<Option<Arc<dyn Machine>>, VmmError> {
-    Ok(monitor.adopt(seat, folder).await?.map(machine))
+/// VMs of one monitor.
+#[derive(Debug)]
+pub(crate) struct RealMachines<M> {
+    monitor: M,
+    accelerator: Accelerator,
 }
 
-/// Hides what the kernel takes before the first process moves between cgroups behind what comes before the start.
-fn expect() {
-    tokio::task::spawn_blocking(|| {
-        if let Err(why) = cgroup::warm() {
-            tracing::debug!(%why, "moves between cgroups take their time");
-        }
-    });
+impl<M: Told> RealMachines<M> {
+    pub(crate) fn new(monitor: M, accelerator: Accelerator) -> Self {
+        Self { monitor, accelerator }
+    }
+}
+
+#[async_trait]
+impl<M: Told> Machines for RealMachines<M> {
+    fn expect(&self) {
+        tokio::task::spawn_blocking(|| {
+            if let Err(why) = cgroup::warm() {
+                tracing::debug!(%why, "moves between cgroups take their time");
+            }
+        });
+    }
+
+    async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
+        self.monitor.start(spec).await.map(machine)
+    }
+
+    async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError> {
+        Ok(self.monitor.traits(spec, image).await?.name())
+    }
+
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
+        let savable = self.monitor.start_to_save(spec, image).await?;
+        savable.vm().agent_listens().await?;
+        self.monitor.save(savable, folder).await
+    }
+
+    async fn restore(
+        &self,
+        spec: &VmSpec,
+        image: &str,
+        from: &Snapshot,
+    ) -> Result<Arc<dyn Machine>, VmmError> {
+        self.monitor.restore(spec, image, from).await.map(machine)
+    }
+
+    async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
+        Ok(self.monitor.adopt(seat, folder).await?.map(machine))
+    }
+
+    async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError> {
+        self.monitor.clear(seat, folder).await
+    }
+
+    fn overhead_mib(&self) -> u32 {
+        self.monitor.memory_overhead_mib()
+    }
+
+    async fn summary(&self) -> Result<String, VmmError> {
+        self.monitor.told(self.accelerator).await
+    }
 }
 
 fn machine(vm: Vm) -> Arc<dyn Machine> {

@@ -97,14 +97,6 @@ pub enum VmmError {
         #[source]
         why: SnapshotError,
     },
-    /// The monitor makes none.
-    #[error(
-        "seat {seat}: snapshots of Firecracker's VMs are not made; microvm.snapshot = \"off\" says so for good"
-    )]
-    NoSnapshots {
-        /// Whose.
-        seat: String,
-    },
     /// No accelerator as asked for.
     #[error("KVM cannot be used: {0}; set the accelerator to auto or tcg, or make KVM work on this host")]
     NoKvm(String),

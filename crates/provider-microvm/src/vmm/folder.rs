@@ -210,8 +210,15 @@ impl RunFolder {
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
         let new = self.0.join(format!("{name}.new"));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        fs::rename(&new, self.0.join(name))
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+            file.write_all(&serde_json::to_vec(value)?)?;
+            fs::rename(&new, self.0.join(name))
+        })();
+        written.inspect_err(|_| {
+            // As on a disk that is full.
+            drop(fs::remove_file(&new));
+        })
     }
 }

@@ -1,9 +1,11 @@
 //! What every virtual machine monitor can do.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{RunFolder, Vm, VmSpec, VmmError};
+use super::{RunFolder, Savable, Snapshot, Traits, Vm, VmSpec, VmmError};
 
 /// A way to run VMs.
 #[async_trait]
@@ -36,6 +38,35 @@ pub trait Monitor: Send + Sync {
     /// # Errors
     /// When something is left; it can be tried again.
     async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError>;
+}
+
+/// A monitor that saves VMs, and starts others from what was saved.
+#[async_trait]
+pub trait Snapshots: Monitor {
+    /// What a snapshot of this VM depends on. `image` is what has to be equal, in words, beside what the specification says.
+    ///
+    /// # Errors
+    /// When there is no monitor, it can save nothing as it is used here, or a file that the specification names cannot be read.
+    async fn traits(&self, spec: &VmSpec, image: &str) -> Result<Traits, VmmError>;
+
+    /// Starts a VM that can be saved later, as [`Monitor::start`] starts others.
+    ///
+    /// # Errors
+    /// As [`Monitor::start`] and [`Snapshots::traits`].
+    async fn start_to_save(&self, spec: &VmSpec, image: &str) -> Result<Savable, VmmError>;
+
+    /// Stops a VM, writes it to a folder, replacing what is there, and ends it. The folder that it is in has to be there.
+    ///
+    /// # Errors
+    /// When there is no new snapshot; the VM may have to be ended by [`Monitor::clear`] then.
+    async fn save(&self, savable: Savable, folder: &Path) -> Result<(), VmmError>;
+
+    /// Starts a VM from a snapshot, and returns when its processors run on from where the saved one was stopped. It has the disks, sockets and interfaces of
+    /// its specification; that an interface has another hardware address than the saved one's, the guest has to be told.
+    ///
+    /// # Errors
+    /// As [`Monitor::start`]; [`VmmError::Snapshot`] when the snapshot was made of something else than what is here, and nothing was started.
+    async fn restore(&self, spec: &VmSpec, image: &str, from: &Snapshot) -> Result<Vm, VmmError>;
 }
 
 /// The monitors there are.

@@ -16,7 +16,7 @@ mod qmp;
 
 pub use arguments::AGENT_PORT;
 pub use binary::Version;
-pub use monitor::{Qemu, QemuOptions, Savable};
+pub use monitor::{Qemu, QemuOptions};
 pub use qmp::{Event, Migration, Qmp, QmpError, RunState};
 
 pub(super) use arguments::{AGENT, drive_id};

@@ -19,7 +19,7 @@ mod ending;
 mod pending;
 
 pub(super) use ending::clear;
-pub(super) use pending::{Pending, adopt};
+pub(super) use pending::{adopt, start};
 
 /// A VM that runs, or ran when this was made. It goes on when this is dropped.
 #[derive(Debug)]

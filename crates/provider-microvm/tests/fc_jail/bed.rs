@@ -34,10 +34,15 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn new() -> Result<Self> {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// One in a folder.
+    pub(crate) fn within(folder: &Path) -> Result<Self> {
         // Tests run side by side, in this process and others.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let uid = 200_000 + std::process::id() % 10_000 * 100 + NEXT.fetch_add(1, Ordering::Relaxed) * 4;
-        let folder = tempfile::Builder::new().prefix("jail").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("jail").tempdir_in(folder)?;
         BareMetal::build(folder.path())?;
         for (name, size) in [("rootfs.ext4", 1 << 20), ("initramfs", 4096)] {
             let file = fs::File::create(folder.path().join(name))?;

@@ -5,5 +5,6 @@ mod bed;
 mod kills;
 mod life;
 mod network;
+mod snapshot;
 mod starter;
 mod trouble;

@@ -1,6 +1,7 @@
 //! TAP devices of jailed VMs, in a network namespace of the test's own.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -10,7 +11,29 @@ use vm_testbed::{BareMetal, can_run};
 use crate::bed::{Bed, NEEDS, firecracker};
 
 /// A network namespace that goes with this.
-struct Namespace(String);
+pub(crate) struct Namespace(String);
+
+impl Namespace {
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        let this = Self(format!("ctj{}{name}", std::process::id()));
+        ip(&["netns", "add", &this.0])?;
+        Ok(this)
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.0)
+    }
+
+    /// Makes a TAP device that is a user's.
+    pub(crate) fn add(&self, tap: &str, uid: u32) -> Result<()> {
+        ip(&["-n", &self.0, "tuntap", "add", "dev", tap, "mode", "tap", "user", &uid.to_string()])
+    }
+
+    /// Whether somebody holds a TAP device; when nobody does, it is gone afterwards.
+    pub(crate) fn is_held(&self, tap: &str) -> bool {
+        ip(&["-n", &self.0, "tuntap", "del", "dev", tap, "mode", "tap"]).is_err()
+    }
+}
 
 impl Drop for Namespace {
     fn drop(&mut self) {
@@ -31,17 +54,11 @@ async fn a_tap_device_is_a_jailed_vms_when_it_is_its_users_and_is_never_made() -
         return Ok(());
     }
     let bed = Bed::new()?;
-    let namespace = Namespace(format!("ctj{}", std::process::id()));
-    ip(&["netns", "add", &namespace.0])?;
-    let file = format!("/run/netns/{}", namespace.0);
+    let namespace = Namespace::new("taps")?;
     let mut spec = bed.spec("1")?;
-    spec.network_namespace = Some(file.clone().into());
+    spec.network_namespace = Some(namespace.file());
     spec.nics = vec![Nic { tap: InterfaceName::new("ctt0")?, mac: MacAddress([2, 0xc7, 10, 213, 9, 2]) }];
     let there = || ip(&["-n", &namespace.0, "link", "show", "ctt0"]).is_ok();
-    let add = |uid: u32| {
-        let uid = uid.to_string();
-        ip(&["-n", &namespace.0, "tuntap", "add", "dev", "ctt0", "mode", "tap", "user", &uid])
-    };
     bed.ended(async {
         let monitor = bed.monitor()?;
         let why = bed.refused(&monitor, &spec).await?.to_string();
@@ -49,18 +66,17 @@ async fn a_tap_device_is_a_jailed_vms_when_it_is_its_users_and_is_never_made() -
         ensure!(!there());
 
         let user = bed.user("1").uid;
-        add(user + 1)?;
+        namespace.add("ctt0", user + 1)?;
         let why = bed.refused(&monitor, &spec).await?.to_string();
         ensure!(why.starts_with("seat demo/1: PUT /network-interfaces/eth0: Firecracker refuses:"), "{why}");
         ip(&["-n", &namespace.0, "link", "del", "ctt0"])?;
 
-        add(user)?;
+        namespace.add("ctt0", user)?;
         let vm = provider_microvm::vmm::Monitor::start(&monitor, &spec).await?;
         bed.hears("1", BareMetal::GREETING).await?;
         let own = fs::read_link(format!("/proc/{}/ns/net", firecracker(&vm)?))?;
         ensure!(own != fs::read_link("/proc/self/ns/net")?, "it is in this network");
-        let held = ip(&["-n", &namespace.0, "tuntap", "del", "dev", "ctt0", "mode", "tap"]);
-        ensure!(held.is_err(), "it does not hold the device");
+        ensure!(namespace.is_held("ctt0"), "it does not hold the device");
         vm.kill().await?;
         // It is another's: it stays.
         ensure!(there());

@@ -13,16 +13,19 @@ use super::{
     Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
     MachineConfig, Metrics, NetworkInterface, Version, Vsock, binary, metrics,
 };
-use crate::vmm::keeper::client::Launching;
-use crate::vmm::keeper::{Argument, GENERATION, Launch};
 use crate::vmm::qemu::{FileIdentity, file_identity};
-use crate::vmm::vm::{Pending, adopt, clear};
+use crate::vmm::snapshot::Digests;
+use crate::vmm::vm::{adopt, clear};
 use crate::vmm::{
-    Accelerator, BinaryTrouble, KeeperCommand, Monitor, MonitorKind, RunFolder, SpecError, Vm, VmSpec,
-    VmmError, accelerator, folder, jail, limits, program,
+    BinaryTrouble, KeeperCommand, Monitor, MonitorKind, RunFolder, Vm, VmSpec, VmmError, folder, limits,
+    program,
 };
 
 mod inside;
+mod prepare;
+mod snapshot;
+
+use prepare::More;
 
 /// What Firecracker takes beside the guest's memory: 5 MiB by its own measure (SPECIFICATION.md), its program, and the buffers of its devices.
 const OWN_MIB: u32 = 32;
@@ -86,13 +89,15 @@ pub struct Firecracker {
     checked: Mutex<Option<(FileIdentity, Version)>>,
     /// The same of the jailer, with the version of Firecracker that it fits.
     jailer: Mutex<Option<(FileIdentity, Version)>>,
+    /// Of files that snapshots depend on, as they were.
+    digests: Digests,
 }
 
 impl Firecracker {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: FirecrackerOptions) -> Self {
-        Self { options, checked: Mutex::default(), jailer: Mutex::default() }
+        Self { options, checked: Mutex::default(), jailer: Mutex::default(), digests: Digests::default() }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -114,80 +119,6 @@ impl Firecracker {
             }
         }
     }
-
-    /// Looks whether VMs can be jailed here: for the jailer, whether it is of Firecracker's release, whether that can run in a jail, and whether this process
-    /// may do what it takes. The path of the jailer; nothing when it is not wanted.
-    ///
-    /// # Errors
-    /// [`VmmError::Binary`] with what is wrong with a program and what to do, [`VmmError::Powerless`] with what this process may not.
-    pub async fn check_jailer(&self) -> Result<Option<PathBuf>, VmmError> {
-        let (firecracker, version) = self.check().await?;
-        Ok(self.jail_with(&firecracker, version).await?.map(|(jailer, _)| jailer))
-    }
-
-    /// The jailer, and Firecracker's program as it takes it.
-    async fn jail_with(
-        &self,
-        firecracker: &Path,
-        version: Version,
-    ) -> Result<Option<(PathBuf, PathBuf)>, VmmError> {
-        let Jailer::Program(named) = &self.options.jailer else { return Ok(None) };
-        jail::powers()?;
-        let firecracker = jail::jailable(firecracker)?;
-        let mut checked = self.jailer.lock().await;
-        if let Some((then, fits)) = &*checked
-            && *fits == version
-            && file_identity(&then.0).as_ref() == Some(then)
-        {
-            return Ok(Some((then.0.clone(), firecracker)));
-        }
-        let jailer = jail::check(named, version).await?;
-        *checked = file_identity(&jailer).map(|now| (now, version));
-        Ok(Some((jailer, firecracker)))
-    }
-
-    /// What the keeper is told, and the VM as its monitor sees it.
-    async fn prepared(&self, spec: &VmSpec) -> Result<(Launch, VmSpec), VmmError> {
-        let (program, version) = self.check().await?;
-        let refused = |why| VmmError::Spec { seat: spec.seat.clone(), why };
-        let loadable = binary::check_kernel(version, &spec.kernel);
-        let loadable =
-            loadable.map_err(VmmError::io(&spec.seat, format!("reading {}", spec.kernel.display())))?;
-        loadable.map_err(|why| refused(SpecError::Bound(why)))?;
-        // Its log goes where the guest's console does, and into the middle of its words.
-        let words = ["--api-sock", folder::API, "--level", "Error"];
-        let mut launch = Launch {
-            generation: GENERATION,
-            seat: spec.seat.clone(),
-            monitor: MonitorKind::Firecracker,
-            folder: spec.folder.path().to_owned(),
-            program,
-            arguments: Vec::new(),
-            descriptors: Vec::new(),
-            // As root it would make a TAP device that is not there.
-            taps: spec.nics.iter().map(|nic| nic.tap.as_str().to_owned()).collect(),
-            has_folder: false,
-            jail: None,
-            network_namespace: spec.network_namespace.clone(),
-            user: spec.user,
-            groups: Vec::new(),
-            cgroup: spec.cgroup.clone(),
-            console: spec.console.clone(),
-        };
-        let plain = |words: &[&str]| words.iter().map(|&word| Argument::Plain(word.to_owned())).collect();
-        let Some((jailer, firecracker)) = self.jail_with(&launch.program, version).await? else {
-            launch.arguments = plain(&[&words[..], &["--id", &id(&spec.seat)]].concat());
-            launch.groups = accelerator::groups(spec.user).map_err(VmmError::NoKvm)?;
-            launch.has_folder = true;
-            return Ok((launch, spec.clone()));
-        };
-        let jail = inside::jail(spec, firecracker)?;
-        let arguments = jail.arguments(&words).map_err(refused)?;
-        launch.arguments = arguments.into_iter().map(Argument::Plain).collect();
-        launch.program = jailer;
-        launch.jail = Some(jail);
-        Ok((launch, inside::seen(spec)))
-    }
 }
 
 #[async_trait]
@@ -201,22 +132,7 @@ impl Monitor for Firecracker {
     }
 
     async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
-        let seat = &spec.seat;
-        let refused = |why| VmmError::Spec { seat: seat.clone(), why };
-        spec.check().map_err(refused)?;
-        if spec.accelerator == Accelerator::Tcg {
-            let why =
-                "Firecracker runs guests with KVM alone: set the accelerator to auto or kvm, or take QEMU";
-            return Err(refused(SpecError::Bound(why.into())));
-        }
-        let (launch, seen) = self.prepared(spec).await?;
-        // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
-        let made = spec.folder.make();
-        made.map_err(VmmError::io(seat, format!("making {}", spec.folder.path().display())))?;
-        let jail = launch.jail.as_ref().map(jail::JailSpec::place);
-        let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
-        let pending = Pending::new(launching, spec, MonitorKind::Firecracker, jail)?;
-        pending.finish(|api: Arc<Api>| async move { boot(api, &seen).await }).await
+        self.run(spec, More::default(), |api, seen| async move { boot(api, &seen).await }).await
     }
 
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Vm>, VmmError> {

@@ -197,10 +197,13 @@ impl Kept {
         let said = Said { last_words: messages.last_lines(), panic: console.panic() };
         let exit =
             self.started.wait().map_or_else(|_| Exit::unknown(), |status| Exit::of(status, memory, said));
-        if self.launching.is_none() {
+        let was = self.launching.is_none();
+        let written = !was || self.folder.write_exit(&exit).is_ok();
+        undo(&self.folder, self.cgroup.as_ref());
+        if !written {
+            // On a disk that was full there may be room now.
             drop(self.folder.write_exit(&exit));
         }
-        undo(&self.folder, self.cgroup.as_ref());
         if self.launching.is_some() {
             answer(&Answer::Ended { exit });
         }

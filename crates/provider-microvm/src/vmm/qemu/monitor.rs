@@ -1,6 +1,5 @@
 //! Starts, adopts and ends VMs that QEMU runs.
 
-use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,14 +11,12 @@ use tokio::sync::Mutex;
 use super::arguments::{Acceleration, CommandLine, Memory, drive_id};
 use super::{Version, binary};
 use crate::vmm::accelerator::{self, Accel};
-use crate::vmm::keeper::client::Launching;
 use crate::vmm::keeper::{GENERATION, Launch};
-use crate::vmm::vm::{Pending, adopt, clear};
+use crate::vmm::snapshot::Digests;
+use crate::vmm::vm::{self, adopt, clear};
 use crate::vmm::{Accelerator, KeeperCommand, Monitor, MonitorKind, RunFolder, Vm, VmSpec, VmmError, limits};
 
 mod snapshot;
-
-pub use snapshot::Savable;
 
 /// What QEMU takes beside the guest's memory and TCG's buffer. Seen with QEMU 7.2 and two processors: 30 MiB of its program and libraries, which several
 /// share, and some 50 MiB of its own, a part of which is the buffer's beginning.
@@ -62,7 +59,7 @@ pub struct Qemu {
     checked: Mutex<Option<(FileIdentity, Version)>>,
     accelerator: Mutex<Option<Accel>>,
     /// Of files that snapshots depend on, as they were.
-    digests: Mutex<HashMap<FileIdentity, String>>,
+    digests: Digests,
 }
 
 /// A file as it was: device, inode, size, time of change in nanoseconds.
@@ -73,7 +70,7 @@ impl Qemu {
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
         let accelerator = Mutex::new(options.accelerator.clone());
-        Self { options, checked: Mutex::new(None), accelerator, digests: Mutex::default() }
+        Self { options, checked: Mutex::new(None), accelerator, digests: Digests::default() }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -138,13 +135,8 @@ impl Qemu {
         F: Future<Output = Result<(), VmmError>>,
     {
         let (program, _) = self.check().await?;
-        // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
-        let made = spec.folder.make();
-        made.map_err(VmmError::io(&spec.seat, format!("making {}", spec.folder.path().display())))?;
         let launch = Self::launch(spec, program, line, groups);
-        let launching = Launching::start(&self.options.keeper, launch, self.options.start_timeout).await?;
-        let pending = Pending::new(launching, spec, MonitorKind::Qemu, None)?;
-        pending.finish(ready).await
+        vm::start(&self.options.keeper, self.options.start_timeout, spec, launch, ready).await
     }
 
     fn launch(spec: &VmSpec, program: PathBuf, line: CommandLine, groups: Vec<u32>) -> Launch {

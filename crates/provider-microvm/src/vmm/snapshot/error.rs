@@ -33,6 +33,14 @@ pub enum SnapshotError {
         /// The first difference.
         difference: Difference,
     },
+    /// The monitor does not take it.
+    #[error("the snapshot {} cannot be loaded: {fault}; it has to be made anew", .folder.display())]
+    Refused {
+        /// Which.
+        folder: PathBuf,
+        /// Why, in the monitor's words.
+        fault: String,
+    },
     /// What was written is not what is on the disk.
     #[error("the snapshot {}: {file} reads differently from how it was written: look at the disk's health", .folder.display())]
     Damaged {

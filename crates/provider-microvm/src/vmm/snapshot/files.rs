@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use super::description::{Description, FORMAT, FileTraits};
 use super::digest::digest;
+use crate::vmm::MonitorKind;
+
 use super::{Memory, Snapshot, SnapshotError, Traits, memory};
 
 const MEMORY: &str = "memory";
@@ -148,9 +150,24 @@ pub(super) fn open(folder: &Path) -> Result<Snapshot, SnapshotError> {
     if description.memory.bytes != u64::from(description.traits.memory_mib) << 20 {
         return Err(incomplete("the memory is not as large as the guest's".into()));
     }
-    let memory = Memory::load(&from, description.traits.memory_mib)
-        .map_err(SnapshotError::io(folder, "reading its memory"))?;
+    let mib = description.traits.memory_mib;
+    let memory = match description.traits.monitor {
+        MonitorKind::Qemu => Memory::load(&from, mib),
+        MonitorKind::Firecracker => {
+            Memory::of(from, mib).and_then(|memory| memory.read_ahead().map(|()| memory))
+        }
+    };
+    let memory = memory.map_err(SnapshotError::io(folder, "reading its memory"))?;
     Ok(Snapshot { folder: folder.to_owned(), traits: description.traits, state, memory })
+}
+
+/// Work on a snapshot's files, away from the threads that others wait for.
+pub(in crate::vmm) async fn blocking<T: Send + 'static>(
+    folder: &Path,
+    work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+) -> Result<T, SnapshotError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|why| SnapshotError::io(folder, "working on it")(io::Error::other(why)))?
 }
 
 /// A name beside a folder's.

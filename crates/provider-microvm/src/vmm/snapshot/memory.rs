@@ -1,4 +1,4 @@
-//! A guest's memory as a file that is in memory itself.
+//! A guest's memory as a file, which may be in memory itself.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, memfd_create, seek,
+    Advice, FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fadvise, fallocate, fcntl_add_seals,
+    memfd_create, seek,
 };
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -44,6 +45,20 @@ impl Memory {
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
         )?;
         Ok(this)
+    }
+
+    /// What a file holds, in the file itself.
+    pub(in crate::vmm) fn of(file: File, mib: u32) -> io::Result<Self> {
+        let (bytes, found) = (u64::from(mib) << 20, file.metadata()?.len());
+        if found != bytes {
+            return Err(io::Error::other(format!("it has {found} bytes, and the guest's memory {bytes}")));
+        }
+        Ok(Self { file, bytes })
+    }
+
+    /// Has it read from the disk, as far as there is room.
+    pub(super) fn read_ahead(&self) -> io::Result<()> {
+        Ok(fadvise(&self.file, 0, None, Advice::WillNeed)?)
     }
 
     /// Writes it to an empty file, and tells its digest.

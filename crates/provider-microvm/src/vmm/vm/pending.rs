@@ -3,13 +3,17 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
 use super::{identity, limits, timeout, watched};
+use crate::vmm::KeeperCommand;
+use crate::vmm::jail::JailSpec;
+use crate::vmm::keeper::Launch;
 
 /// A VM whose keeper is not told yet that it shall live.
 #[derive(Debug)]
-pub(in crate::vmm) struct Pending {
+struct Pending {
     launching: Launching,
     spec_folder: RunFolder,
     identity: Identity,
@@ -29,9 +33,29 @@ impl Drop for Armed {
     }
 }
 
+/// Has a keeper start a VM, and lets it live when it is ready. Each of both may take so long.
+pub(in crate::vmm) async fn start<W, F>(
+    keeper: &KeeperCommand,
+    limit: Duration,
+    spec: &VmSpec,
+    launch: Launch,
+    ready: impl FnOnce(Arc<W>) -> F,
+) -> Result<Vm, VmmError>
+where
+    W: Way,
+    F: Future<Output = Result<(), VmmError>>,
+{
+    // By the service and not the keeper: one that comes late, after the service was killed, makes no folder that was removed again.
+    let made = spec.folder.make();
+    made.map_err(VmmError::io(&spec.seat, format!("making {}", spec.folder.path().display())))?;
+    let (monitor, jail) = (launch.monitor, launch.jail.as_ref().map(JailSpec::place));
+    let launching = Launching::start(keeper, launch, limit).await?;
+    Pending::new(launching, spec, monitor, jail)?.finish(ready).await
+}
+
 impl Pending {
     /// `jail` is as [`Identity::jail`].
-    pub(in crate::vmm) fn new(
+    fn new(
         launching: Launching,
         spec: &VmSpec,
         monitor: MonitorKind,
@@ -55,7 +79,7 @@ impl Pending {
     }
 
     /// Waits until the VM is as it should be, and lets it live then. Whatever else happens, nothing is left of it.
-    pub(in crate::vmm) async fn finish<W, F>(self, ready: impl FnOnce(Arc<W>) -> F) -> Result<Vm, VmmError>
+    async fn finish<W, F>(self, ready: impl FnOnce(Arc<W>) -> F) -> Result<Vm, VmmError>
     where
         W: Way,
         F: Future<Output = Result<(), VmmError>>,

@@ -7,33 +7,15 @@
 //!                   ─► state from the file (QMP) ─► throttles ─► cont
 //! ```
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use async_trait::async_trait;
 
-use super::{Acceleration, CommandLine, Memory, Qemu, file_identity, ready};
-use crate::random;
-use crate::vmm::snapshot::{self, DriveTraits, Snapshot, SnapshotError, Traits};
-use crate::vmm::{MonitorKind, Vm, VmSpec, VmmError};
-
-/// A VM that can be saved. It goes on when this is dropped.
-#[derive(Debug)]
-pub struct Savable {
-    vm: Vm,
-    memory: snapshot::Memory,
-    traits: Traits,
-}
-
-impl Savable {
-    /// The VM.
-    #[must_use]
-    pub fn vm(&self) -> &Vm {
-        &self.vm
-    }
-}
+use super::{Acceleration, CommandLine, Memory, Qemu, ready};
+use crate::vmm::snapshot::{self, Here, blocking, this_processor};
+use crate::vmm::{MonitorKind, Savable, Snapshot, Snapshots, Traits, Vm, VmSpec, VmmError};
 
 impl Qemu {
     /// Starts a VM that can be saved later, as [`crate::vmm::Monitor::start`] starts others. Its memory can be read by root as long as it is there. `image` is
@@ -49,7 +31,7 @@ impl Qemu {
         let memory = memory.map_err(VmmError::io(&spec.seat, "making a file of the guest's memory"))?;
         let line = CommandLine::of(spec, with, &Memory::In(memory.path()));
         let vm = self.start_line(spec, line, groups, |control| ready(control, spec)).await?;
-        Ok(Savable { vm, memory, traits })
+        Ok(Savable { vm, traits, memory: Some(memory) })
     }
 
     /// Stops a VM, writes it to a folder, replacing what is there, and ends it. The folder that it is in has to be there.
@@ -57,9 +39,12 @@ impl Qemu {
     /// # Errors
     /// When there is no new snapshot; the VM may have to be ended by [`crate::vmm::Monitor::clear`] then.
     pub async fn save(&self, savable: Savable, folder: &Path) -> Result<(), VmmError> {
-        let Savable { vm, memory, traits } = savable;
+        let Savable { vm, traits, memory } = savable;
         let seat = vm.identity().seat.clone();
         let refused = |why| VmmError::Snapshot { seat: seat.clone(), why };
+        let missing =
+            || VmmError::io(&seat, "saving a VM of another monitor")(io::ErrorKind::InvalidInput.into());
+        let memory = memory.ok_or_else(missing)?;
         vm.pause().await?;
         let at = folder.to_owned();
         let unfinished = blocking(folder, move || snapshot::write(&at)).await.map_err(refused)?;
@@ -105,94 +90,37 @@ impl Qemu {
 
     async fn traits_with(&self, spec: &VmSpec, with: Acceleration, image: &str) -> Result<Traits, VmmError> {
         let (program, version) = self.check().await?;
-        let looked = |path: &Path| VmmError::io(&spec.seat, format!("looking at {}", path.display()));
-        let drive = |drive: &crate::vmm::Drive| {
-            let about = fs::metadata(&drive.path).map_err(looked(&drive.path))?;
-            let (serial, read_only) = (drive.serial.as_str().to_owned(), drive.read_only);
-            Ok(DriveTraits { serial, read_only, bytes: about.len() })
-        };
         let processor = match with {
             Acceleration::Tcg { .. } => "QEMU's own".to_owned(),
-            Acceleration::Kvm => {
-                let about = Path::new("/proc/cpuinfo");
-                let text = fs::read_to_string(about).map_err(looked(about))?;
-                this_processor(&text, &rustix::system::uname().release().to_string_lossy())
-            }
+            Acceleration::Kvm => this_processor(&spec.seat)?,
         };
-        Ok(Traits {
+        let here = Here {
             monitor: MonitorKind::Qemu,
             version: version.to_string(),
-            program: self.digest(&program).await.map_err(looked(&program))?,
+            program: &program,
             processor,
-            kernel: self.digest(&spec.kernel).await.map_err(looked(&spec.kernel))?,
-            initramfs: self.digest(&spec.initramfs).await.map_err(looked(&spec.initramfs))?,
-            image: image.to_owned(),
-            vcpus: spec.vcpus,
-            memory_mib: spec.memory_mib,
-            drives: spec.drives.iter().map(drive).collect::<Result<_, VmmError>>()?,
             machine: CommandLine::machine_of(spec, with),
-        })
-    }
-
-    /// The digest of a file, which is read again only when it is another.
-    async fn digest(&self, path: &Path) -> io::Result<String> {
-        let now = file_identity(path).ok_or(io::ErrorKind::NotFound)?;
-        let mut known = self.digests.lock().await;
-        if let Some(digest) = known.get(&now) {
-            return Ok(digest.clone());
-        }
-        let path = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || {
-            let (_, digest) = snapshot::digest(&fs::File::open(path)?)?;
-            Ok::<_, io::Error>(digest)
-        });
-        let digest = read.await.map_err(io::Error::other)??;
-        known.retain(|file, _| file.0 != now.0);
-        known.insert(now, digest.clone());
-        Ok(digest)
+        };
+        self.digests.traits(spec, image, here).await
     }
 }
 
-/// The processor that guests see with KVM, and the kernel whose KVM keeps its state.
-fn this_processor(cpuinfo: &str, release: &str) -> String {
-    let value = |wanted: &str| {
-        let mut lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(name, _)| name.trim() == wanted).map_or("?", |(_, value)| value.trim())
-    };
-    let flags = random::digits(&Sha256::digest(value("flags"))[..4]);
-    format!(
-        "KVM of Linux {release} on {} (family {}, model {}, stepping {}, flags {flags})",
-        value("model name"),
-        value("cpu family"),
-        value("model"),
-        value("stepping"),
-    )
-}
+/// As for every monitor.
+#[async_trait]
+impl Snapshots for Qemu {
+    async fn traits(&self, spec: &VmSpec, image: &str) -> Result<Traits, VmmError> {
+        Self::traits(self, spec, image).await
+    }
 
-/// Work on a snapshot's files, away from the threads that others wait for.
-async fn blocking<T: Send + 'static>(
-    folder: &Path,
-    work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
-) -> Result<T, SnapshotError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|why| SnapshotError::io(folder, "working on it")(io::Error::other(why)))?
-}
+    async fn start_to_save(&self, spec: &VmSpec, image: &str) -> Result<Savable, VmmError> {
+        Self::start_to_save(self, spec, image).await
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    async fn save(&self, savable: Savable, folder: &Path) -> Result<(), VmmError> {
+        Self::save(self, savable, folder).await
+    }
 
-    #[test]
-    fn another_processor_or_kernel_is_another() {
-        let text = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1\n\
-                    model name\t: AMD EPYC 7B13\nstepping\t: 0\nflags\t\t: fpu svm\n";
-        let one = this_processor(text, "6.1.0");
-        assert!(
-            one.starts_with("KVM of Linux 6.1.0 on AMD EPYC 7B13 (family 25, model 1, stepping 0, flags "),
-            "{one}"
-        );
-        assert_ne!(one, this_processor(text, "6.1.1"));
-        assert_ne!(one, this_processor(&text.replace("svm", "svm npt"), "6.1.0"));
-        assert_ne!(one, this_processor(&text.replace("stepping\t: 0", "stepping\t: 1"), "6.1.0"));
+    async fn restore(&self, spec: &VmSpec, image: &str, from: &Snapshot) -> Result<Vm, VmmError> {
+        Self::restore(self, spec, image, from).await
     }
 }
