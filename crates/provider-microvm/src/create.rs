@@ -211,7 +211,8 @@ impl Core {
         }
         tell.stage(Stage::Create);
         let vm = self.vm_spec(record, &place, ready)?;
-        let machine = self.start_machine(seat, &vm, ready, tell).await?;
+        let (machine, restored) = self.start_machine(seat, &vm, ready, tell).await?;
+        record.restored = restored;
         let live = self.keep(record, machine);
         let guest = self.joined(seat, &live).await?;
         tell.stage(Stage::Inspect);

@@ -12,8 +12,8 @@
 //! What belongs to the making, the record of the seat names: a service that is killed in the middle leaves nothing else than one that is killed while a seat boots, but for
 //! a folder that is not finished and has another name.
 //!
-//! An open snapshot takes as much of the host's memory as one guest has, which is counted as promised; the seats' own memory is counted in full, since it may all become
-//! their own. The last four that were opened are kept, on the disk and in memory.
+//! An open snapshot takes as much of the host's memory as one guest has, which is counted as promised for as long as this service has it open or a seat goes on from it, which
+//! the seat's record says; the seats' own memory is counted in full, since it may all become their own. The last four that were opened are kept, on the disk and in memory.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,7 @@ use seats::{ProviderError, SeatRef, Stage};
 use crate::core::{Core, blocking};
 use crate::edges::Machine;
 use crate::images::Ready;
+use crate::records::Restored;
 use crate::tell::Tell;
 use crate::vmm::{MacAddress, Snapshot, SnapshotError, VmSpec, VmmError};
 use crate::{SnapshotUse, fail};
@@ -46,7 +47,7 @@ struct Golden {
     state: State,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum State {
     Open(Arc<Snapshot>),
     /// There is none, since then.
@@ -73,26 +74,29 @@ enum NoGolden {
 }
 
 impl Goldens {
-    /// The memory that is taken, in MiB.
-    pub(crate) fn memory_mib(&self) -> u64 {
+    /// The memory that is taken, in MiB, by opening.
+    pub(crate) fn openings(&self) -> Vec<(String, u32)> {
         let all = self.all();
         let open = all.iter().filter_map(|golden| match &golden.state {
-            State::Open(snapshot) => Some(u64::from(snapshot.traits().memory_mib)),
+            State::Open(snapshot) => Some((snapshot.opening().to_owned(), snapshot.traits().memory_mib)),
             State::Failed(..) => None,
         });
-        open.sum()
+        open.collect()
     }
 
-    /// What is known of one.
-    fn known(&self, name: &str) -> Option<State> {
+    /// What is known of one; nothing when it has to be looked for.
+    fn known(&self, name: &str) -> Option<Result<Arc<Snapshot>, NoGolden>> {
         let mut all = self.all();
         all.retain(|golden| !matches!(&golden.state, State::Failed(_, since) if since.elapsed() > AGAIN));
         let at = all.iter().position(|golden| golden.name == name)?;
         // Those that are used stay.
         let golden = all.remove(at);
-        let state = golden.state.clone();
+        let known = match &golden.state {
+            State::Open(snapshot) => Ok(snapshot.clone()),
+            State::Failed(why, _) => Err(NoGolden::Before(why.clone())),
+        };
         all.push(golden);
-        Some(state)
+        Some(known)
     }
 
     fn set(&self, name: &str, state: State) {
@@ -109,18 +113,21 @@ impl Goldens {
 }
 
 impl Core {
-    /// Starts the VM of a seat, from a snapshot where that can be.
+    /// Starts the VM of a seat, from a snapshot where that can be; tells which way it came up.
     pub(crate) async fn start_machine(
         &self,
         seat: &SeatRef,
         vm: &VmSpec,
         ready: &Ready,
         tell: &Tell,
-    ) -> Result<Arc<dyn Machine>, ProviderError> {
+    ) -> Result<(Arc<dyn Machine>, Option<Restored>), ProviderError> {
         let mut why_not = None;
         if self.config.snapshot == SnapshotUse::Auto {
             match self.go_on(seat, vm, &ready.entry().to_string(), tell).await {
-                Ok(machine) => return Ok(machine),
+                Ok((machine, from)) => {
+                    tracing::info!(%seat, snapshot = from.snapshot, "the seat goes on from a snapshot");
+                    return Ok((machine, Some(from)));
+                }
                 Err(why) => {
                     tracing::warn!(%seat, %why, "the seat is booted, and not restored from a snapshot");
                     // What the making of one may have left in the folder.
@@ -135,7 +142,7 @@ impl Core {
         if let Some(why) = why_not {
             tell.note(format!("booted: {why}"));
         }
-        Ok(machine)
+        Ok((machine, None))
     }
 
     async fn go_on(
@@ -144,7 +151,7 @@ impl Core {
         vm: &VmSpec,
         image: &str,
         tell: &Tell,
-    ) -> Result<Arc<dyn Machine>, NoGolden> {
+    ) -> Result<(Arc<dyn Machine>, Restored), NoGolden> {
         // Told also when it comes to nothing at once.
         tell.stage(Stage::Restore);
         let name = self.edges.machines.snapshot_name(vm, image).await?;
@@ -159,7 +166,8 @@ impl Core {
                 tracing::warn!(snapshot = name, %why, "a snapshot that is no good cannot be removed");
             }
         }
-        Ok(restored?)
+        let (opening, memory_mib) = (golden.opening().to_owned(), golden.traits().memory_mib);
+        Ok((restored?, Restored { snapshot: name, opening, memory_mib }))
     }
 
     /// The snapshot of this name: the one that is open, or on the disk, or a new one.
@@ -172,24 +180,25 @@ impl Core {
         tell: &Tell,
     ) -> Result<Arc<Snapshot>, NoGolden> {
         if let Some(known) = self.goldens.known(name) {
-            return known.open();
+            return known;
         }
         tell.stage(Stage::Snapshot);
         let _turn = self.locks.turn(self.state.snapshot_lock(name)).await.map_err(NoGolden::Turn)?;
-        if let Some(known) = self.goldens.known(name) {
-            tell.stage(Stage::Restore);
-            return known.open();
-        }
-        let made = self.open_or_make(seat, name, vm, image, tell).await;
-        self.goldens.set(
-            name,
-            match &made {
-                Ok(snapshot) => State::Open(snapshot.clone()),
-                Err(why) => State::Failed(why.to_string().into(), Instant::now()),
-            },
-        );
+        // Whoever had the turn before has made it, or could not.
+        let golden = match self.goldens.known(name) {
+            Some(known) => known,
+            None => {
+                let made = self.open_or_make(seat, name, vm, image, tell).await;
+                let state = match &made {
+                    Ok(snapshot) => State::Open(snapshot.clone()),
+                    Err(why) => State::Failed(why.to_string().into(), Instant::now()),
+                };
+                self.goldens.set(name, state);
+                made
+            }
+        };
         tell.stage(Stage::Restore);
-        made
+        golden
     }
 
     async fn open_or_make(
@@ -225,15 +234,6 @@ impl Core {
             tracing::warn!(%why, "old snapshots cannot be removed");
         }
         Ok(open(&folder).await?)
-    }
-}
-
-impl State {
-    fn open(self) -> Result<Arc<Snapshot>, NoGolden> {
-        match self {
-            Self::Open(snapshot) => Ok(snapshot),
-            Self::Failed(why, _) => Err(NoGolden::Before(why)),
-        }
     }
 }
 

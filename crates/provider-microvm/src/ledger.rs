@@ -3,7 +3,7 @@
 //! All of it is read from the records of all seats, under one lock, and is taken by writing the record of the next. So it is
 //! taken for as long as its owner has a record, and that is until its owner is known to be gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -28,6 +28,8 @@ struct Books {
     /// Addresses of seats.
     addresses: BTreeSet<Ipv4Addr>,
     uids: BTreeSet<u32>,
+    /// The memory under seats that go on from a snapshot, in MiB, by the snapshot's opening: it stays with the last of them, whoever opened it.
+    snapshots: BTreeMap<String, u32>,
     /// Seats of which nothing is known, although something may run for them.
     unknown: Vec<SeatRef>,
 }
@@ -44,8 +46,7 @@ impl Core {
         let io = |doing: &'static str| fail::io(fail::seat(seat), Stage::Check, doing);
         let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io("waiting for the ledger"))?;
         self.demand_folder(seat, kept)?;
-        let (state, overhead) = (self.state.clone(), self.overhead_mib());
-        let books = blocking(move || read(&state, overhead)).await.map_err(io("reading the records"))?;
+        let books = self.books().await.map_err(io("reading the records"))?;
         self.demand_memory(spec, &books)?;
         if let Some(unknown) = books.unknown.iter().find(|unknown| unknown.workshop == seat.workshop) {
             let detail = format!(
@@ -197,9 +198,17 @@ impl Core {
     /// How much of the host's memory is promised to nobody, in MiB.
     pub(crate) async fn memory_left_mib(&self) -> std::io::Result<u64> {
         let may = self.edges.host.memory_mib()? * u64::from(self.config.memory_percent) / 100;
+        let books = self.books().await?;
+        Ok(may.saturating_sub(books.promised_mib + books.snapshots_mib()))
+    }
+
+    /// What the records have, and what this service holds itself.
+    async fn books(&self) -> std::io::Result<Books> {
         let (state, overhead) = (self.state.clone(), self.overhead_mib());
-        let books = blocking(move || read(&state, overhead)).await?;
-        Ok(may.saturating_sub(books.promised_mib + self.goldens.memory_mib()))
+        let boot = self.edges.host.boot_id()?;
+        let mut books = blocking(move || read(&state, overhead, &boot)).await?;
+        books.snapshots.extend(self.goldens.openings());
+        Ok(books)
     }
 
     fn demand_memory(&self, spec: &SeatSpec, books: &Books) -> Result<(), ProviderError> {
@@ -208,7 +217,7 @@ impl Core {
         let percent = self.config.memory_percent;
         let may = host * u64::from(percent) / 100;
         let needs = u64::from(spec.limits.memory_mib) + u64::from(self.overhead_mib());
-        let snapshots = self.goldens.memory_mib();
+        let snapshots = books.snapshots_mib();
         if books.promised_mib + snapshots + needs <= may {
             return Ok(());
         }
@@ -267,7 +276,13 @@ fn free_address(workshop: &WorkshopRecord, books: &Books) -> Result<Ipv4Addr, Pr
     })
 }
 
-fn read(state: &StateDir, overhead_mib: u32) -> std::io::Result<Books> {
+impl Books {
+    fn snapshots_mib(&self) -> u64 {
+        self.snapshots.values().map(|mib| u64::from(*mib)).sum()
+    }
+}
+
+fn read(state: &StateDir, overhead_mib: u32, boot: &str) -> std::io::Result<Books> {
     let mut books = Books::default();
     for workshop in state.workshops()? {
         if let Ok(Some(record)) = WorkshopRecord::read(&state.workshop(&workshop)) {
@@ -281,6 +296,10 @@ fn read(state: &StateDir, overhead_mib: u32) -> std::io::Result<Books> {
                 books.seats += 1;
                 books.addresses.insert(record.address.ip);
                 books.uids.extend(record.uid);
+                // What was in memory went with that run of the host.
+                if let Some(restored) = record.restored.filter(|_| record.host_boot == boot) {
+                    books.snapshots.insert(restored.opening, restored.memory_mib);
+                }
             }
             Ok(_) => {}
             Err(why @ (Unreadable::Newer { .. } | Unreadable::Damaged(_) | Unreadable::Io(_))) => {

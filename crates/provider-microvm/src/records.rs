@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::parts::Mac;
-pub(crate) use self::seat::{Address, Made, Phase, SeatRecord};
+pub(crate) use self::seat::{Address, Made, Phase, Restored, SeatRecord};
 pub(crate) use self::wish::Wish;
 pub(crate) use self::workshop::{Wiring, WorkshopRecord};
 

@@ -41,6 +41,20 @@ pub(crate) struct SeatRecord {
     pub(crate) uid: Option<u32>,
     /// Whether the workspace was there before the seat was made: a create that fails keeps it.
     pub(crate) data_was_kept: bool,
+    /// What its VM goes on from; nothing when it has booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restored: Option<Restored>,
+}
+
+/// A snapshot as it was opened for a seat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    /// Its name.
+    pub(crate) snapshot: String,
+    /// Which opening: seats of another have other memory under theirs.
+    pub(crate) opening: String,
+    /// How much of the host's memory that takes, once for all of them.
+    pub(crate) memory_mib: u32,
 }
 
 /// How far a seat is.
@@ -124,6 +138,7 @@ impl SeatRecord {
             address,
             uid,
             data_was_kept,
+            restored: None,
         }
     }
 

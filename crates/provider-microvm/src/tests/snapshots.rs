@@ -157,6 +157,44 @@ async fn where_there_is_no_memory_for_a_snapshot_seats_boot() {
 }
 
 #[tokio::test]
+async fn memory_under_live_seats_stays_promised_whoever_opened_it() {
+    let bench = bench();
+    bench.world.state().memory_mib = 2 * (128 + 192);
+    let wish = spec(seat("rust-101", 1));
+    up(&bench.provider(), &wish).await;
+    // The next service has opened nothing, and the seat's memory lies on what the first had.
+    let next = bench.provider();
+    let other = spec(seat("rust-101", 2));
+    let why = create(&next, &other).await.unwrap_err().to_string();
+    assert!(why.contains("promised to 1 seats, and 1 MiB to snapshots"), "{why}");
+    // With the host it went.
+    bench.world.reboot();
+    bench.world.script(None);
+    up(&next, &other).await;
+    assert_eq!(steps(&bench).last().unwrap(), "start", "there is no memory to open it again");
+}
+
+#[tokio::test]
+async fn a_record_tells_which_way_its_seat_came_up() {
+    let mut bench = bench();
+    let wish = spec(seat("rust-101", 1));
+    let provider = bench.provider();
+    up(&provider, &wish).await;
+    let record = || {
+        let text = std::fs::read(bench.seat_folder(&wish.seat).join("seat.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()
+    };
+    let name = snapshots(&bench).remove(0);
+    assert_eq!(record()["restored"]["snapshot"], name.file_name().unwrap().to_str().unwrap());
+    // Started again in another way.
+    bench.world.reboot();
+    bench.config.snapshot = SnapshotUse::Off;
+    up(&bench.provider(), &wish).await;
+    let record = std::fs::read(bench.seat_folder(&wish.seat).join("seat.json")).unwrap();
+    assert!(!String::from_utf8_lossy(&record).contains("restored"));
+}
+
+#[tokio::test]
 async fn the_last_four_snapshots_are_kept() {
     let bench = bench();
     let provider = bench.provider();

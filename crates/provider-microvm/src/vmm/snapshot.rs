@@ -64,6 +64,7 @@ impl Savable {
 #[derive(Debug)]
 pub struct Snapshot {
     folder: PathBuf,
+    opening: String,
     traits: Traits,
     state: File,
     memory: Memory,
@@ -79,10 +80,25 @@ impl Snapshot {
         files::open(folder)
     }
 
+    /// What one was made of, without opening it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn look(folder: &Path) -> Result<Traits, SnapshotError> {
+        files::look(folder).map(|(traits, ..)| traits)
+    }
+
     /// Where it was opened.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What tells this opening, and the memory that it takes, from all others: 16 hex digits. That memory is there for as long as this or any VM that was
+    /// started from it.
+    #[must_use]
+    pub fn opening(&self) -> &str {
+        &self.opening
     }
 
     /// What it was made of.

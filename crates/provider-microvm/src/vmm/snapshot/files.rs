@@ -12,6 +12,7 @@ use super::digest::digest;
 use crate::vmm::MonitorKind;
 
 use super::{Memory, Snapshot, SnapshotError, Traits, memory};
+use crate::random;
 
 const MEMORY: &str = "memory";
 const STATE: &str = "state";
@@ -120,6 +121,20 @@ struct Format {
 
 /// Opens one.
 pub(super) fn open(folder: &Path) -> Result<Snapshot, SnapshotError> {
+    let (traits, state, from) = look(folder)?;
+    let memory = match traits.monitor {
+        MonitorKind::Qemu => Memory::load(&from, traits.memory_mib),
+        MonitorKind::Firecracker => {
+            Memory::of(from, traits.memory_mib).and_then(|memory| memory.read_ahead().map(|()| memory))
+        }
+    };
+    let memory = memory.map_err(SnapshotError::io(folder, "reading its memory"))?;
+    let opening = random::hex::<8>().map_err(SnapshotError::io(folder, "giving it a number"))?;
+    Ok(Snapshot { folder: folder.to_owned(), opening, traits, state, memory })
+}
+
+/// What one was made of, its state and its memory, as long as they should be.
+pub(super) fn look(folder: &Path) -> Result<(Traits, File, File), SnapshotError> {
     let incomplete = |why: String| SnapshotError::Incomplete { folder: folder.to_owned(), why };
     let opened = |name: &str| match File::open(folder.join(name)) {
         Ok(file) => Ok(file),
@@ -150,15 +165,7 @@ pub(super) fn open(folder: &Path) -> Result<Snapshot, SnapshotError> {
     if description.memory.bytes != u64::from(description.traits.memory_mib) << 20 {
         return Err(incomplete("the memory is not as large as the guest's".into()));
     }
-    let mib = description.traits.memory_mib;
-    let memory = match description.traits.monitor {
-        MonitorKind::Qemu => Memory::load(&from, mib),
-        MonitorKind::Firecracker => {
-            Memory::of(from, mib).and_then(|memory| memory.read_ahead().map(|()| memory))
-        }
-    };
-    let memory = memory.map_err(SnapshotError::io(folder, "reading its memory"))?;
-    Ok(Snapshot { folder: folder.to_owned(), traits: description.traits, state, memory })
+    Ok((description.traits, state, from))
 }
 
 /// Work on a snapshot's files, away from the threads that others wait for.

@@ -78,6 +78,41 @@ fn what_was_half_written_has_no_name_and_is_made_anew() {
 }
 
 #[test]
+fn whatever_fails_while_it_is_written_the_one_before_stays_and_nothing_else() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    let (new, old) = (at.path().join("golden.new"), at.path().join("golden.old"));
+    make(&folder).unwrap();
+    let before = fs::read(folder.join("snapshot.json")).unwrap();
+    let finished = |spoil: &dyn Fn()| {
+        let unfinished = write(&folder)?;
+        spoil();
+        unfinished.finish(&Memory::empty(1).unwrap(), traits())
+    };
+    let steps: [(&str, &dyn Fn()); 4] = [
+        ("making its memory", &|| fs::create_dir(new.join("memory")).unwrap()),
+        ("writing snapshot.json", &|| fs::create_dir(new.join("snapshot.json")).unwrap()),
+        // A folder only is replaced.
+        ("giving it its name", &|| fs::write(&old, b"not ours").unwrap()),
+        ("making its memory", &|| fs::remove_dir_all(&new).unwrap()),
+    ];
+    for (step, spoil) in steps {
+        let why = finished(spoil).unwrap_err().to_string();
+        assert!(why.contains(step), "{step}: {why}");
+        drop(fs::remove_file(&old));
+        assert_eq!(names(at.path()), ["golden"], "{step}");
+        assert_eq!(fs::read(folder.join("snapshot.json")).unwrap(), before, "{step}");
+        Snapshot::open(&folder).unwrap();
+    }
+    // Killed between the two names, which the next one brings in order.
+    fs::rename(&folder, &old).unwrap();
+    fs::create_dir(&new).unwrap();
+    Snapshot::open(&folder).unwrap_err();
+    make(&folder).unwrap();
+    assert_eq!(names(at.path()), ["golden"]);
+}
+
+#[test]
 fn what_is_cut_short_or_of_another_program_is_refused_in_words() {
     let at = tempfile::tempdir().unwrap();
     let folder = at.path().join("golden");
