@@ -2,6 +2,7 @@
 
 mod monitor;
 mod production;
+mod snapshots;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -36,6 +37,7 @@ pub async fn doctor(
     let mut findings = monitor::look(config).await;
     findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
     findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config))]);
+    findings.push(snapshots::look(config, memory_mib).await);
     findings.extend(network(config).await);
     findings.extend(production::check(Path::new("/"), config.cgroup.as_deref()));
     findings.push(whereabouts(config, image, engine.as_ref()).await);

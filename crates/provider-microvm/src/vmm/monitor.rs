@@ -4,6 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 use super::{RunFolder, Savable, Snapshot, Traits, Vm, VmSpec, VmmError};
 
@@ -77,6 +78,15 @@ pub enum MonitorKind {
     Qemu,
     /// Firecracker.
     Firecracker,
+}
+
+impl fmt::Display for MonitorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Qemu => "QEMU",
+            Self::Firecracker => "Firecracker",
+        })
+    }
 }
 
 impl MonitorKind {

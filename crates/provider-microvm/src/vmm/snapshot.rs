@@ -38,6 +38,7 @@ mod memory;
 pub use description::{Difference, DriveTraits, Traits};
 pub use error::SnapshotError;
 
+pub(crate) use digest::digest;
 pub(crate) use files::write;
 pub(super) use files::{Unfinished, blocking};
 pub(super) use look::{Digests, Here, this_processor};

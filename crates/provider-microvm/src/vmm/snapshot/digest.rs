@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::random;
 
 /// How many bytes a file has, and their SHA-256 in hex digits.
-pub(super) fn digest(mut file: &File) -> io::Result<(u64, String)> {
+pub(crate) fn digest(mut file: &File) -> io::Result<(u64, String)> {
     let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 16], 0);
     file.rewind()?;
     loop {
