@@ -1,7 +1,7 @@
 //! Waiting until a started seat answers.
 //!
-//! Connections to the workspace's ports are cheap, so they are tried often. That the workload ended, or the VM, is told by the
-//! agent and by the kernel at once.
+//! Connections to the workspace's ports are cheap, so they are tried often: as long after the last change as a quarter of what has passed since then. That the guest is configured,
+//! that the workload started or ended, or the VM, is told by the agent and by the kernel at once.
 
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,8 @@ impl Core {
                 }
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-                () = changed => {}
+                () = tokio::time::sleep(pause) => pause = (pause * 5 / 4).min(LONGEST_PAUSE),
+                () = changed => pause = FIRST_PAUSE,
             }
         }
     }

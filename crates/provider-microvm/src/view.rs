@@ -81,7 +81,13 @@ impl Core {
         }
         // Before it is asked: what answers may be one that ends, and is started again.
         let restarts = live.restarts();
-        let Err(silent) = self.edges.host.answers(record.address.ip, &record.ports).await else {
+        let silent = if health.is_some_and(|health| health.phase == GuestPhase::Configuring) {
+            // What is sent to a guest that has no address yet is lost, and waited for in vain.
+            Err("its guest is being configured".to_owned())
+        } else {
+            self.edges.host.answers(record.address.ip, &record.ports).await
+        };
+        let Err(silent) = silent else {
             live.answered(restarts);
             return (Status::Running, None);
         };
