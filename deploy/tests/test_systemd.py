@@ -87,6 +87,33 @@ class AnalyzedMicrovm(Analyzed):
         self.assertRegex(self.text, r"(?m)^KillMode=process$")
 
 
+class AnalyzedJailed(AnalyzedMicrovm):
+    """The same with what jails take. systemd-analyze says 4.4: the jailer needs CAP_SYS_ADMIN and mounts."""
+
+    most_exposed = 50
+    level = r"4\.\d"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.more = DEPLOY / "systemd" / f"{self.name}.d" / "jailed.conf"
+        folder = self.unit.parent / f"{self.name}.d"
+        folder.mkdir()
+        shutil.copy(self.more, folder)
+
+    def test_verify_would_find_a_mistake_in_what_is_added(self) -> None:
+        added = self.unit.parent / f"{self.name}.d" / "jailed.conf"
+        added.write_text(self.more.read_text().replace("RestrictNamespaces=mnt", "RestrictNamespaces=mount"))
+        _, said = self.verify(self.text)
+        self.assertIn("Failed to parse namespace type string", said)
+
+    def test_it_may_what_jails_take(self) -> None:
+        source = DEPLOY.parent / "crates/provider-microvm/src/vmm/jail/program.rs"
+        needed = set(re.findall(r'"(CAP_[A-Z_]+)"', source.read_text()))
+        self.assertIn("CAP_SYS_ADMIN", needed)
+        allowed = re.findall(r"(?m)^CapabilityBoundingSet=(.*)$", self.text + self.more.read_text())
+        self.assertEqual(needed - set(" ".join(allowed).split()), set())
+
+
 @unittest.skipIf(NO_BOOT, NO_BOOT)
 class Started(unittest.TestCase):
     """On a host of Debian's systemd, with this machine's engine."""
