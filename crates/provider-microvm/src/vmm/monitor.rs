@@ -1,10 +1,10 @@
 //! What every virtual machine monitor can do.
 
+use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 use super::{RunFolder, Savable, Snapshot, Traits, Vm, VmSpec, VmmError};
 
