@@ -151,6 +151,7 @@ impl Core {
         record.host_boot =
             boot_id.map_err(fail::io(fail::seat(seat), Stage::Check, "reading the host's boot id"))?;
         record.started_at = jiff::Timestamp::now();
+        record.overhead_mib = Some(self.overhead_mib());
         record.phase = Phase::Starting;
         self.write(record, Stage::Check).await?;
         self.clear(seat).await?;

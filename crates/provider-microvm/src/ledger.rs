@@ -67,6 +67,7 @@ impl Core {
             address: Address { ip, mac: Mac::of(ip), tap: self.edges.network.tap(seat) },
             uid,
             data_was_kept: kept,
+            overhead_mib: self.overhead_mib(),
         };
         let record = SeatRecord::creating(seat, made);
         let (state, written, of) = (self.state.clone(), record.clone(), workshop.clone());
@@ -292,6 +293,7 @@ fn read(state: &StateDir, overhead_mib: u32, boot: &str) -> std::io::Result<Book
     for seat in state.seats(&Scope::All)? {
         match SeatRecord::read(&state.seat(&seat), &seat) {
             Ok(Some(record)) if !record.is_kept() => {
+                let overhead_mib = record.overhead_mib.unwrap_or(overhead_mib);
                 books.promised_mib += u64::from(record.wish.limits.memory_mib) + u64::from(overhead_mib);
                 books.seats += 1;
                 books.addresses.insert(record.address.ip);

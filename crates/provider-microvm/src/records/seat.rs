@@ -41,6 +41,9 @@ pub(crate) struct SeatRecord {
     pub(crate) uid: Option<u32>,
     /// Whether the workspace was there before the seat was made: a create that fails keeps it.
     pub(crate) data_was_kept: bool,
+    /// What the monitor that its VM was started in needs beside the guest's memory, in MiB. A record of before there were several does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) overhead_mib: Option<u32>,
     /// What its VM goes on from; nothing when it has booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restored: Option<Restored>,
@@ -113,6 +116,7 @@ pub(crate) struct Made {
     pub(crate) address: Address,
     pub(crate) uid: Option<u32>,
     pub(crate) data_was_kept: bool,
+    pub(crate) overhead_mib: u32,
 }
 
 impl SeatRecord {
@@ -120,7 +124,7 @@ impl SeatRecord {
 
     /// Of a seat that is about to be made.
     pub(crate) fn creating(seat: &SeatRef, made: Made) -> Self {
-        let Made { id, host_boot, wish, rootfs, ports, address, uid, data_was_kept } = made;
+        let Made { id, host_boot, wish, rootfs, ports, address, uid, data_was_kept, overhead_mib } = made;
         // A second is as precise as an engine's listing is, and the API tells the same of both.
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         Self {
@@ -138,6 +142,7 @@ impl SeatRecord {
             address,
             uid,
             data_was_kept,
+            overhead_mib: Some(overhead_mib),
             restored: None,
         }
     }

@@ -34,6 +34,19 @@ async fn a_host_without_room_is_said_with_figures() {
 }
 
 #[tokio::test]
+async fn what_a_seats_monitor_takes_stays_what_it_was_when_another_is_chosen() {
+    let mut bench = Bench::new();
+    bench.world.state().memory_mib = 500;
+    create(&bench.provider(), &spec(seat("rust-101", 1))).await.unwrap();
+    // Two would fit if the first took no more than this.
+    bench.config.overhead_mib = Some(100);
+    let error = create(&bench.provider(), &spec(seat("rust-101", 2))).await.unwrap_err();
+    for figure in ["needs 228 MiB", "320 of 500 MiB", "1 seats"] {
+        assert!(error.to_string().contains(figure), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_guest_without_an_agent_is_given_up() {
     let mut bench = Bench::new();
     bench.config.start_timeout = Duration::from_millis(300);
