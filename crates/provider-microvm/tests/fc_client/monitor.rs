@@ -204,6 +204,7 @@ async fn life(place: &Place, echoes: bool) -> Result<()> {
 
 /// Two streams to the agent at the same time.
 async fn echoed(vm: &Vm) -> Result<()> {
+    vm.agent_listens().await?;
     let (mut first, mut second) = (vm.connect_agent().await?, vm.connect_agent().await?);
     for (stream, word) in [(&mut first, b"first"), (&mut second, b"other")] {
         stream.write_all(word).await?;
