@@ -18,6 +18,7 @@ use crate::fake::{Fake, Options, Trick};
 
 mod metrics;
 mod network;
+mod stuck;
 
 /// Where the fake's socket is to be.
 const SOCKET: &str = "FAKE_FIRECRACKER_SOCKET";
