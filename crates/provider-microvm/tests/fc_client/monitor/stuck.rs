@@ -30,6 +30,7 @@ async fn stuck(program: Option<PathBuf>) -> Result<()> {
         let vm = place.monitor().start(&place.spec()?).await?;
         let pid = vm.identity().vmm.pid;
         kill_process(Pid::from_raw(pid).context("no process")?, Signal::STOP)?;
+        timeout(PATIENCE, stopped(pid)).await?;
         // It takes the call, and whoever waits for its answer can give that up.
         ensure!(timeout(Duration::from_millis(300), vm.pause()).await.is_err());
         ensure!(vm.is_alive()?);
@@ -48,4 +49,16 @@ async fn stuck(program: Option<PathBuf>) -> Result<()> {
         Ok(())
     };
     place.ended(test).await
+}
+
+/// Waits until all of a process stands still (proc_pid_stat(5)): a signal takes its time on a busy machine.
+async fn stopped(pid: i32) {
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    let stands = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    while !std::fs::read_dir(&tasks).is_ok_and(|mut all| all.all(|task| task.is_ok_and(stands))) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
