@@ -35,7 +35,7 @@ mod tests;
 mod user;
 
 pub(super) use error::JailError;
-pub(super) use program::{check, jailable, powers};
+pub(super) use program::{check, find, jailable, powers};
 pub(super) use reach::connect;
 pub(super) use remove::remove;
 pub(super) use spec::{Access, FileName, JailFile, JailId, JailSpec};

@@ -1,11 +1,13 @@
 //! The programs of monitors: where they are, and what they say that they are.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// How long `--version` may take.
@@ -40,4 +42,64 @@ pub(super) async fn version(program: &Path) -> io::Result<Said> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
     Ok(Said { output: said, all: all.chars().take(200).collect() })
+}
+
+/// A file as it was: device, inode, size, time of change in nanoseconds.
+pub(super) type FileIdentity = (PathBuf, u64, u64, u64, i64, i64);
+
+/// A file as it is now; nothing when it is not there.
+pub(super) fn file_identity(path: &Path) -> Option<FileIdentity> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((path.to_owned(), data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
+}
+
+/// What was found out about a program, as long as it is the same file.
+#[derive(Debug)]
+pub(super) struct Known<T>(Mutex<Option<(FileIdentity, T)>>);
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Copy> Known<T> {
+    /// What is known of this very file, or what is found out now.
+    pub(super) async fn or<E>(
+        &self,
+        program: &Path,
+        find_out: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut known = self.0.lock().await;
+        let now = file_identity(program);
+        match (&*known, &now) {
+            (Some((then, what)), Some(now)) if then == now => Ok(*what),
+            _ => {
+                let what = find_out.await?;
+                *known = now.map(|now| (now, what));
+                Ok(what)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_is_asked_again_when_it_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        std::fs::write(&program, "one").unwrap();
+        let known = Known::default();
+        let ask = async |answer: Result<u8, &'static str>| known.or(&program, async { answer }).await;
+        assert_eq!(ask(Err("broken")).await, Err("broken"));
+        assert_eq!(ask(Ok(1)).await, Ok(1));
+        assert_eq!(ask(Err("broken")).await, Ok(1));
+        std::fs::write(&program, "another").unwrap();
+        assert_eq!(ask(Ok(2)).await, Ok(2));
+        std::fs::remove_file(&program).unwrap();
+        assert_eq!(ask(Err("gone")).await, Err("gone"));
+    }
 }

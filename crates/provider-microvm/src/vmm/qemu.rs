@@ -21,4 +21,3 @@ pub use qmp::{Event, Migration, Qmp, QmpError, RunState};
 
 pub(super) use arguments::{AGENT, drive_id};
 pub(super) use control::Control;
-pub(super) use monitor::{FileIdentity, file_identity};

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use guest_protocol::{BootWords, VSOCK_PORT};
-use tokio::sync::Mutex;
 
 use super::control::{drive_id, setting};
 use super::{
     Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
     MachineConfig, Metrics, NetworkInterface, Version, Vsock, binary, metrics,
 };
-use crate::vmm::qemu::{FileIdentity, file_identity};
+use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
 use crate::vmm::vm::{adopt, clear};
 use crate::vmm::{
@@ -85,10 +84,9 @@ impl FirecrackerOptions {
 #[derive(Debug)]
 pub struct Firecracker {
     options: FirecrackerOptions,
-    /// The program that was checked last, as it was then.
-    checked: Mutex<Option<(FileIdentity, Version)>>,
-    /// The same of the jailer, with the version of Firecracker that it fits.
-    jailer: Mutex<Option<(FileIdentity, Version)>>,
+    checked: Known<Version>,
+    /// Of the jailer.
+    jailer: Known<Version>,
     /// Of files that snapshots depend on, as they were.
     digests: Digests,
 }
@@ -97,7 +95,7 @@ impl Firecracker {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: FirecrackerOptions) -> Self {
-        Self { options, checked: Mutex::default(), jailer: Mutex::default(), digests: Digests::default() }
+        Self { options, checked: Known::default(), jailer: Known::default(), digests: Digests::default() }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -108,16 +106,8 @@ impl Firecracker {
         let named = &self.options.program;
         let missing = || VmmError::Binary { program: named.clone(), trouble: BinaryTrouble::NoFirecracker };
         let program = program::find(named).ok_or_else(missing)?;
-        let mut checked = self.checked.lock().await;
-        let now = file_identity(&program);
-        match (&*checked, &now) {
-            (Some((then, version)), Some(now)) if then == now => Ok((program, *version)),
-            _ => {
-                let version = binary::check(&program).await?;
-                *checked = now.map(|now| (now, version));
-                Ok((program, version))
-            }
-        }
+        let version = self.checked.or(&program, binary::check(&program)).await?;
+        Ok((program, version))
     }
 }
 

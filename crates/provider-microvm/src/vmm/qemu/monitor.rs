@@ -1,7 +1,6 @@
 //! Starts, adopts and ends VMs that QEMU runs.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::arguments::{Acceleration, CommandLine, Memory, drive_id};
 use super::{Version, binary};
 use crate::vmm::accelerator::{self, Accel};
 use crate::vmm::keeper::{GENERATION, Launch};
+use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
 use crate::vmm::vm::{self, adopt, clear};
 use crate::vmm::{Accelerator, KeeperCommand, Monitor, MonitorKind, RunFolder, Vm, VmSpec, VmmError, limits};
@@ -55,22 +55,18 @@ impl QemuOptions {
 #[derive(Debug)]
 pub struct Qemu {
     options: QemuOptions,
-    /// The program that was checked last, as it was then.
-    checked: Mutex<Option<(FileIdentity, Version)>>,
+    checked: Known<Version>,
     accelerator: Mutex<Option<Accel>>,
     /// Of files that snapshots depend on, as they were.
     digests: Digests,
 }
-
-/// A file as it was: device, inode, size, time of change in nanoseconds.
-pub(in crate::vmm) type FileIdentity = (PathBuf, u64, u64, u64, i64, i64);
 
 impl Qemu {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
         let accelerator = Mutex::new(options.accelerator.clone());
-        Self { options, checked: Mutex::new(None), accelerator, digests: Digests::default() }
+        Self { options, checked: Known::default(), accelerator, digests: Digests::default() }
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -79,16 +75,8 @@ impl Qemu {
     /// [`VmmError::Binary`] with what is wrong with it and what to do.
     pub async fn check(&self) -> Result<(PathBuf, Version), VmmError> {
         let program = binary::find(&self.options.program)?;
-        let mut checked = self.checked.lock().await;
-        let now = file_identity(&program);
-        match (&*checked, &now) {
-            (Some((then, version)), Some(now)) if then == now => Ok((program, *version)),
-            _ => {
-                let version = binary::check(&program).await?;
-                *checked = now.map(|now| (now, version));
-                Ok((program, version))
-            }
-        }
+        let version = self.checked.or(&program, binary::check(&program)).await?;
+        Ok((program, version))
     }
 
     /// What runs guests on this host when the specification says [`Accelerator::Auto`]: found out once by [`accelerator::probe`], and
@@ -210,10 +198,4 @@ async fn ready(control: Arc<super::Control>, spec: &VmSpec) -> Result<(), VmmErr
         }
     }
     qmp.cont().await.map_err(monitor)
-}
-
-/// A file as it is now; nothing when it is not there.
-pub(in crate::vmm) fn file_identity(path: &Path) -> Option<FileIdentity> {
-    let data = std::fs::metadata(path).ok()?;
-    Some((path.to_owned(), data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
 }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::digest::digest;
 use super::{DriveTraits, Traits};
 use crate::random;
-use crate::vmm::qemu::{FileIdentity, file_identity};
+use crate::vmm::program::{FileIdentity, file_identity};
 use crate::vmm::{Drive, MonitorKind, VmSpec, VmmError};
 
 /// The digests of files, as they were when they were read.

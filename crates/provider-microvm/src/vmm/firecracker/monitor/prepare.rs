@@ -7,8 +7,9 @@ use super::{Firecracker, Jailer, id, inside};
 use crate::vmm::firecracker::{Api, Version, binary};
 use crate::vmm::jail::JailFile;
 use crate::vmm::keeper::{Argument, GENERATION, Launch};
-use crate::vmm::qemu::file_identity;
-use crate::vmm::{Accelerator, MonitorKind, SpecError, Vm, VmSpec, VmmError, accelerator, folder, jail, vm};
+use crate::vmm::{
+    Accelerator, BinaryTrouble, MonitorKind, SpecError, Vm, VmSpec, VmmError, accelerator, folder, jail, vm,
+};
 
 /// What a jail has beside what the specification says.
 #[derive(Default)]
@@ -38,16 +39,13 @@ impl Firecracker {
         let Jailer::Program(named) = &self.options.jailer else { return Ok(None) };
         jail::powers()?;
         let firecracker = jail::jailable(firecracker)?;
-        let mut checked = self.jailer.lock().await;
-        if let Some((then, fits)) = &*checked
-            && *fits == version
-            && file_identity(&then.0).as_ref() == Some(then)
-        {
-            return Ok(Some((then.0.clone(), firecracker)));
+        let path = jail::find(named)?;
+        let found = self.jailer.or(&path, jail::check(&path)).await?;
+        if found != version {
+            let trouble = BinaryTrouble::OtherRelease { found, firecracker: version };
+            return Err(VmmError::Binary { program: path, trouble });
         }
-        let jailer = jail::check(named, version).await?;
-        *checked = file_identity(&jailer).map(|now| (now, version));
-        Ok(Some((jailer, firecracker)))
+        Ok(Some((path, firecracker)))
     }
 
     /// Starts a VM, and lets it live when it is ready: what makes it so is told how the monitor sees it.
