@@ -2,11 +2,13 @@
 //!
 //! That process is this program again, with one test and a variable that says in which folder to start a VM.
 
+use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use provider_microvm::vmm::{Snapshot, Snapshots as _};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use vm_testbed::{BareMetal, can_run};
@@ -15,6 +17,12 @@ use crate::bed::{Bed, NEEDS};
 
 const FOLDER: &str = "JAIL_TEST_FOLDER";
 const STARTED: &str = "a VM was started";
+/// A file that says what is done instead of a start, and two such deeds with a snapshot in that folder.
+const DEED: &str = "deed";
+const SAVE: &str = "save";
+const RESTORE: &str = "restore";
+const GOLDEN: &str = "golden";
+const IMAGE: &str = "sha256:0123";
 const NAME: &str = "starter::a_jailed_vm_outlives_the_process_that_started_it";
 
 /// By itself: a process starts a VM and is killed, and this one finds it. With the variable: the process that is killed.
@@ -23,7 +31,15 @@ const NAME: &str = "starter::a_jailed_vm_outlives_the_process_that_started_it";
 async fn a_jailed_vm_outlives_the_process_that_started_it() -> Result<()> {
     if let Some(folder) = std::env::var_os(FOLDER) {
         let bed = Bed::of(Path::new(&folder))?;
-        let _vm = bed.start("1").await?;
+        let (monitor, spec) = (bed.monitor()?, bed.spec("1")?);
+        let _vm = match fs::read_to_string(bed.path(DEED)).unwrap_or_default().as_str() {
+            SAVE => {
+                let savable = monitor.start_to_save(&spec, IMAGE).await?;
+                return Ok(monitor.save(savable, &bed.path(GOLDEN)).await?);
+            }
+            RESTORE => monitor.restore(&spec, IMAGE, &Snapshot::open(&bed.path(GOLDEN))?).await?,
+            _ => bed.start("1").await?,
+        };
         println!("{STARTED}");
         return std::future::pending().await;
     }
@@ -61,7 +77,9 @@ fn starter(bed: &Bed, before: &[&str]) -> Result<Child> {
 async fn adopted_or_nothing(bed: &Bed) -> Result<bool> {
     let vm = bed.adopt("1").await?;
     if let Some(vm) = &vm {
-        bed.hears("1", BareMetal::GREETING).await?;
+        if !bed.path(DEED).exists() {
+            bed.hears("1", BareMetal::GREETING).await?;
+        }
         vm.pause().await?;
         vm.kill().await?;
     } else {
@@ -117,6 +135,48 @@ async fn a_starter_killed_at_any_moment_leaves_a_jailed_vm_or_nothing() -> Resul
 
 #[tokio::test]
 #[ignore = "needs Firecracker, its jailer, KVM and root"]
+async fn a_starter_killed_while_it_saves_or_restores_leaves_what_can_be_used_or_nothing() -> Result<()> {
+    if !can_run(&NEEDS) {
+        return Ok(());
+    }
+    let bed = Bed::new()?;
+    bed.ended(async {
+        let (golden, unfinished) = (bed.path(GOLDEN), bed.path("golden.new"));
+        fs::write(bed.path(DEED), SAVE)?;
+        for step in 0..8 {
+            let mut child = starter(&bed, &[])?;
+            while !unfinished.exists() && child.try_wait()?.is_none() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(step * 40)).await;
+            child.kill().await?;
+            adopted_or_nothing(&bed).await.with_context(|| format!("saved for {step} steps"))?;
+            // Whole or not there, whatever was left beside it.
+            ensure!(!golden.exists() || Snapshot::open(&golden).is_ok(), "step {step}");
+        }
+        let status = starter(&bed, &[])?.wait().await?;
+        ensure!(status.success() && !unfinished.exists(), "{status}");
+        bed.nothing_left()?;
+
+        fs::write(bed.path(DEED), RESTORE)?;
+        let mut seen = [0, 0];
+        for step in 0..12 {
+            let mut child = starter(&bed, &[])?;
+            tokio::time::sleep(Duration::from_millis(step * 25)).await;
+            child.kill().await?;
+            let left =
+                adopted_or_nothing(&bed).await.with_context(|| format!("restored for {step} steps"))?;
+            seen[usize::from(left)] += 1;
+        }
+        ensure!(seen[0] > 0, "{seen:?}");
+        Snapshot::open(&golden)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs Firecracker, its jailer, KVM and root"]
 async fn a_service_that_may_not_make_devices_is_told_what_it_lacks() -> Result<()> {
     if !can_run(&NEEDS) {
         return Ok(());
@@ -137,7 +197,7 @@ async fn a_service_that_may_not_make_devices_is_told_what_it_lacks() -> Result<(
     .await
 }
 
-/// What [`jail`](provider_microvm::vmm::Jailer) is documented to take is enough.
+/// As root has with these alone; a TAP device takes that of the network beside them.
 #[tokio::test]
 #[ignore = "needs Firecracker, its jailer, KVM and root"]
 async fn seven_capabilities_are_enough() -> Result<()> {
