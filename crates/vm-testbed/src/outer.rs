@@ -24,7 +24,8 @@ use crate::{BootError, Console, Initramfs, Kernel};
 /// What the first root loads: the way to this host's files.
 const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 /// What is not loaded by whoever needs it.
-const FOR_GUESTS: &str = "kvm-amd tun veth bridge vhost_vsock";
+const FOR_GUESTS: &str =
+    "kvm-amd tun veth bridge nft_fib_inet nft_masq nft_ct nft_chain_nat nf_conntrack_bridge nft_meta_bridge";
 /// Five levels of page tables do not work with nested paging, and no monitor restores clocks where the time stamp counter is not the clock. On a busy host
 /// the check of the timer finds wrongly that there is none. What costs time and is of no use here is off.
 const ARGUMENTS: &str =
@@ -225,13 +226,15 @@ mount -t cgroup2 cgroup2 /mnt/sys/fs/cgroup
 const START: &str = r#"#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb TMPDIR=/run/tmp
 for module in FOR_GUESTS; do modprobe $module; done
+# As udev does: a group that is nobody's.
+chown 0:36 /dev/kvm
+chmod 660 /dev/kvm
 ip link set lo up
 stty -F /dev/ttyS1 raw
 echo "outer: ready $(cut -d' ' -f1 /proc/uptime)" >/dev/ttyS0
 /run/outer/command </dev/null >/dev/ttyS1 2>&1
 echo "outer: exit $?" >/dev/ttyS0
-echo o >/proc/sysrq-trigger
-sleep 60
+exec /run/outer/busybox poweroff -f
 "#;
 
 #[cfg(test)]

@@ -69,6 +69,6 @@ fn jails_hold_there_in_cgroups_of_version_2() {
 fn seats_keep_the_contract() {
     if can_run(&FILES) {
         // What an operator's network is made of is no monitor's.
-        all_pass("vm_conformance", 8192, &["cni::"], &[("CLARATEACH_TEST_FIRECRACKER", "plain")]);
+        all_pass("vm_conformance", 8192, &["cni::"], &[("CLARATEACH_TEST_FIRECRACKER", "jailed")]);
     }
 }

@@ -56,11 +56,12 @@ impl Host {
             config.monitor = MonitorKind::Firecracker;
             config.firecracker = vm_testbed::firecracker()?;
             config.accelerator = Accelerator::Kvm;
-            config.jailer = match how.as_str() {
-                "jailed" => Jailer::Program(vm_testbed::jailer()?),
-                "plain" => Jailer::Off,
+            match how.as_str() {
+                "jailed" => config.jailer = Jailer::Program(vm_testbed::jailer()?),
+                // It opens everything itself, as whoever it is.
+                "plain" => (config.jailer, config.first_uid) = (Jailer::Off, None),
                 _ => bail!("{FIRECRACKER} is {how:?}, and not jailed or plain"),
-            };
+            }
         }
         Ok(Self { folder, config })
     }

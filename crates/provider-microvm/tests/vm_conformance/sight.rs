@@ -83,7 +83,17 @@ impl Host {
     /// The number of a seat's monitor.
     pub(crate) fn monitor_pid(&self, seat: &SeatRef) -> Result<u32> {
         let identity = RunFolder::new(self.seat_folder(seat).join("run")).identity()?;
-        Ok(identity.context("the seat has no monitor")?.vmm.pid.try_into()?)
+        let identity = identity.context("the seat has no monitor")?;
+        if identity.jail.is_none() {
+            return Ok(identity.vmm.pid.try_into()?);
+        }
+        // That is the first process of its namespace, whose only child the monitor is.
+        let first = identity.vmm.pid;
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
+        Ok(children
+            .trim()
+            .parse()
+            .with_context(|| format!("process {first} has the children {children:?}"))?)
     }
 
     /// The memory that a seat's monitor gives its guest, in MiB: by its command line, or by its own word.
