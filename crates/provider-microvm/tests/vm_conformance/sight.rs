@@ -90,10 +90,7 @@ impl Host {
         // That is the first process of its namespace, whose only child the monitor is.
         let first = identity.vmm.pid;
         let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
-        Ok(children
-            .trim()
-            .parse()
-            .with_context(|| format!("process {first} has the children {children:?}"))?)
+        children.trim().parse().with_context(|| format!("process {first} has the children {children:?}"))
     }
 
     /// The memory that a seat's monitor gives its guest, in MiB: by its command line, or by its own word.

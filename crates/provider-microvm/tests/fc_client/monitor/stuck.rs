@@ -51,7 +51,7 @@ async fn stuck(program: Option<PathBuf>) -> Result<()> {
     place.ended(test).await
 }
 
-/// Waits until all of a process stands still (proc_pid_stat(5)): a signal takes its time on a busy machine.
+/// Waits until all of a process stands still (`proc_pid_stat(5)`): a signal takes its time on a busy machine.
 async fn stopped(pid: i32) {
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     let stands = |task: std::fs::DirEntry| {
