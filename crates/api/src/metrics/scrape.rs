@@ -94,15 +94,17 @@ fn register(measured: &[Measurement], registry: &mut Registry) {
         }
         let all = measured.iter().filter(|other| other.name == one.name);
         let name = format!("orchestrator_{}", one.name);
-        match one.kind {
-            MeasurementKind::Counter => {
+        match (one.kind, one.labels) {
+            (MeasurementKind::Counter, []) => registry.register(name, one.help, ConstCounter::new(one.value)),
+            (MeasurementKind::Gauge, []) => registry.register(name, one.help, gauge(one.value)),
+            (MeasurementKind::Counter, _) => {
                 let family = Family::<Words, Counter>::default();
                 for one in all {
                     family.get_or_create(&one.labels.to_vec()).inc_by(one.value);
                 }
                 registry.register(name, one.help, family);
             }
-            MeasurementKind::Gauge => {
+            (MeasurementKind::Gauge, _) => {
                 let family = Family::<Words, Gauge<u64, AtomicU64>>::default();
                 for one in all {
                     family.get_or_create(&one.labels.to_vec()).set(one.value);
@@ -155,6 +157,7 @@ mod tests {
         let measured = [
             one("microvm_disk_bytes", MeasurementKind::Counter, &[("direction", "read")][..], 4096),
             one("microvm_guests_reporting", MeasurementKind::Gauge, &[], 2),
+            one("microvm_guests", MeasurementKind::Counter, &[], 3),
             one("microvm_disk_bytes", MeasurementKind::Counter, &[("direction", "written")], u64::MAX),
         ];
         let mut registry = Registry::default();
@@ -167,9 +170,10 @@ mod tests {
             "orchestrator_microvm_disk_bytes_total{direction=\"written\"} 18446744073709551615",
             "# TYPE orchestrator_microvm_guests_reporting gauge",
             "orchestrator_microvm_guests_reporting 2",
+            "orchestrator_microvm_guests_total 3",
         ] {
             assert_eq!(text.lines().filter(|other| *other == line).count(), 1, "{line}: {text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("# HELP")).count(), 2, "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("# HELP")).count(), 3, "{text}");
     }
 }
