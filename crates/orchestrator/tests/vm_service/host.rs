@@ -93,11 +93,13 @@ impl Host {
         format!("clarateach-test-{}", std::process::id())
     }
 
-    /// The command of a service over a state folder.
+    /// The command of a service over a state folder; flags that are in `more` are not those that all have.
     pub(crate) fn service(&self, state: &Path, more: &[&str]) -> (TempDir, Command) {
         let directory = tempfile::tempdir().unwrap();
         let mut command = orchestrator(directory.path());
-        command.args(FLAGS).arg("--state-dir").arg(state);
+        let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
+        let others = FLAGS.iter().filter(|flag| !more.iter().any(|one| name(one) == name(flag)));
+        command.args(others).arg("--state-dir").arg(state);
         command.arg("--seats-image").arg(format!("{}:latest", vm_testbed::IMAGE));
         command.arg("--microvm-image-archives").arg(self.folder.path().join("archives"));
         // No engine is needed, and none is asked.

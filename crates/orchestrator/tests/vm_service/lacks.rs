@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -58,14 +59,58 @@ fn what_a_service_cannot_make_seats_without_is_said_and_nothing_is_left() {
     });
 }
 
+/// Programs that are no Firecracker of use, each with what is said of it.
+fn unusable(folder: &Path) -> [(String, &'static [&'static str]); 5] {
+    let file = |name: &str, mode, content: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    // The beginning of an ELF file for AArch64.
+    let foreign = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0";
+    [
+        ("/nowhere/firecracker".into(), &["not found", "install Firecracker"]),
+        (
+            file("old", 0o755, b"#!/bin/sh\necho Firecracker v1.15.1\n"),
+            &["is Firecracker 1.15.1", "1.16.0 is needed"],
+        ),
+        (
+            file("closed", 0o644, b"#!/bin/sh\necho Firecracker v1.16.1\n"),
+            &["cannot be run: Permission denied"],
+        ),
+        (file("foreign", 0o755, foreign), &["cannot be run: Exec format error"]),
+        (file("other", 0o755, b"#!/bin/sh\necho hello\n"), &["does not look like Firecracker"]),
+    ]
+}
+
+#[test]
+#[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
+fn a_firecracker_that_cannot_be_used_is_said_and_nothing_is_left() {
+    isolated!(a_firecracker_that_cannot_be_used_is_said_and_nothing_is_left, || {
+        let host = Host::new();
+        for (program, words) in unusable(host.folder()) {
+            let chosen = format!("--microvm-firecracker={program}");
+            let flags = ["--microvm-monitor=firecracker", "--microvm-accelerator=auto", &chosen];
+            let report = doctor(&host, &["env"], &flags);
+            let [level, detail, remedy] = check(&report, "monitor");
+            assert_eq!(level, "error", "{report}");
+            assert!(words.iter().all(|word| detail.contains(word)), "{report}");
+            assert!(remedy.contains("microvm.firecracker"), "{report}");
+            let service = host.serve(&flags);
+            refused(&host, &service, words);
+        }
+    });
+}
+
 /// `doctor` under another program that changes what it may, or what it sees.
-fn doctor(host: &Host, under: &[&str]) -> Value {
+fn doctor(host: &Host, under: &[&str], more: &[&str]) -> Value {
     let service = orchestrator(host.folder());
     let doctor = ["doctor", "--provider", "microvm", "--url", "http://127.0.0.1:1", "--output", "json"];
     let program: &OsStr = service.get_program();
     let words: Vec<&OsStr> = under.iter().map(OsStr::new).chain([program]).collect();
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(doctor).arg("--state-dir").arg(host.state());
+    command.args(&words[1..]).args(doctor).args(more).arg("--state-dir").arg(host.state());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir(Path::new("/"));
     let done: Done = run(&mut command);
     done.json()
@@ -86,7 +131,7 @@ fn the_doctor_says_of_everything_that_is_missing_what_to_do() {
     isolated!(the_doctor_says_of_everything_that_is_missing_what_to_do, || {
         let host = Host::new();
         // As it is: what this host has is found.
-        let report = doctor(&host, &["env"]);
+        let report = doctor(&host, &["env"], &[]);
         for name in ["guest kernel", "monitor", "capabilities", "cgroups", "cap_net_admin", "microvm_pool"] {
             assert_eq!(check(&report, name)[0], "ok", "{name}: {report}");
         }
@@ -95,7 +140,7 @@ fn the_doctor_says_of_everything_that_is_missing_what_to_do() {
 
         // Without capabilities.
         let dropped = "--bounding-set=-net_admin,-setuid,-setgid,-chown,-kill";
-        let report = doctor(&host, &["setpriv", dropped]);
+        let report = doctor(&host, &["setpriv", dropped], &[]);
         let [level, detail, remedy] = check(&report, "capabilities");
         assert_eq!(level, "error");
         for name in ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"] {
@@ -106,7 +151,7 @@ fn the_doctor_says_of_everything_that_is_missing_what_to_do() {
         assert!(level == "error" && detail.contains("CAP_NET_ADMIN") && remedy.contains("root"), "{report}");
 
         // As somebody who cannot write to the state folder.
-        let report = doctor(&host, &["setpriv", "--reuid=65534", "--clear-groups"]);
+        let report = doctor(&host, &["setpriv", "--reuid=65534", "--clear-groups"], &[]);
         let [level, detail, remedy] = check(&report, "state_dir");
         assert!(level == "error" && detail.contains("cannot be written"), "{report}");
         assert!(remedy.contains("state_dir"), "{remedy}");
@@ -118,12 +163,12 @@ fn the_doctor_says_of_everything_that_is_missing_what_to_do() {
         let hidden = ["unshare", "--mount", "--", "sh", "-c"];
         let script =
             "umount -l /sys/fs/cgroup 2>/dev/null; mount -t tmpfs none /sys/fs/cgroup && exec \"$0\" \"$@\"";
-        let report = doctor(&host, &[&hidden[..], &[script]].concat());
+        let report = doctor(&host, &[&hidden[..], &[script]].concat(), &[]);
         let [level, _, remedy] = check(&report, "cgroups");
         assert!(level == "error" && remedy.contains("cgroup controllers"), "{report}");
         let forward = "/proc/sys/net/ipv4/ip_forward";
         fs::write(forward, "0").unwrap();
-        let [_, detail, _] = check(&doctor(&host, &["env"]), "forwarding").map(str::to_owned);
+        let [_, detail, _] = check(&doctor(&host, &["env"], &[]), "forwarding").map(str::to_owned);
         assert!(detail.contains("ip_forward is off") && detail.contains("turns it on"), "{detail}");
         // Looking changed nothing.
         assert_eq!(fs::read_to_string(forward).unwrap().trim(), "0");
