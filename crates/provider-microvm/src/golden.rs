@@ -84,6 +84,13 @@ impl Goldens {
         open.collect()
     }
 
+    /// The names of those that stay open when there is one more.
+    fn staying(&self) -> Vec<String> {
+        let all = self.all();
+        let open = all.iter().rev().filter(|golden| matches!(golden.state, State::Open(_)));
+        open.take(KEPT - 1).map(|golden| golden.name.clone()).collect()
+    }
+
     /// What is known of one; nothing when it has to be looked for.
     fn known(&self, name: &str) -> Option<Result<Arc<Snapshot>, NoGolden>> {
         let mut all = self.all();
@@ -227,9 +234,11 @@ impl Core {
         let saved = tokio::time::timeout(within, self.edges.machines.save(&nobodys, image, &folder)).await;
         saved.map_err(|_| NoGolden::Slow(within))??;
         tracing::info!(%seat, snapshot = name, "a snapshot was made for seats of this kind");
-        let (all, name) = (self.state.snapshots(), name.to_owned());
+        let mut used = self.goldens.staying();
+        used.push(name.to_owned());
+        let all = self.state.snapshots();
         // What stays takes room and is looked at again the next time.
-        let pruned = blocking(move || prune(&all, &name)).await;
+        let pruned = blocking(move || prune(&all, &used)).await;
         if let Err(why) = pruned {
             tracing::warn!(%why, "old snapshots cannot be removed");
         }
@@ -244,16 +253,16 @@ async fn open(folder: &Path) -> Result<Arc<Snapshot>, SnapshotError> {
     opened.map_err(broke)?.map(Arc::new)
 }
 
-/// Removes all but the newest; the one that was just made is that, whatever the clock says.
-fn prune(folder: &Path, newest: &str) -> std::io::Result<()> {
+/// Removes all but those that are used and the newest: seats of Firecracker go on from files that still have their names.
+fn prune(folder: &Path, used: &[String]) -> std::io::Result<()> {
     let mut others = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name() != newest {
+        if !used.iter().any(|name| entry.file_name() == name.as_str()) {
             others.push((entry.metadata()?.modified()?, entry.path()));
         }
     }
     others.sort();
-    let surplus = others.len().saturating_sub(KEPT - 1);
+    let surplus = others.len().saturating_sub(KEPT.saturating_sub(used.len()));
     others.drain(..surplus).try_for_each(|(_, path)| std::fs::remove_dir_all(path))
 }

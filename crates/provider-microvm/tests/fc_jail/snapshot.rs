@@ -123,10 +123,7 @@ async fn what_a_jailed_vm_cannot_go_on_from_is_refused() -> Result<()> {
         ensure!(said.contains("with the image sha256:0123, and here it is sha256:4567;"), "{said}");
         let other = VmSpec { command_line: "loud".into(), ..spec.clone() };
         let said = restored(&other, IMAGE).await?;
-        ensure!(
-            said.contains("with the machine ") && said.contains(" quiet 0 interfaces, and here it is "),
-            "{said}"
-        );
+        ensure!(said.contains("with the machine ") && said.contains(" quiet 0 interfaces "), "{said}");
 
         let described = folder.join("snapshot.json");
         let text = fs::read_to_string(&described)?;

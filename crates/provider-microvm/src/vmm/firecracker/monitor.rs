@@ -10,7 +10,7 @@ use guest_protocol::{BootWords, VSOCK_PORT};
 use super::control::{drive_id, setting};
 use super::{
     Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
-    MachineConfig, Metrics, NetworkInterface, Version, Vsock, binary, metrics,
+    MachineConfig, Metrics, NetworkInterface, Unconfigured, Version, Vsock, binary, metrics,
 };
 use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
@@ -134,12 +134,18 @@ impl Monitor for Firecracker {
     }
 }
 
-/// From a process to running processors.
-async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
+/// A process that was just started, once it is told where its metrics go.
+async fn counting(api: &Arc<Api>, spec: &VmSpec) -> Result<Machine<Unconfigured>, VmmError> {
     let fresh = Machine::fresh(api.as_ref().clone()).await?;
-    let made = metrics::create(&api, spec.user);
+    let made = metrics::create(api, spec.user);
     made.map_err(VmmError::io(&spec.seat, "making the pipe of its metrics"))?;
     fresh.set_metrics(&Metrics { metrics_path: folder::METRICS.into() }).await?;
+    Ok(fresh)
+}
+
+/// From a process to running processors.
+async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
+    let fresh = counting(&api, spec).await?;
     let machine = MachineConfig {
         vcpu_count: spec.vcpus,
         mem_size_mib: spec.memory_mib,

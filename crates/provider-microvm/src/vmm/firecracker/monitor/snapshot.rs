@@ -18,11 +18,11 @@ use async_trait::async_trait;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 use super::prepare::More;
-use super::{Firecracker, Jailer, boot, command_line};
+use super::{BALLOON, Firecracker, Jailer, boot, command_line, counting};
 use crate::vmm::firecracker::control::{drive_id, setting};
 use crate::vmm::firecracker::{
-    Api, Attached, DeviceId, DrivePatch, Machine, MemoryBackend, NetworkOverride, SnapshotFiles,
-    SnapshotLoad, SnapshotType, Trouble,
+    Api, Attached, DeviceId, DrivePatch, MemoryBackend, NetworkOverride, SnapshotFiles, SnapshotLoad,
+    SnapshotType, Trouble,
 };
 use crate::vmm::jail::{Access, FileName, JailFile};
 use crate::vmm::snapshot::{self, Here, Memory, SnapshotError, Unfinished, blocking, this_processor};
@@ -53,6 +53,7 @@ impl Snapshots for Firecracker {
             machine: vec![
                 command_line(&spec.drives, &spec.command_line),
                 format!("{} interfaces", spec.nics.len()),
+                format!("{BALLOON:?}"),
             ],
         };
         self.digests.traits(spec, image, here).await
@@ -105,7 +106,7 @@ impl Snapshots for Firecracker {
 
 /// From a process to processors that run on.
 async fn go_on(api: Arc<Api>, spec: &VmSpec, from: &Path) -> Result<(), VmmError> {
-    let fresh = Machine::fresh(api.as_ref().clone()).await?;
+    let fresh = counting(&api, spec).await?;
     let mut network_overrides = Vec::new();
     for (number, nic) in spec.nics.iter().enumerate() {
         let iface_id = DeviceId::new(&format!("eth{number}")).map_err(|why| setting(&spec.seat, why))?;
