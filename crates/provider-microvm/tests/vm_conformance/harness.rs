@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use conformance::{Harness, Inventory, Stop, TestImage};
 use guest_protocol::ExecRequest;
 use guest_protocol::client::Agent;
-use provider_microvm::MicrovmProvider;
+use provider_microvm::{MicrovmProvider, SnapshotUse};
 use seats::{ImageRef, Instance, Limits, ObjectKind, Provider, SeatRef, Status, WorkshopId};
 
 use crate::host::{Host, START_TIMEOUT};
@@ -29,14 +29,27 @@ fn fail(error: impl std::fmt::Display) -> Stop {
 }
 
 impl OnMicrovms {
-    pub(crate) fn new() -> Result<Self, Stop> {
-        let host = Host::new().map_err(fail)?;
+    pub(crate) fn new(snapshot: SnapshotUse) -> Result<Self, Stop> {
+        let mut host = Host::new().map_err(fail)?;
+        host.config.snapshot = snapshot;
         let own = host.provider();
         Ok(Self { host, own })
     }
 
     async fn agent(&self, seat: &SeatRef) -> Result<Agent, Stop> {
+        self.came_up_as_wished(seat)?;
         self.own.agent(seat, START_TIMEOUT).await.map_err(fail)
+    }
+
+    /// A check that passes over seats of the other kind proves nothing of this one.
+    fn came_up_as_wished(&self, seat: &SeatRef) -> Result<(), Stop> {
+        let record = fs::read_to_string(self.host.seat_folder(seat).join("seat.json"))?;
+        let record: serde_json::Value = serde_json::from_str(&record).map_err(fail)?;
+        let is_restored = record["restored"].is_object();
+        if record["phase"] == "started" && is_restored != (self.host.config.snapshot == SnapshotUse::Auto) {
+            return Err(Stop::fail(format!("seat {seat} came up in another way than it should: {record}")));
+        }
+        Ok(())
     }
 
     async fn exec(&self, seat: &SeatRef, argv: &[&str]) -> Result<String, Stop> {

@@ -1,4 +1,5 @@
-//! The conformance suite over real guests under QEMU, and one of them on an operator's network.
+//! The conformance suite over real guests under QEMU, one of them on an operator's network, and those of its checks over seats that go on from a snapshot
+//! in which that can make a difference.
 //!
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
 //! for this check alone. Guests run without hardware virtualization, on any machine.
@@ -15,18 +16,24 @@ mod harness;
 mod host;
 mod sight;
 
+use provider_microvm::SnapshotUse;
+
 async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
-    harness::OnMicrovms::new()
+    harness::OnMicrovms::new(SnapshotUse::Off)
+}
+
+async fn make_restored() -> Result<harness::OnMicrovms, conformance::Stop> {
+    harness::OnMicrovms::new(SnapshotUse::Auto)
 }
 
 macro_rules! isolated_checks {
-    (; $($name:ident,)*) => {$(
+    ($within:literal, $make:path; $($name:ident,)*) => {$(
         #[test]
         #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
         fn $name() {
-            let name = concat!("conformance_suite::", stringify!($name));
+            let name = concat!($within, "::", stringify!($name));
             vm_testbed::isolated(name, || {
-                if let Err(why) = conformance::test_one(stringify!($name), super::make) {
+                if let Err(why) = conformance::test_one(stringify!($name), $make) {
                     panic!("{why}");
                 }
             });
@@ -35,5 +42,25 @@ macro_rules! isolated_checks {
 }
 
 mod conformance_suite {
-    conformance::for_each_check!([isolated_checks]);
+    conformance::for_each_check!([isolated_checks] "conformance_suite", super::make);
+}
+
+/// Every check begins without a snapshot, so its first seat makes one and goes on from it. What is left out compares records, or never starts a guest.
+mod restored_seats {
+    isolated_checks! { "restored_seats", super::make_restored;
+        a_created_seat_runs_and_answers,
+        creating_starts_a_stopped_seat,
+        kept_data_comes_back,
+        destroy_workshop_removes_everything,
+        a_restarted_service_knows_every_seat,
+        a_service_killed_in_the_middle_leaves_nothing_unknown,
+        an_image_that_exits_tells_why,
+        a_class_converges_and_stays,
+        a_destroy_overtakes_a_class,
+        two_services_share_a_host,
+        a_cancelled_create_ends_one_way_or_the_other,
+        no_secret_gets_out,
+        the_environment_arrives_unchanged,
+        seats_cannot_reach_each_other,
+    }
 }

@@ -1,7 +1,9 @@
 //! A class that goes on from a snapshot: every seat is its own, and nothing of any is in what they share.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use provider_microvm::SnapshotUse;
@@ -129,4 +131,91 @@ fn a_seat_whose_snapshot_is_damaged_boots() {
             },
         );
     });
+}
+
+/// The snapshots that are whole.
+fn snapshots(bed: &Bed) -> Vec<PathBuf> {
+    let all = below(&bed.host.folder.path().join("state/microvm/snapshots"));
+    all.into_iter().filter(|path| path.ends_with("snapshot.json")).collect()
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn one_kind_goes_on_from_a_file_that_was_cut_while_another_kind_is_made() {
+    isolated!(one_kind_goes_on_from_a_file_that_was_cut_while_another_kind_is_made, || {
+        run_with(
+            &[],
+            |config| config.snapshot = SnapshotUse::Auto,
+            async |bed| {
+                let first = bed.spec(&bed.seat(1), "latest");
+                stages(bed, &first).await;
+                // What was opened is not the file any more.
+                let memory = snapshots(bed).remove(0).with_file_name("memory");
+                File::options().write(true).open(&memory).unwrap().set_len(4096).unwrap();
+                let wishes: Vec<_> = [(2, "latest"), (3, "latest"), (4, "other"), (5, "other")]
+                    .map(|(number, tag)| bed.spec(&bed.seat(number), tag))
+                    .into();
+                let all = futures_util::future::join_all(wishes.iter().map(|wish| stages(bed, wish))).await;
+                for (stages, wish) in all.iter().zip(&wishes) {
+                    assert!(!stages.contains(&Stage::Start), "{}: {stages:?}", wish.seat);
+                }
+                assert!(all[2..].iter().any(|stages| stages.contains(&Stage::Snapshot)), "{all:?}");
+                assert_eq!(snapshots(bed).len(), 2);
+                // Whoever opens the file sees that it was cut, and another one is made; those that run do not notice.
+                bed.leave();
+                bed.serve().await;
+                bed.destroy(&first.seat).await;
+                let again = stages(bed, &first).await;
+                assert!(again.contains(&Stage::Snapshot) && !again.contains(&Stage::Start), "{again:?}");
+                assert_eq!(fs::metadata(&memory).unwrap().len(), 128 << 20);
+                for wish in wishes.iter().chain([&first]) {
+                    bed.answers(&bed.until_running(&wish.seat).await);
+                    bed.destroy(&wish.seat).await;
+                }
+            },
+        );
+    });
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn where_there_is_no_room_for_a_snapshot_seats_boot_and_nothing_of_it_is_left() {
+    isolated!(where_there_is_no_room_for_a_snapshot_seats_boot_and_nothing_of_it_is_left, || {
+        run_with(
+            &[],
+            |config| config.snapshot = SnapshotUse::Auto,
+            async |bed| {
+                // A disk of its own, which goes with this test's mounts. A guest has more than that.
+                let folder = bed.host.folder.path().join("state/microvm/snapshots");
+                mount(&["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"], &folder);
+                let (first, second) = (bed.spec(&bed.seat(1), "latest"), bed.spec(&bed.seat(2), "latest"));
+                for wish in [&first, &second] {
+                    let stages = stages(bed, wish).await;
+                    assert!(stages.contains(&Stage::Start), "{stages:?}");
+                    // Only the first one tried.
+                    assert_eq!(stages.contains(&Stage::Snapshot), wish.seat == first.seat, "{stages:?}");
+                }
+                assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{:?}", below(&folder));
+                // The next service finds room.
+                mount(&["-o", "remount,size=512m"], &folder);
+                bed.leave();
+                bed.serve().await;
+                bed.answers(&bed.until_running(&second.seat).await);
+                bed.destroy(&first.seat).await;
+                let again = stages(bed, &first).await;
+                assert!(!again.contains(&Stage::Start), "{again:?}");
+                bed.destroy(&first.seat).await;
+                bed.destroy(&second.seat).await;
+                // What the service has open goes with it.
+                bed.leave();
+                let done = Command::new("umount").arg("--lazy").arg(&folder).status().unwrap();
+                assert!(done.success());
+            },
+        );
+    });
+}
+
+fn mount(options: &[&str], at: &Path) {
+    let done = Command::new("mount").args(options).arg(at).status().unwrap();
+    assert!(done.success(), "{options:?}");
 }
