@@ -10,14 +10,16 @@
 //!               └───────── bare: the same way to here ─────┘
 //! ```
 //!
-//! Then a class is up while the service is killed and started again. All of it is in a network namespace of its own, without
+//! Then seats go on from a snapshot, and the same guest does that was saved by hand, and classes come up both ways. At last a class is up while the service is killed and started again. All of it is in a network namespace of its own, without
 //! a Docker engine, by a build of this program that is started again in there. A budget that is missed is a result.
 
 mod bare;
+mod class;
 mod host;
 mod inside;
 mod memory;
 mod print;
+mod restored;
 mod seat;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! The service, as its clients see it.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::StatusCode;
@@ -8,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::objects::{API_KEY, CPUS, MEMORY_MIB, PIDS};
 use super::ways::Made;
+
+/// How long a connection is kept that nobody uses: less than the service does, which would close it under the next request.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// A client with connections that stay open.
 #[derive(Clone, Debug)]
@@ -20,7 +24,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(url: String, id: i32) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder().no_proxy().pool_idle_timeout(IDLE).build()?;
         Ok(Self { http, url, id })
     }
 

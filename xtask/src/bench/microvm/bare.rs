@@ -1,15 +1,19 @@
 //! The floor: the same guest on the same machine, started by hand.
 
+mod saved;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+pub(super) use self::saved::Saved;
 use super::host::Host;
 use super::seat::{LOOK, agent_is_up};
 use crate::bench::objects::{CPUS, MEMORY_MIB};
@@ -21,6 +25,9 @@ const COMMAND_LINE: &str =
 const DISKS: [(&str, bool); 3] = [("root", false), ("scratch", true), ("data", true)];
 /// What a disk has. The guest looks at none of them before its agent is up.
 const DISK_BYTES: u64 = 64 << 20;
+const CONSOLE: &str = "console.log";
+const CONTROL: &str = "qmp.sock";
+const AGENT: &str = "agent.sock";
 /// Far longer than any boot takes.
 const HANG: Duration = Duration::from_secs(240);
 
@@ -42,36 +49,76 @@ pub(super) async fn boot(host: &Host) -> Result<Bare> {
 }
 
 async fn booted(host: &Host, folder: &Path) -> Result<Bare> {
-    let console = folder.join("console.log");
-    let control = folder.join("qmp.sock");
-    let mut qemu = command(host, folder, &console, &control)?;
-    let began = Instant::now();
-    let mut child = qemu.spawn().context("qemu-system-x86_64 cannot be run")?;
-    let mut qmp = loop {
-        // It is made and listened at in two steps.
-        match UnixStream::connect(&control).await {
-            Ok(stream) => break BufReader::new(stream),
-            Err(_) => wait(&mut child, began).await?,
-        }
-    };
-    asked(&mut qmp, "qmp_capabilities").await?;
-    let answer = began.elapsed();
-    asked(&mut qmp, "cont").await?;
-    while !agent_is_up(&console) {
-        wait(&mut child, began).await?;
-    }
-    let boot = began.elapsed() - answer;
-    child.kill().await?;
+    let mut qemu = Qemu::start(command(host, folder, &[])?, folder).await?;
+    let answer = qemu.began.elapsed();
+    qemu.asked("cont", json!({})).await?;
+    qemu.boot().await?;
+    let boot = qemu.began.elapsed() - answer;
+    qemu.child.kill().await?;
     Ok(Bare { answer, boot })
 }
 
-fn command(host: &Host, folder: &Path, console: &Path, control: &Path) -> Result<Command> {
+/// A command that runs, its processors stopped at first.
+struct Qemu {
+    child: Child,
+    qmp: BufReader<UnixStream>,
+    folder: PathBuf,
+    began: Instant,
+}
+
+impl Qemu {
+    /// Starts it and waits until its control socket has answered.
+    async fn start(mut command: Command, folder: &Path) -> Result<Self> {
+        let began = Instant::now();
+        let mut child = command.spawn().context("qemu-system-x86_64 cannot be run")?;
+        let qmp = loop {
+            // It is made and listened at in two steps.
+            match UnixStream::connect(folder.join(CONTROL)).await {
+                Ok(stream) => break BufReader::new(stream),
+                Err(_) => wait(&mut child, began).await?,
+            }
+        };
+        let mut this = Self { child, qmp, folder: folder.to_owned(), began };
+        this.asked("qmp_capabilities", json!({})).await?;
+        Ok(this)
+    }
+
+    /// Waits until the guest's agent waits for its host.
+    async fn boot(&mut self) -> Result<()> {
+        while !agent_is_up(&self.folder.join(CONSOLE)) {
+            wait(&mut self.child, self.began).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a command, and reads to its answer (QEMU Machine Protocol Specification, "Issuing Commands").
+    async fn asked(&mut self, command: &str, arguments: Value) -> Result<Value> {
+        let line = json!({ "execute": command, "arguments": arguments });
+        self.qmp.get_mut().write_all(format!("{line}\n").as_bytes()).await?;
+        loop {
+            let mut line = String::new();
+            ensure!(self.qmp.read_line(&mut line).await? > 0, "the bare QEMU command ended at {command}");
+            let mut said: Value = serde_json::from_str(&line)?;
+            ensure!(said["error"].is_null(), "the bare QEMU command refuses {command}: {line}");
+            if said.get("return").is_some() {
+                return Ok(said["return"].take());
+            }
+        }
+    }
+}
+
+/// The command, with more options; its processors are stopped at first.
+fn command(host: &Host, folder: &Path, more: &[String]) -> Result<Command> {
     let (kernel, initramfs) = host.boot()?;
     let listening = |path: &Path| format!("path={},server=on,wait=off", path.display());
+    // A machine that is saved finds its state again by the names of its parts, so its memory has one.
+    let machine = "microvm,pit=on,pic=on,rtc=on,acpi=on,memory-backend=memory";
+    let own = [format!("memory-backend-ram,id=memory,size={MEMORY_MIB}M")];
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-M", "microvm,pit=on,pic=on,rtc=on,acpi=on", "-accel", "tcg,tb-size=128", "-cpu", "max"])
+    qemu.args(["-M", machine, "-accel", "tcg,tb-size=128", "-cpu", "max"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"])
-        .args(["-smp", &CPUS.to_string(), "-m", &format!("{MEMORY_MIB}M")])
+        .args(["-smp", &CPUS.to_string(), "-m", &format!("{MEMORY_MIB}M"), "-object"])
+        .args(if more.is_empty() { &own } else { more })
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
@@ -80,13 +127,13 @@ fn command(host: &Host, folder: &Path, console: &Path, control: &Path) -> Result
         .args(["-serial", "chardev:console", "-netdev", "hubport,id=net,hubid=0"])
         .args(["-device", "virtio-net-device,netdev=net", "-device", "virtio-serial-device"])
         .arg("-chardev")
-        .arg(format!("socket,id=agent,{}", listening(&folder.join("agent.sock"))))
+        .arg(format!("socket,id=agent,{}", listening(&folder.join(AGENT))))
         .args(["-device", "virtserialport,chardev=agent,name=clarateach.agent"])
         .args(["-object", "rng-builtin,id=entropy", "-device", "virtio-rng-device,rng=entropy"])
         .arg("-qmp")
-        .arg(format!("unix:{}", listening(control).trim_start_matches("path=")))
+        .arg(format!("unix:{}", listening(&folder.join(CONTROL)).trim_start_matches("path=")))
         .stdin(Stdio::null())
-        .stdout(File::create(console)?)
+        .stdout(File::create(folder.join(CONSOLE))?)
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
     for (serial, may_write) in DISKS {
@@ -100,18 +147,6 @@ fn command(host: &Host, folder: &Path, console: &Path, control: &Path) -> Result
         qemu.arg("-device").arg(format!("virtio-blk-device,drive={serial},serial={serial}"));
     }
     Ok(qemu)
-}
-
-/// Sends a command without arguments, and reads to its answer (QEMU Machine Protocol Specification, "Issuing Commands").
-async fn asked(qmp: &mut BufReader<UnixStream>, command: &str) -> Result<()> {
-    qmp.write_all(format!("{{\"execute\":\"{command}\"}}\n").as_bytes()).await?;
-    let mut line = String::new();
-    while !line.contains("\"return\"") {
-        line.clear();
-        ensure!(qmp.read_line(&mut line).await? > 0, "the bare QEMU command ended at {command}");
-        ensure!(!line.contains("\"error\""), "the bare QEMU command refuses {command}: {line}");
-    }
-    Ok(())
 }
 
 /// A moment, if it still runs.

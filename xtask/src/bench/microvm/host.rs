@@ -56,22 +56,21 @@ impl Host {
         &self.folder
     }
 
-    /// Starts a service and waits until it listens.
-    pub(super) async fn serve(&self) -> Result<Service> {
+    /// Starts a service and waits until it listens. `snapshot` is as in its configuration.
+    pub(super) async fn serve(&self, snapshot: &str) -> Result<Service> {
         let (state, archives) = (self.state(), self.folder.join("archives"));
         let none = format!("--docker-host=unix://{}", self.folder.join("none.sock").display());
         let state = format!("--state-dir={}", state.display());
         let archives = format!("--microvm-image-archives={}", archives.display());
         let cgroup = format!("--microvm-cgroup={}", cgroup());
         let image = format!("--seats-image={}:latest", vm_testbed::IMAGE);
+        let snapshot = format!("--microvm-snapshot={snapshot}");
         let flags = [
             "--provider=microvm",
             "--listen=127.0.0.1:0",
             "--seats-start-timeout=240s",
             "--seats-stop-grace=5s",
             "--microvm-accelerator=tcg",
-            // What is measured is a boot.
-            "--microvm-snapshot=off",
             "--microvm-memory-percent=1000",
             "--microvm-registry=false",
             &none,
@@ -79,6 +78,7 @@ impl Host {
             &archives,
             &cgroup,
             &image,
+            &snapshot,
         ];
         Service::start(&self.binary, &self.folder, &flags, None).await
     }

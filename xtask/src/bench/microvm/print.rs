@@ -1,5 +1,7 @@
 //! What was measured, as tables.
 
+mod snapshots;
+
 use super::inside::Report;
 use super::seat::Turn;
 use crate::bench::budget::Verdict;
@@ -23,13 +25,9 @@ pub(super) fn print(report: &Report) {
         ("memory of the guest, MiB", of(|turn| turn.memory.guest)),
         ("memory beyond it, MiB", of(|turn| turn.memory.beyond)),
     ];
-    let mut table = Table::new(["one seat", "median", "least", "most"]);
-    for (what, spread) in rows {
-        let Some(Spread { median, min, max, .. }) = spread else { continue };
-        table.row([what.into(), figure(median), figure(min), figure(max)]);
-    }
     console::title("microVM seats");
-    table.print();
+    table("one seat", rows);
+    snapshots::print(report);
     if let Some(adopted) = &report.adopted {
         let answered = figure(adopted.answered);
         console::dim(&format!(
@@ -44,6 +42,16 @@ pub(super) fn print(report: &Report) {
         budgets.row([verdict.what, measured, allowed, if verdict.met { "met" } else { "missed" }.into()]);
     }
     budgets.print();
+}
+
+/// Prints what was measured.
+fn table<const N: usize>(of: &str, rows: [(&str, Option<Spread>); N]) {
+    let mut table = Table::new([of, "median", "least", "most"]);
+    for (what, spread) in rows {
+        let Some(Spread { median, min, max, .. }) = spread else { continue };
+        table.row([what.into(), figure(median), figure(min), figure(max)]);
+    }
+    table.print();
 }
 
 fn verdicts(report: &Report) -> Vec<Verdict> {
@@ -62,6 +70,9 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     let bare = Spread::of(report.bare.iter().map(|bare| bare.1)).map(|spread| spread.median);
     let boot = of(|turn| turn.agent).zip(bare).map(|(agent, bare)| agent / bare);
     most("boot: service / bare command".into(), boot, "×", 1.1);
+    for (what, measured, budget) in snapshots::ratios(report) {
+        most(what.to_owned(), measured, "×", budget);
+    }
     if let Some(adopted) = &report.adopted {
         most(format!("restart: {} seats known again", adopted.seats), Some(adopted.known), "ms", 1000.0);
     }

@@ -20,7 +20,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(1);
 /// The workshop of the turns. Its first seat stays, so that a turn has a seat's part of the network and not a workshop's.
 pub(super) const WORKSHOP: &str = "bench";
 /// The seat of a turn.
-const SEAT: u16 = 2;
+pub(super) const SEAT: u16 = 2;
 
 /// What one turn showed, in milliseconds unless said.
 #[derive(Clone, Debug, Serialize)]
@@ -86,7 +86,7 @@ pub(super) fn agent_is_up(console: &Path) -> bool {
 }
 
 /// The process numbers of a seat's monitor and keeper.
-fn monitor(folder: &Path) -> Result<[i64; 2]> {
+pub(super) fn monitor(folder: &Path) -> Result<[i64; 2]> {
     let record: Value = serde_json::from_slice(&fs::read(folder.join("run/vmm.json"))?)?;
     let pid = |of: &str| record[of]["pid"].as_i64().with_context(|| format!("no {of} in {record}"));
     Ok([pid("vmm")?, pid("keeper")?])

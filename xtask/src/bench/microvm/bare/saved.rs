@@ -1,0 +1,90 @@
+//! The same guest saved by hand, and gone on from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use guest_protocol::link;
+use serde_json::json;
+use tokio::net::UnixStream;
+
+use super::{AGENT, Host, LOOK, MEMORY_MIB, Qemu, command};
+
+/// How long an agent may take to answer before it is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A guest that waits for its host, in files.
+pub(in crate::bench::microvm) struct Saved {
+    memory: PathBuf,
+    state: PathBuf,
+}
+
+/// What a command took that goes on from there.
+pub(in crate::bench::microvm) struct Restored {
+    /// From the start of QEMU until its processors run.
+    pub(in crate::bench::microvm) run: Duration,
+    /// From there until the agent answers its host.
+    pub(in crate::bench::microvm) agent: Duration,
+}
+
+impl Saved {
+    /// Boots the guest and saves it.
+    pub(in crate::bench::microvm) async fn make(host: &Host) -> Result<Self> {
+        let folder = host.folder().join("saved");
+        std::fs::create_dir(&folder)?;
+        let saved = Self { memory: folder.join("memory"), state: folder.join("state") };
+        let backend = format!("memory-backend-file,share=on,{}", saved.backend());
+        let mut qemu = Qemu::start(command(host, &folder, &[backend])?, &folder).await?;
+        qemu.asked("cont", json!({})).await?;
+        qemu.boot().await?;
+        qemu.asked("stop", json!({})).await?;
+        let to = format!("exec:cat > {}", saved.state.display());
+        qemu.migrated("migrate", &to).await?;
+        qemu.child.kill().await?;
+        Ok(saved)
+    }
+
+    /// Goes on from it once.
+    pub(in crate::bench::microvm) async fn restore(&self, host: &Host) -> Result<Restored> {
+        let folder = host.folder().join("bare");
+        std::fs::create_dir(&folder)?;
+        let restored = async {
+            let backend = format!("memory-backend-file,share=off,{}", self.backend());
+            let more = [backend, "-incoming".to_owned(), "defer".to_owned()];
+            let mut qemu = Qemu::start(command(host, &folder, &more)?, &folder).await?;
+            qemu.migrated("migrate-incoming", &format!("exec:cat {}", self.state.display())).await?;
+            qemu.asked("cont", json!({})).await?;
+            let run = qemu.began.elapsed();
+            let mut stream = UnixStream::connect(folder.join(AGENT)).await?;
+            let opened = tokio::time::timeout(super::HANG, link::open(&mut stream, AGAIN)).await;
+            opened.context("the guest that was saved does not answer")??;
+            let agent = qemu.began.elapsed() - run;
+            qemu.child.kill().await?;
+            Ok(Restored { run, agent })
+        };
+        let restored = restored.await;
+        std::fs::remove_dir_all(&folder)?;
+        restored
+    }
+
+    fn backend(&self) -> String {
+        format!("id=memory,size={MEMORY_MIB}M,mem-path={}", self.memory.display())
+    }
+}
+
+impl Qemu {
+    /// Moves the machine's state, without its memory, and waits until that is done.
+    async fn migrated(&mut self, command: &str, uri: &str) -> Result<()> {
+        let memory_stays = json!([{ "capability": "x-ignore-shared", "state": true }]);
+        self.asked("migrate-set-capabilities", json!({ "capabilities": memory_stays })).await?;
+        self.asked(command, json!({ "uri": uri })).await?;
+        loop {
+            let info = self.asked("query-migrate", json!({})).await?;
+            match info["status"].as_str() {
+                Some("completed") => return Ok(()),
+                Some("failed") => bail!("the bare QEMU command fails at {command}: {info}"),
+                _ => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Seats that go on from a snapshot, beside those that boot.
+
+use super::super::class::{Class, SEATS, is_to_agent};
+use super::super::inside::Report;
+use super::super::restored::Restored;
+use super::super::seat::Turn;
+use super::table;
+use crate::bench::spread::Spread;
+
+pub(super) fn print(report: &Report) {
+    let of = |what: fn(&Restored) -> f64| Spread::of(report.restores.iter().map(what));
+    let bare = |what: fn(&(f64, f64)) -> f64| Spread::of(report.bare_restores.iter().map(what));
+    let booted = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what));
+    table(
+        "from a snapshot, or booted",
+        [
+            ("making the snapshot, ms", Spread::of(report.made)),
+            ("request to agent, ms", of(|turn| turn.agent)),
+            ("  of it the restore, ms", of(|turn| turn.restore)),
+            ("the same by a bare command, ms", bare(|bare| bare.0 + bare.1)),
+            ("  of it to processors that run, ms", bare(|bare| bare.0)),
+            ("request to workspace, ms", of(|turn| turn.workspace)),
+            ("booted: request to agent, ms", booted(to_agent)),
+            ("booted: request to workspace, ms", booted(to_workspace)),
+        ],
+    );
+    let booted = |what: fn(&Class) -> f64| Spread::of(report.booted.iter().map(what));
+    let restored = |what: fn(&Class) -> f64| Spread::of(report.restored.iter().map(what));
+    table(
+        &format!("a class of {SEATS}"),
+        [
+            ("restored: to the last agent, ms", restored(|class| class.agent)),
+            ("restored: to the last workspace, ms", restored(|class| class.workspace)),
+            ("restored: memory of a further guest, MiB", restored(|class| class.further.guest)),
+            ("restored: memory beyond it, MiB", restored(|class| class.further.beyond)),
+            ("booted: to the last agent, ms", booted(|class| class.agent)),
+            ("booted: to the last workspace, ms", booted(|class| class.workspace)),
+            ("booted: memory of a further guest, MiB", booted(|class| class.further.guest)),
+            ("booted: memory beyond it, MiB", booted(|class| class.further.beyond)),
+        ],
+    );
+}
+
+/// What a restore takes of what a boot does, and its budget.
+pub(super) fn ratios(report: &Report) -> [(&'static str, Option<f64>, f64); 6] {
+    let seat = |restored: fn(&Restored) -> f64, booted: fn(&Turn) -> f64| {
+        ratio(report.restores.iter().map(restored), report.turns.iter().map(booted))
+    };
+    let class =
+        |what: fn(&Class) -> f64| ratio(report.restored.iter().map(what), report.booted.iter().map(what));
+    let service = report.restores.iter().map(|turn| turn.restore);
+    [
+        ("restore / boot, to agent", seat(|turn| turn.agent, to_agent), 0.3),
+        ("restore / boot, to workspace", seat(|turn| turn.workspace, to_workspace), 0.3),
+        ("restore / boot of a class, to agents", class(|class| class.agent), 0.3),
+        ("restore / boot of a class, to workspaces", class(|class| class.workspace), 0.3),
+        (
+            "restore: service / bare command",
+            ratio(service, report.bare_restores.iter().map(|bare| bare.0 + bare.1)),
+            1.1,
+        ),
+        (
+            "memory of a further seat, restored / booted",
+            class(|class| class.further.guest + class.further.beyond),
+            0.35,
+        ),
+    ]
+}
+
+fn to_agent(turn: &Turn) -> f64 {
+    turn.stages.iter().filter(|(stage, _)| is_to_agent(stage)).map(|(_, took)| took).sum()
+}
+
+fn to_workspace(turn: &Turn) -> f64 {
+    turn.started + turn.agent + turn.workspace
+}
+
+/// Of the middles.
+fn ratio(one: impl Iterator<Item = f64>, other: impl Iterator<Item = f64>) -> Option<f64> {
+    Some(Spread::of(one)?.median / Spread::of(other)?.median)
+}
