@@ -45,7 +45,8 @@ mod conformance_suite {
     conformance::for_each_check!([isolated_checks] "conformance_suite", super::make);
 }
 
-/// Every check begins without a snapshot, so its first seat makes one and goes on from it. What is left out compares records, or never starts a guest.
+/// Every check begins without a snapshot, so its first seat makes one and goes on from it. What is left out compares records, never starts a guest, or one that is as
+/// slow as can be.
 mod restored_seats {
     isolated_checks! { "restored_seats", super::make_restored;
         a_created_seat_runs_and_answers,
