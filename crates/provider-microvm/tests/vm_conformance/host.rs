@@ -57,7 +57,11 @@ impl Host {
             config.firecracker = vm_testbed::firecracker()?;
             config.accelerator = Accelerator::Kvm;
             match how.as_str() {
-                "jailed" => config.jailer = Jailer::Program(vm_testbed::jailer()?),
+                "jailed" => {
+                    config.jailer = Jailer::Program(vm_testbed::jailer()?);
+                    // A jail is for a user who is nobody else's, and checks run side by side, each in a process of its own.
+                    config.first_uid = Some(0x4000_0000 + std::process::id() % (1 << 20) * 256);
+                }
                 // It opens everything itself, as whoever it is.
                 "plain" => (config.jailer, config.first_uid) = (Jailer::Off, None),
                 _ => bail!("{FIRECRACKER} is {how:?}, and not jailed or plain"),
