@@ -10,11 +10,13 @@
 //!               └───────── bare: the same way to here ─────┘
 //! ```
 //!
-//! Then seats go on from a snapshot, and the same guest does that was saved by hand, and classes come up both ways. At last a class is up while the service is killed and started again. All of it is in a network namespace of its own, without
-//! a Docker engine, by a build of this program that is started again in there. A budget that is missed is a result.
+//! Then seats go on from a snapshot, and the same guest does that was saved by hand, and classes come up both ways. A class is up while the service is
+//! killed and started again. At last, where `FIRECRACKER_BIN` and `JAILER_BIN` name programs, seats are asked for until their Firecracker runs. All of it is
+//! in a network namespace of its own, without a Docker engine, by a build of this program that is started again in there. A budget that is missed is a result.
 
 mod bare;
 mod class;
+mod firecracker;
 mod host;
 mod inside;
 mod memory;

@@ -41,11 +41,7 @@ impl Client {
 
     /// Brings a class up from so many seats that it has to so many that it is to have; what is told is of the new ones.
     pub(super) async fn grow(&self, workshop: &str, seats: Range<u16>, image: &str) -> Result<Made> {
-        let limits = json!({ "cpus": CPUS, "memory_mib": MEMORY_MIB, "pids": PIDS });
-        let wish = json!({ "seats": seats.end, "image": image, "api_key": API_KEY, "limits": limits });
-        let response = self.http.put(self.workshop(workshop)).json(&wish).send().await?;
-        let status = response.status();
-        let body: Value = response.json().await?;
+        let (status, body) = self.try_create(workshop, seats.end, image).await?;
         ensure!(
             status == StatusCode::OK && body["converged"] == true && body["counts"]["created"] == seats.len(),
             "the class did not come up: {status} {body}"
@@ -61,6 +57,19 @@ impl Client {
             }
         }
         Ok(made)
+    }
+
+    /// Asks for a class, and tells what was answered.
+    pub(super) async fn try_create(
+        &self,
+        workshop: &str,
+        seats: u16,
+        image: &str,
+    ) -> Result<(StatusCode, Value)> {
+        let limits = json!({ "cpus": CPUS, "memory_mib": MEMORY_MIB, "pids": PIDS });
+        let wish = json!({ "seats": seats, "image": image, "api_key": API_KEY, "limits": limits });
+        let response = self.http.put(self.workshop(workshop)).json(&wish).send().await?;
+        Ok((response.status(), response.json().await?))
     }
 
     /// Takes a class down.

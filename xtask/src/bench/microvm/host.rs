@@ -27,11 +27,8 @@ impl Host {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
         fs::create_dir(folder.join("archives"))?;
         vm_testbed::archives(&folder.join("archives"))?;
-        let (kernel, agent) = (vm_testbed::Kernel::find()?, vm_testbed::agent()?);
         let host = Self { folder, binary: binary.to_owned() };
-        let mut setup = isolated(binary);
-        setup.args(["microvm", "setup", "--from"]).arg(kernel.source()).arg("--agent").arg(agent);
-        output(setup.arg("--state-dir").arg(host.state())).await?;
+        host.prepare("qemu").await?;
         Ok(host)
     }
 
@@ -56,21 +53,45 @@ impl Host {
         &self.folder
     }
 
-    /// Starts a service and waits until it listens. `snapshot` is as in its configuration.
+    /// Prepares the kernel for a monitor.
+    pub(super) async fn prepare(&self, monitor: &str) -> Result<()> {
+        let (kernel, agent) = (vm_testbed::Kernel::find()?, vm_testbed::agent()?);
+        let mut setup = isolated(&self.binary);
+        setup.args(["microvm", "setup", "--from"]).arg(kernel.source()).arg("--agent").arg(agent);
+        setup.arg("--state-dir").arg(self.state()).env("ORCHESTRATOR_MICROVM_MONITOR", monitor);
+        output(&mut setup).await.map(drop)
+    }
+
+    /// Starts a service over QEMU and waits until it listens. `snapshot` is as in its configuration.
     pub(super) async fn serve(&self, snapshot: &str) -> Result<Service> {
+        let snapshot = format!("--microvm-snapshot={snapshot}");
+        self.serve_with(&["--microvm-accelerator=tcg", "--seats-start-timeout=240s", &snapshot]).await
+    }
+
+    /// Starts a service over Firecracker, jailed or not, that does not wait for guests.
+    pub(super) async fn serve_firecracker(
+        &self,
+        firecracker: &Path,
+        jailer: Option<&Path>,
+    ) -> Result<Service> {
+        let firecracker = format!("--microvm-firecracker={}", firecracker.display());
+        let jailer = jailer.map_or("off".into(), |jailer| jailer.display().to_string());
+        let jailer = format!("--microvm-jailer={jailer}");
+        self.serve_with(&["--microvm-monitor=firecracker", "--seats-start-timeout=1s", &firecracker, &jailer])
+            .await
+    }
+
+    async fn serve_with(&self, more: &[&str]) -> Result<Service> {
         let (state, archives) = (self.state(), self.folder.join("archives"));
         let none = format!("--docker-host=unix://{}", self.folder.join("none.sock").display());
         let state = format!("--state-dir={}", state.display());
         let archives = format!("--microvm-image-archives={}", archives.display());
         let cgroup = format!("--microvm-cgroup={}", cgroup());
         let image = format!("--seats-image={}:latest", vm_testbed::IMAGE);
-        let snapshot = format!("--microvm-snapshot={snapshot}");
-        let flags = [
+        let mut flags = vec![
             "--provider=microvm",
             "--listen=127.0.0.1:0",
-            "--seats-start-timeout=240s",
             "--seats-stop-grace=5s",
-            "--microvm-accelerator=tcg",
             "--microvm-memory-percent=1000",
             "--microvm-registry=false",
             &none,
@@ -78,8 +99,8 @@ impl Host {
             &archives,
             &cgroup,
             &image,
-            &snapshot,
         ];
+        flags.extend(more);
         Service::start(&self.binary, &self.folder, &flags, None).await
     }
 

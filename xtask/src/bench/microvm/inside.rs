@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::bare::Saved;
 use super::class::{Class, class};
+use super::firecracker::{self, Firecracker};
 use super::host::Host;
 use super::restored::{Restored, stage};
 use super::seat::{Turn, WORKSHOP, ms, turn};
@@ -39,6 +40,8 @@ pub(super) struct Report {
     /// Classes that go on from a snapshot.
     pub(super) restored: Vec<Class>,
     pub(super) adopted: Option<Adopted>,
+    /// Nothing where there is none.
+    pub(super) firecracker: Option<Firecracker>,
 }
 
 /// A service that was killed with a class up, and the next one.
@@ -98,6 +101,7 @@ async fn measure(host: &Host, options: &Options) -> Result<Report> {
     service.stop().await?;
     restores(host, options, &image, &mut report).await?;
     report.adopted = Some(adopted(host, options, &image).await?);
+    report.firecracker = firecracker::measure(host, options.rounds, &image).await?;
     Ok(report)
 }
 

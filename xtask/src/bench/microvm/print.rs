@@ -28,6 +28,15 @@ pub(super) fn print(report: &Report) {
     console::title("microVM seats");
     table("one seat", rows);
     snapshots::print(report);
+    if let Some(firecracker) = &report.firecracker {
+        let spread = |of: &[f64]| Spread::of(of.iter().copied());
+        let rows = [
+            ("request to monitor, jailed, ms", spread(&firecracker.jailed)),
+            ("request to monitor, not jailed, ms", spread(&firecracker.plain)),
+            ("Firecracker alone to its guest, ms", spread(&firecracker.alone)),
+        ];
+        table("one seat of Firecracker", rows);
+    }
     if let Some(adopted) = &report.adopted {
         let answered = figure(adopted.answered);
         console::dim(&format!(
@@ -75,6 +84,12 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     }
     if let Some(adopted) = &report.adopted {
         most(format!("restart: {} seats known again", adopted.seats), Some(adopted.known), "ms", 1000.0);
+    }
+    if let Some(firecracker) = &report.firecracker {
+        for (how, of) in [("jailed", &firecracker.jailed), ("not jailed", &firecracker.plain)] {
+            let median = Spread::of(of.iter().copied()).map(|spread| spread.median);
+            most(format!("request to Firecracker, {how}"), median, "ms", 50.0);
+        }
     }
     verdicts
 }
