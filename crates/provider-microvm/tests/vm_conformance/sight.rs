@@ -57,8 +57,11 @@ impl Host {
             }
         }
         for (pid, line) in processes()? {
-            // As QEMU and as Firecracker name their guests.
-            if line.contains(&format!("guest={workshop}/")) || line.contains(&format!("--id {workshop}-")) {
+            // As QEMU and as Firecracker name their guests; one workshop's name may begin with another's.
+            let number =
+                line.split_once(&format!("--id {workshop}-")).and_then(|(_, rest)| rest.split(' ').next());
+            let is_number = number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+            if line.contains(&format!("guest={workshop}/")) || is_number {
                 found.other.insert(format!("process {pid}"));
             }
         }
