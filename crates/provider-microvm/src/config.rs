@@ -60,7 +60,7 @@ pub struct MicrovmConfig {
     pub qemu: PathBuf,
     /// Firecracker, in the same way.
     pub firecracker: PathBuf,
-    /// Whether it is jailed; that it is not, an operator must have asked for.
+    /// Whether it is jailed; that it is not, an operator must have asked for. Then it runs as the service's own user.
     pub jailer: Jailer,
     /// What runs the guests' instructions.
     pub accelerator: Accelerator,
@@ -196,6 +196,13 @@ impl MicrovmConfig {
             jailer: self.jailer.clone(),
             ..FirecrackerOptions::new(self.keeper.clone())
         }
+    }
+
+    /// The first of the users that monitors run as; nothing where they run as the service's own.
+    pub(crate) fn first_uid(&self) -> Option<u32> {
+        // It opens its files itself, which are root's or a jail's.
+        let is_plain = self.monitor == MonitorKind::Firecracker && self.jailer == Jailer::Off;
+        self.first_uid.filter(|_| !is_plain)
     }
 
     /// What the network of this instance is to be like.
@@ -350,7 +357,10 @@ mod tests {
         assert!(said(translated).contains("choose auto or kvm"));
         let of_root = MicrovmConfig { first_uid: None, ..firecracker };
         assert_eq!(MicrovmConfig { jailer: Jailer::Off, ..of_root.clone() }.check(), Ok(()));
-        assert!(said(of_root).contains("microvm.first_uid"));
+        assert!(said(of_root.clone()).contains("microvm.first_uid"));
+        let users = |jailer| MicrovmConfig { jailer, first_uid: Some(7000), ..of_root.clone() }.first_uid();
+        assert_eq!(users(Jailer::Off), None);
+        assert_eq!(users(Jailer::Program("jailer".into())), Some(7000));
         assert!(said(MicrovmConfig { memory_percent: 0, ..config() }).contains("10 to 1000"));
     }
 }

@@ -57,7 +57,7 @@ impl Core {
         }
         let workshop = self.workshop_record(seat, &books).await?;
         let ip = free_address(&workshop, &books)?;
-        let uid = self.config.first_uid.and_then(|first| (first..).find(|uid| !books.uids.contains(uid)));
+        let uid = self.config.first_uid().and_then(|first| (first..).find(|uid| !books.uids.contains(uid)));
         let made = Made {
             id: crate::random::hex::<32>().map_err(io("making an id"))?,
             host_boot: self.edges.host.boot_id().map_err(io("reading the host's boot id"))?,

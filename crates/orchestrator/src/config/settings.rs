@@ -297,7 +297,7 @@ settings! {
     "microvm.firecracker" microvm_firecracker: PathBuf = "firecracker",
         "Firecracker, 1.16 or later: a path, or a name that is looked for in the PATH.";
     "microvm.jailer" microvm_jailer: UnlessOff<PathBuf> = "jailer",
-        "Firecracker's jailer, of the same release; off runs Firecracker without a jail, which is less safe.";
+        "Firecracker's jailer, of the same release; off runs Firecracker as the service's own user, without any jail.";
     "microvm.qemu" microvm_qemu: PathBuf = "qemu-system-x86_64",
         "QEMU: a path, or a name that is looked for in the PATH.";
     "microvm.accelerator" microvm_accelerator: AcceleratorChoice = "auto",

@@ -88,7 +88,7 @@ async fn jailer(firecracker: &Firecracker) -> Finding {
         Ok(Some(path)) => Finding::ok(NAME, path.display().to_string()),
         Ok(None) => Finding::warning(
             NAME,
-            "seats' monitors run without a jail, as microvm.jailer says: who breaks out of a guest sees the host's files",
+            "seats' monitors run without a jail and as this service's user, as microvm.jailer says: who breaks out of a guest is root on this host",
             "name Firecracker's jailer by microvm.jailer",
         ),
         Err(why @ VmmError::Powerless { .. }) => Finding::error(

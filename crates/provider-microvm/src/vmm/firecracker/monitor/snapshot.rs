@@ -118,7 +118,8 @@ async fn go_on(api: Arc<Api>, spec: &VmSpec, from: &Path) -> Result<(), VmmError
         track_dirty_pages: false,
         network_overrides,
         vsock_override: Some(folder::AGENT.into()),
-        clock_realtime: true,
+        // Its agent gets the time with its configuration. Firecracker refuses this where the guest's clock is not the TSC.
+        clock_realtime: false,
     };
     let loaded = fresh.load(&load).await.map_err(|why| match why.trouble {
         Trouble::Refused { fault, .. } => {
