@@ -5,6 +5,7 @@ mod modules;
 mod port;
 mod process;
 mod standalone;
+mod timer;
 mod vsock;
 
 use std::io::Write as _;
@@ -41,6 +42,8 @@ pub fn main() -> ExitCode {
     // Control-Alt-Delete asks us instead of ending the machine (reboot(2)).
     let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
     let done = std::panic::catch_unwind(|| {
+        // Before anybody is told that the machine is up, or saves it.
+        timer::check()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|why| format!("no runtime: {why}"))?;
         runtime.block_on(async {

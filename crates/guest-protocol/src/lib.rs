@@ -66,5 +66,8 @@ pub const PORT: &str = "clarateach.agent";
 /// The port of the guest's vsock device that carries the link where there is no virtio-serial: said on the kernel's command line, by [`BootWords`].
 pub const VSOCK_PORT: u32 = 1024;
 
+/// With what an agent begins, behind its name, when it ends its machine because no sleep in it ends. It is no fault of what runs there: starting the machine again helps.
+pub const NO_TIMER: &str = "this machine has no timer";
+
 /// The most bytes that a JSON document of a request may have.
 pub const MAX_DOCUMENT: usize = 4 << 20;

@@ -9,7 +9,8 @@ const TAIL: u64 = 4096;
 /// The longest line worth showing, in characters.
 const LONGEST: usize = 300;
 
-/// The last line that says something, without control characters; nothing when there is none.
+/// The last line that says something, without control characters; nothing when there is none. That it restarts now, as a kernel always says at the end
+/// (`kernel_restart()`, kernel/reboot.c), says nothing.
 pub(crate) fn last_line(path: &Path) -> io::Result<Option<String>> {
     let mut file = match File::open(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -22,7 +23,13 @@ pub(crate) fn last_line(path: &Path) -> io::Result<Option<String>> {
     let text = String::from_utf8_lossy(&tail);
     let clean =
         |line: &str| -> String { line.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect() };
-    Ok(text.lines().rev().map(clean).find(|line| !line.is_empty()))
+    Ok(text.lines().rev().map(clean).find(|line| !line.is_empty() && !is_restart(line)))
+}
+
+/// Kernels put a time before it.
+fn is_restart(line: &str) -> bool {
+    let said = line.split_once("] ").filter(|(at, _)| at.starts_with('['));
+    said.is_some_and(|(_, words)| words.starts_with("reboot: "))
 }
 
 #[cfg(test)]
@@ -36,6 +43,9 @@ mod tests {
         assert_eq!(last_line(&path).unwrap(), None);
         std::fs::write(&path, format!("{}\r\n[ 1.0] \u{1b}panic\u{7}\r\n \n", "x".repeat(10_000))).unwrap();
         assert_eq!(last_line(&path).unwrap().as_deref(), Some("[ 1.0] panic"));
+        let ended = "agent: [1] reboot: no\r\n[    2.345678] reboot: Restarting system\r\n[    2.4] reboot: machine restart\r\n";
+        std::fs::write(&path, ended).unwrap();
+        assert_eq!(last_line(&path).unwrap().as_deref(), Some("agent: [1] reboot: no"));
         std::fs::write(&path, "\n\n").unwrap();
         assert_eq!(last_line(&path).unwrap(), None);
     }

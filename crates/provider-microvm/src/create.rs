@@ -212,10 +212,7 @@ impl Core {
         }
         tell.stage(Stage::Create);
         let vm = self.vm_spec(record, &place, ready)?;
-        let (machine, restored) = self.start_machine(seat, &vm, ready, tell).await?;
-        record.restored = restored;
-        let live = self.keep(record, machine);
-        let guest = self.joined(seat, &live).await?;
+        let (live, guest) = self.come_up(record, &vm, ready, tell).await?;
         tell.stage(Stage::Inspect);
         let config = self.guest_config(record, &place, ready, spec)?;
         let configured = guest.configure(&config).await;
@@ -243,39 +240,6 @@ impl Core {
         let failed = |why| fail::net(fail::seat(&port.seat), Stage::Network)(why);
         self.edges.network.ensure_workshop(net).await.map_err(failed)?;
         self.edges.network.ensure_port(net, port).await.map_err(failed)
-    }
-
-    /// The agent of a guest that was just started.
-    async fn joined(
-        &self,
-        seat: &SeatRef,
-        live: &Live,
-    ) -> Result<Arc<dyn crate::edges::Guest>, ProviderError> {
-        let within = self.config.start_timeout;
-        let detail = tokio::select! {
-            up = tokio::time::timeout(within, live.link.up()) => match up {
-                Ok(Some(guest)) => return Ok(guest),
-                Ok(None) => "the VM ended while its guest booted".to_owned(),
-                Err(_) => match live.link.now().trouble {
-                    Some(why) => why,
-                    None => format!("the guest agent did not answer within {} s", within.as_secs()),
-                },
-            },
-            ended = live.machine.exited() => match ended {
-                Ok(exit) => format!("the VM ended while its guest booted: {exit}"),
-                Err(why) => why.to_string(),
-            },
-        };
-        // The log goes with the seat, so its end is told here.
-        let folder = self.state.seat(seat);
-        let said = blocking(move || crate::console::last_line(&folder.console())).await;
-        let said = said.ok().flatten().map(|line| format!("; its console says last: {line}"));
-        Err(fail::failed(
-            fail::seat(seat),
-            Stage::Start,
-            format!("{detail}{}", said.unwrap_or_default()),
-            None,
-        ))
     }
 
     async fn make_disks(&self, seat: &SeatRef) -> Result<(), ProviderError> {

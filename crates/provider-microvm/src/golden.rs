@@ -63,6 +63,8 @@ enum NoGolden {
     Snapshot(#[from] SnapshotError),
     #[error("the guest did not wait for its host within {} s", .0.as_secs())]
     Slow(Duration),
+    #[error("the guest came up without a timer, twice: the host has too much to do")]
+    NoTimer,
     #[error("{0}")]
     Before(Arc<str>),
     #[error("it cannot be waited for: {0}")]
@@ -226,13 +228,10 @@ impl Core {
             Err(why) if folder.exists() => tracing::warn!(%why, "the snapshot is made anew"),
             Err(_) => {}
         }
-        tell.note("booting the guest that others go on from");
-        let within = self.config.start_timeout;
         // Whose it is by chance.
         let mut nobodys = vm.clone();
         nobodys.nics.iter_mut().for_each(|nic| nic.mac = NOBODY);
-        let saved = tokio::time::timeout(within, self.edges.machines.save(&nobodys, image, &folder)).await;
-        saved.map_err(|_| NoGolden::Slow(within))??;
+        self.save(seat, &nobodys, image, &folder, tell).await?;
         tracing::info!(%seat, snapshot = name, "a snapshot was made for seats of this kind");
         let mut used = self.goldens.staying();
         used.push(name.to_owned());
@@ -243,6 +242,31 @@ impl Core {
             tracing::warn!(%why, "old snapshots cannot be removed");
         }
         Ok(open(&folder).await?)
+    }
+
+    /// Boots a guest and saves it; once more when it had no timer, which all that go on from it would lack.
+    async fn save(
+        &self,
+        seat: &SeatRef,
+        vm: &VmSpec,
+        image: &str,
+        folder: &Path,
+        tell: &Tell,
+    ) -> Result<(), NoGolden> {
+        let within = self.config.start_timeout;
+        let once_more = "booting the guest that others go on from once more: it came up without a timer";
+        for note in ["booting the guest that others go on from", once_more] {
+            tell.note(note);
+            let saved = tokio::time::timeout(within, self.edges.machines.save(vm, image, folder)).await;
+            let saved = saved.map_err(|_| NoGolden::Slow(within))?;
+            let has_ended = matches!(saved, Err(VmmError::Ended { .. }));
+            if !has_ended || !self.had_no_timer(seat).await {
+                return Ok(saved?);
+            }
+            tracing::warn!(%seat, "a guest that was to be saved came up without a timer");
+            self.edges.machines.clear(&vm.seat, &vm.folder).await?;
+        }
+        Err(NoGolden::NoTimer)
     }
 }
 

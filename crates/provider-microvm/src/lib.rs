@@ -26,6 +26,7 @@ mod fail;
 mod golden;
 mod guard;
 mod images;
+mod join;
 mod ledger;
 mod link;
 mod live;

@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) deaf: bool,
     /// Whether new workspaces listen.
     pub(crate) mute: bool,
+    /// How many of the next guests that boot come up without a timer.
+    pub(crate) timerless: usize,
     started: u64,
 }
 
@@ -70,6 +72,7 @@ impl Default for State {
             boot_id: "boot-1".into(),
             deaf: false,
             mute: false,
+            timerless: 0,
             started: 0,
         }
     }

@@ -116,6 +116,29 @@ async fn whatever_fails_of_a_snapshot_the_seat_boots_and_nothing_is_left(#[case]
 }
 
 #[tokio::test]
+async fn a_guest_without_a_timer_is_not_saved() {
+    let bench = bench();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    bench.world.state().timerless = 1;
+    up(&provider, &wish).await;
+    assert_eq!(steps(&bench), ["boot to save", "clear", "boot to save", "clear", "restore"]);
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+
+    // Not more than twice; the seat boots, and has as many tries of its own.
+    let bench = self::bench();
+    let provider = bench.provider();
+    bench.world.state().timerless = 3;
+    up(&provider, &wish).await;
+    let boots: Vec<_> = steps(&bench).into_iter().filter(|step| step != "clear").collect();
+    assert_eq!(boots, ["boot to save", "boot to save", "start", "start"]);
+    assert!(snapshots(&bench).is_empty());
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn a_snapshot_that_is_not_whole_is_made_anew() {
     let bench = bench();
     let wish = spec(seat("rust-101", 1));

@@ -57,6 +57,44 @@ async fn a_guest_without_an_agent_is_given_up() {
     assert_eq!(bench.left(), [] as [String; 0]);
 }
 
+/// How often a VM was started.
+fn starts(bench: &Bench) -> usize {
+    bench.world.state().steps.iter().filter(|step| *step == "start").count()
+}
+
+#[tokio::test]
+async fn a_guest_without_a_timer_is_started_once_more() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    bench.world.state().timerless = 1;
+    up(&provider, &wish).await;
+    assert_eq!(starts(&bench), 2);
+    // Also where the seat has data already.
+    bench.machine(&wish.seat).end(How::Code(0));
+    bench.world.state().timerless = 1;
+    up(&provider, &wish).await;
+    assert_eq!(starts(&bench), 4);
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_guest_without_a_timer_is_given_up_after_the_second_try() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    bench.world.state().timerless = 3;
+    let error = create(&provider, &spec(seat("rust-101", 1))).await.unwrap_err().to_string();
+    for words in [
+        "; its console says last: clarateach-agent: this machine has no timer: on purpose; the machine ends; ",
+        "it was the second try",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!((starts(&bench), bench.world.state().timerless), (2, 1));
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_told_and_only_destroyed_on_request() {
     let bench = Bench::new();

@@ -98,10 +98,19 @@ impl Vm {
             }
             Ok(())
         };
-        tokio::select! {
+        let ended = |exit| VmmError::Ended { seat: self.seat().to_owned(), exit: Box::new(exit) };
+        let why = tokio::select! {
             biased;
-            exit = self.exited() => Err(VmmError::Ended { seat: self.seat().to_owned(), exit: Box::new(exit?) }),
-            opened = opened => opened,
+            exit = self.exited() => return Err(ended(exit?)),
+            opened = opened => match opened {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            },
+        };
+        // A monitor that ends does not answer from a moment before on.
+        match timeout(limits::ENDING, self.exited()).await {
+            Ok(exit) => Err(ended(exit?)),
+            Err(_) => Err(why),
         }
     }
 

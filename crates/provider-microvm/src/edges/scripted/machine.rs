@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use guest_protocol::client::{LinkError, LinkOptions};
-use guest_protocol::{GuestConfig, Health, Phase};
+use guest_protocol::{GuestConfig, Health, NO_TIMER, Phase};
 use tokio::sync::watch;
 
 use super::World;
@@ -110,7 +110,9 @@ fn waiting() -> Health {
 #[async_trait]
 impl Machines for World {
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
-        self.begin("start", spec).await
+        let machine = self.begin("start", spec).await?;
+        self.boot(spec, &machine);
+        Ok(machine)
     }
 
     async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError> {
@@ -118,7 +120,12 @@ impl Machines for World {
     }
 
     async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
-        self.begin("boot to save", spec).await?;
+        let machine = self.begin("boot to save", spec).await?;
+        self.boot(spec, &machine);
+        if !machine.runs() {
+            let exit = Box::new(machine.exited().await?);
+            return Err(VmmError::Ended { seat: spec.seat.clone(), exit });
+        }
         let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
         let unfinished = snapshot::write(folder).map_err(refused)?;
         self.clear(&spec.seat, &spec.folder).await?;
@@ -133,7 +140,7 @@ impl Machines for World {
     ) -> Result<Arc<dyn Machine>, VmmError> {
         let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
         from.fits(&traits(spec, image)).map_err(refused)?;
-        self.begin("restore", spec).await
+        Ok(self.begin("restore", spec).await?)
     }
 
     async fn adopt(&self, _: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
@@ -179,7 +186,20 @@ fn traits(spec: &VmSpec, image: &str) -> Traits {
 }
 
 impl World {
-    async fn begin(&self, step: &str, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
+    /// What its guest does before its agent waits.
+    fn boot(&self, spec: &VmSpec, machine: &ScriptedMachine) {
+        let mut state = self.state();
+        if state.timerless > 0 {
+            state.timerless -= 1;
+            let said = format!(
+                "clarateach-agent: {NO_TIMER}: on purpose; the machine ends\r\n[    2.345678] reboot: Restarting system\r\n"
+            );
+            std::fs::write(&spec.console.path, said).unwrap();
+            machine.end(How::Code(0));
+        }
+    }
+
+    async fn begin(&self, step: &str, spec: &VmSpec) -> Result<Arc<ScriptedMachine>, VmmError> {
         let folder = spec.folder.path().to_owned();
         let why = |why| VmmError::Launch { seat: spec.seat.clone(), why };
         self.step(step.into(), why, |state| {
@@ -212,7 +232,7 @@ impl World {
                 mute: state.mute,
             });
             state.machines.insert(folder.clone(), machine.clone());
-            Ok(machine as Arc<dyn Machine>)
+            Ok(machine)
         })
         .await
     }
@@ -242,7 +262,8 @@ impl Machine for ScriptedMachine {
             tokio::time::sleep(options.connect).await;
             return Err(LinkError::Silent(options.connect));
         }
-        let machine = self.world.machine(&self.folder).filter(|machine| machine.key == self.key);
+        let machine =
+            self.world.machine(&self.folder).filter(|machine| machine.key == self.key && machine.runs());
         let machine = machine.ok_or(LinkError::Ended("the VM is gone".into()))?;
         assert_eq!(machine.links.fetch_add(1, Ordering::SeqCst), 0, "two speak to one agent");
         Ok(Arc::new(ScriptedGuest(machine)))
