@@ -29,7 +29,10 @@ pub(super) fn check() -> Result<(), String> {
         thread::yield_now();
         began.elapsed()
     };
-    #[expect(clippy::disallowed_methods, reason = "it is on a thread of its own, and no runtime is there yet")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is on a thread of its own, and no runtime is there yet"
+    )]
     ends(|| thread::sleep(SLEEP), clock)
 }
 
