@@ -129,6 +129,25 @@ async fn a_machine_without_its_port_says_so_and_ends() {
     assert!(said.contains("no virtio-serial port is named clarateach.agent"), "{}", console.tail());
 }
 
+/// Before it says that it waits for its host, which no sleep of its would ever let answer.
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn a_machine_without_a_timer_says_so_and_ends() {
+    if !super::can_run() {
+        return;
+    }
+    let console = tokio::task::spawn_blocking(|| {
+        let kernel = Kernel::find().unwrap();
+        let initramfs = Initramfs::of_agent(&kernel, &MODULES, &vm_testbed::agent().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::new(kernel).port(guest_protocol::PORT, &folder.path().join("agent"));
+        machine.without_timer().run(initramfs, LIMIT).unwrap()
+    });
+    let console = console.await.unwrap();
+    let said: Vec<_> = console.after("clarateach-agent: ").collect();
+    assert!(said.len() == 1 && said[0].starts_with(guest_protocol::NO_TIMER), "{}", console.tail());
+}
+
 /// A disk that holds no file system, and one that is not there.
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
