@@ -1,7 +1,7 @@
 //! A VM from its start to its end.
 
-use anyhow::{Context as _, Result, ensure};
-use provider_microvm::vmm::Monitor as _;
+use anyhow::{Context as _, Result, bail, ensure};
+use provider_microvm::vmm::{Monitor as _, VmmError};
 use vm_testbed::{Need, can_run};
 
 use crate::guest::{Guest, ended, monitor, say, shell};
@@ -46,6 +46,28 @@ async fn a_guest_is_started_adopted_and_killed() -> Result<()> {
             .collect::<Result<_>>()?;
         left.sort();
         ensure!(left == ["exit.json", "keeper.lock", "launch.lock"], "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// As one whose agent finds that it cannot work: that it ended is told, and not that its monitor does not answer any more.
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn a_guest_that_ends_before_its_agent_listens_has_ended() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
+    let guest = Guest::with_script("echo guest: gives up")?;
+    ended(&guest, async {
+        let savable = monitor().start_to_save(&guest.spec(), "sha256:0123").await?;
+        match savable.vm().agent_listens().await {
+            Err(VmmError::Ended { exit, .. }) => {
+                ensure!(exit.to_string() == "the guest switched the VM off or restarted it", "{exit}");
+            }
+            other => bail!("{other:?}"),
+        }
+        ensure!(guest.console().contains("guest: gives up"));
         Ok(())
     })
     .await
