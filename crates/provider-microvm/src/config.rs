@@ -269,6 +269,9 @@ impl MicrovmConfig {
             if self.accelerator == Accelerator::Tcg {
                 return Err(ConfigError::Untranslated);
             }
+            if self.jailer == Jailer::Off && self.snapshot == SnapshotUse::Auto {
+                return Err(ConfigError::SnapshotsTakeJails);
+            }
             if self.jailer != Jailer::Off && self.first_uid.is_none() {
                 return Err(ConfigError::JailOfRoot);
             }
@@ -318,6 +321,11 @@ pub enum ConfigError {
         "microvm.monitor is firecracker, which runs guests with KVM alone, and microvm.accelerator is tcg: choose auto or kvm, or qemu"
     )]
     Untranslated,
+    /// A snapshot of Firecracker names disks by their paths, which are the same for all seats in jails alone.
+    #[error(
+        "microvm.snapshot is auto, and a snapshot of Firecracker takes a jail: set microvm.snapshot to off, or name a microvm.jailer"
+    )]
+    SnapshotsTakeJails,
     /// A jail is for a user of its own.
     #[error("microvm.jailer needs a user for each seat: set microvm.first_uid")]
     JailOfRoot,
@@ -358,6 +366,8 @@ mod tests {
         let of_root = MicrovmConfig { first_uid: None, ..firecracker };
         assert_eq!(MicrovmConfig { jailer: Jailer::Off, ..of_root.clone() }.check(), Ok(()));
         assert!(said(of_root.clone()).contains("microvm.first_uid"));
+        let restored = MicrovmConfig { jailer: Jailer::Off, snapshot: SnapshotUse::Auto, ..of_root.clone() };
+        assert!(said(restored).contains("takes a jail"));
         let users = |jailer| MicrovmConfig { jailer, first_uid: Some(7000), ..of_root.clone() }.first_uid();
         assert_eq!(users(Jailer::Off), None);
         assert_eq!(users(Jailer::Program("jailer".into())), Some(7000));

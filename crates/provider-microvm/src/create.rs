@@ -151,10 +151,14 @@ impl Core {
         record.host_boot =
             boot_id.map_err(fail::io(fail::seat(seat), Stage::Check, "reading the host's boot id"))?;
         record.started_at = jiff::Timestamp::now();
-        record.overhead_mib = Some(self.overhead_mib());
         record.phase = Phase::Starting;
-        self.write(record, Stage::Check).await?;
+        let is_anothers = self.allot_again(record).await?;
         self.clear(seat).await?;
+        if is_anothers {
+            // The device is for its owner alone, who is given to it when it is made.
+            let removed = self.edges.network.remove_port(seat, Some(record.address.ip)).await;
+            removed.map_err(fail::net(fail::seat(seat), Stage::Network))?;
+        }
         tell.stage(Stage::Network);
         let started = match self.network_of(seat).await {
             Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),

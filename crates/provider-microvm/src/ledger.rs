@@ -57,7 +57,7 @@ impl Core {
         }
         let workshop = self.workshop_record(seat, &books).await?;
         let ip = free_address(&workshop, &books)?;
-        let uid = self.config.first_uid().and_then(|first| (first..).find(|uid| !books.uids.contains(uid)));
+        let uid = self.config.first_uid().map(|first| free_uid(seat, first, &books)).transpose()?;
         let made = Made {
             id: crate::random::hex::<32>().map_err(io("making an id"))?,
             host_boot: self.edges.host.boot_id().map_err(io("reading the host's boot id"))?,
@@ -94,6 +94,26 @@ impl Core {
         }
         let net = self.net_of(&workshop);
         Ok((record, net))
+    }
+
+    /// Gives a seat that is started again what its monitor is to have as things are configured now, and writes its record: a user of its own, or none.
+    /// Whether that is another than it had.
+    pub(crate) async fn allot_again(&self, record: &mut SeatRecord) -> Result<bool, ProviderError> {
+        let seat = record.of();
+        let io = |doing: &'static str| fail::io(fail::seat(&seat), Stage::Check, doing);
+        let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io("waiting for the ledger"))?;
+        let before = record.uid;
+        match (self.config.first_uid(), before) {
+            (None, _) => record.uid = None,
+            (Some(_), Some(_)) => {}
+            (Some(first), None) => {
+                let books = self.books().await.map_err(io("reading the records"))?;
+                record.uid = Some(free_uid(&seat, first, &books)?);
+            }
+        }
+        record.overhead_mib = Some(self.overhead_mib());
+        self.write(record, Stage::Check).await?;
+        Ok(record.uid != before)
     }
 
     /// The network of a seat that has a record.
@@ -264,6 +284,16 @@ impl Core {
         let detail = format!("{}: {why}; destroy the workshop and create it again", path.display());
         ProviderError::Refused { for_whom: fail::workshop(workshop), detail }
     }
+}
+
+/// A user that no seat has.
+fn free_uid(seat: &SeatRef, first: u32, books: &Books) -> Result<u32, ProviderError> {
+    // The last number is no user (chown(2): it leaves the owner as it is).
+    let free = (first..u32::MAX).find(|uid| !books.uids.contains(uid));
+    free.ok_or_else(|| ProviderError::HostFull {
+        for_whom: fail::seat(seat),
+        detail: format!("every user number from microvm.first_uid {first} on is a seat's"),
+    })
 }
 
 /// An address of the workshop's that no seat has; none yet, where the operator's network gives one later.

@@ -85,7 +85,7 @@ fn loadable(config: &MicrovmConfig, version: firecracker::Version) -> Option<Fin
 async fn jailer(firecracker: &Firecracker) -> Finding {
     const NAME: &str = "jailer";
     match firecracker.check_jailer().await {
-        Ok(Some(path)) => Finding::ok(NAME, path.display().to_string()),
+        Ok(Some(path)) => Finding::ok(NAME, format!("of the same release ({})", path.display())),
         Ok(None) => Finding::warning(
             NAME,
             "seats' monitors run without a jail and as this service's user, as microvm.jailer says: who breaks out of a guest is root on this host",

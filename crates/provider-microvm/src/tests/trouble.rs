@@ -5,8 +5,8 @@ use std::time::Duration;
 use seats::{DataPolicy, Limits, Provider as _, Scope, SeatSpec, Status};
 
 use super::bench::{Bench, archive, create, seat, spec, up};
-use crate::vmm::How;
-use crate::{StartError, StateError};
+use crate::vmm::{How, Jailer, MonitorKind};
+use crate::{MicrovmConfig, StartError, StateError};
 
 #[tokio::test]
 async fn a_host_without_room_is_said_with_figures() {
@@ -44,6 +44,43 @@ async fn what_a_seats_monitor_takes_stays_what_it_was_when_another_is_chosen() {
     for figure in ["needs 228 MiB", "320 of 500 MiB", "1 seats"] {
         assert!(error.to_string().contains(figure), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_seat_that_is_started_again_has_a_user_as_it_is_configured_then() {
+    let mut bench = Bench::new();
+    let wish = spec(seat("rust-101", 1));
+    let user = |bench: &Bench| {
+        let record = std::fs::read(bench.seat_folder(&wish.seat).join("seat.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&record).unwrap()["uid"].as_u64()
+    };
+    let removals =
+        |bench: &Bench| bench.world.state().steps.iter().filter(|step| step.starts_with("remove ")).count();
+    let jailed = MicrovmConfig { monitor: MonitorKind::Firecracker, first_uid: Some(7000), ..bench.config };
+    let plain = MicrovmConfig { jailer: Jailer::Off, ..jailed.clone() };
+    for (config, expected, anew) in
+        [(&plain, None, 0), (&jailed, Some(7000), 1), (&jailed, Some(7000), 1), (&plain, None, 2)]
+    {
+        bench.config = config.clone();
+        up(&bench.provider(), &wish).await;
+        assert_eq!((user(&bench), removals(&bench)), (expected, anew));
+        bench.machine(&wish.seat).end(How::Signal(9));
+    }
+}
+
+#[tokio::test]
+async fn the_last_user_of_the_range_is_the_last_seats() {
+    let mut bench = Bench::new();
+    bench.config.first_uid = Some(u32::MAX - 1);
+    let provider = bench.provider();
+    create(&provider, &spec(seat("rust-101", 1))).await.unwrap();
+    let error = create(&provider, &spec(seat("rust-101", 2))).await.unwrap_err();
+    assert!(
+        error.code() == "host_full" && error.to_string().contains("microvm.first_uid 4294967294"),
+        "{error}"
+    );
+    provider.destroy(&seat("rust-101", 1), DataPolicy::Remove).await.unwrap();
+    create(&provider, &spec(seat("rust-101", 2))).await.unwrap();
 }
 
 #[tokio::test]

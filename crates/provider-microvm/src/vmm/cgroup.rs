@@ -87,18 +87,13 @@ impl Cgroup {
         told.join("; ")
     }
 
-    /// Whether the kernel limits how much of a cgroup's memory is swapped: a file that every cgroup has in version 1, and all but the
-    /// uppermost in version 2.
+    /// Whether the kernel keeps a cgroup's memory from being swapped: a file that all cgroups but the uppermost have in version 2. What version 1 has for that
+    /// limits how much is used of both, and forbids nothing (Documentation/admin-guide/cgroup-v1/memory.rst of the kernel, 2.4).
     pub(crate) fn limits_swap(&self) -> bool {
         let memory = |hierarchy: &&Hierarchy| hierarchy.controllers.contains(&Controller::Memory);
         self.hierarchies.iter().find(memory).is_some_and(|hierarchy| {
-            let root = hierarchy.folder(Path::new(""));
-            if hierarchy.unified {
-                let below = fs::read_dir(root).into_iter().flatten().flatten();
-                below.into_iter().any(|entry| entry.path().join("memory.swap.max").exists())
-            } else {
-                root.join("memory.memsw.limit_in_bytes").exists()
-            }
+            let below = fs::read_dir(hierarchy.folder(Path::new(""))).into_iter().flatten().flatten();
+            hierarchy.unified && below.into_iter().any(|entry| entry.path().join("memory.swap.max").exists())
         })
     }
 

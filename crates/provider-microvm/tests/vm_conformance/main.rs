@@ -1,4 +1,4 @@
-//! The conformance suite over real guests under QEMU, one of them on an operator's network, and those of its checks over seats that go on from a snapshot
+//! The conformance suite over real guests under QEMU, or Firecracker where a variable says so; one of them on an operator's network, and those of its checks over seats that go on from a snapshot
 //! in which that can make a difference.
 //!
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,

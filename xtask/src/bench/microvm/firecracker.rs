@@ -49,11 +49,7 @@ pub(super) async fn measure(host: &Host, rounds: u32, image: &str) -> Result<Opt
     host.prepare("firecracker").await?;
     let jailed = turns(host, &firecracker, Some(&jailer), rounds, image).await?;
     let mut measured = Firecracker { jailed, ..Firecracker::default() };
-    match turns(host, &firecracker, None, rounds, image).await {
-        Ok(plain) => measured.plain = plain,
-        // Without a jail the seat's user has to be let to /dev/kvm by the host.
-        Err(why) => console::dim(&format!("Firecracker without a jail is not measured: {why:#}")),
-    }
+    measured.plain = turns(host, &firecracker, None, rounds, image).await?;
     for round in 0..=rounds {
         let took = alone(host, &firecracker).await?;
         measured.alone.extend((round > 0).then_some(took));

@@ -38,7 +38,7 @@ pub(super) fn swap(host: &Host, cgroup: Option<&str>) -> Option<Finding> {
     let guests = if limited {
         "guests' memory is kept from it, that of the service with its keys is not"
     } else {
-        "guests' memory with their keys may come to lie there, because this kernel does not limit swap (swapaccount=1 on its command line)"
+        "guests' memory with their keys may come to lie there, because only version 2 of cgroups keeps memory from swap"
     };
     Some(Finding::warning(
         NAME,

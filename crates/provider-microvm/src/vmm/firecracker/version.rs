@@ -14,7 +14,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest that is accepted: the first that gives a restored machine another vsock socket and the right clock (CHANGELOG.md of Firecracker).
+    /// The oldest that is accepted: the first that gives a restored machine another vsock socket (CHANGELOG.md of Firecracker).
     pub const LEAST: Self = Self { major: 1, minor: 16, patch: 0 };
 
     /// Reads `1.16.1`, with or without a `v` before it and a word behind it.

@@ -36,9 +36,8 @@ counted! {
         "direction" = "received": "net"."rx_packets_count";
         "direction" = "sent": "net"."tx_packets_count";
     }
-    "microvm_throttled", "How often a device waited because a limit was reached" {
+    "microvm_throttled", "How often a disk waited because a limit was reached" {
         "device" = "disk": "block"."rate_limiter_throttled_events";
-        "device" = "network": "net"."rx_rate_limiter_throttled" "net"."tx_rate_limiter_throttled";
     }
     "microvm_device_errors", "What devices of guests could not do" {
         "device" = "disk": "block"."activate_fails" "block"."cfg_fails" "block"."event_fails" "block"."execute_fails"
