@@ -147,6 +147,23 @@ pub(crate) fn vsock(port: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Whether a connection is one of the host's (`VMADDR_CID_HOST`, vsock(7)), and not of a process in here; nothing when it is none of vsock's.
+pub(crate) fn is_from_the_host(socket: &OwnedFd) -> io::Result<Option<bool>> {
+    use std::os::fd::AsRawFd as _;
+    // Larger than any other family's address, which is cut off otherwise.
+    let mut address =
+        libc::sockaddr_vm { svm_family: 0, svm_reserved1: 0, svm_port: 0, svm_cid: 0, svm_zero: [0; 4] };
+    let mut length = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+    #[expect(unsafe_code, reason = "the library has no address of this family")]
+    // SAFETY: the kernel writes no more than so many bytes there.
+    let asked = unsafe { libc::getpeername(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
+    if asked != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let is_vsock = address.svm_family == libc::AF_VSOCK as libc::sa_family_t;
+    Ok(is_vsock.then_some(address.svm_cid == libc::VMADDR_CID_HOST))
+}
+
 /// A port of every address of the vsock device.
 struct VsockPort(u32);
 

@@ -150,15 +150,18 @@ impl Core {
         let boot_id = self.edges.host.boot_id();
         record.host_boot =
             boot_id.map_err(fail::io(fail::seat(seat), Stage::Check, "reading the host's boot id"))?;
-        record.started_at = jiff::Timestamp::now();
-        record.phase = Phase::Starting;
-        let is_anothers = self.allot_again(record).await?;
-        self.clear(seat).await?;
-        if is_anothers {
-            // The device is for its owner alone, who is given to it when it is made.
+        if self.config.first_uid().is_some() != record.uid.is_some() {
+            // The device is for its owner alone, who is given to it when it is made. Before the record says that there is another, so that this is done again
+            // when it fails.
+            self.clear(seat).await?;
             let removed = self.edges.network.remove_port(seat, Some(record.address.ip)).await;
             removed.map_err(fail::net(fail::seat(seat), Stage::Network))?;
         }
+        record.started_at = jiff::Timestamp::now();
+        record.phase = Phase::Starting;
+        record.restored = None;
+        self.allot_again(record).await?;
+        self.clear(seat).await?;
         tell.stage(Stage::Network);
         let started = match self.network_of(seat).await {
             Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),
@@ -169,6 +172,7 @@ impl Core {
             // The seat is there as it was before: with its data, and without a VM.
             let cleared = self.clear(seat).await;
             record.phase = Phase::Started;
+            record.restored = None;
             let written = self.write(record, Stage::Undo).await;
             if let Err(left) = cleared.and(written) {
                 tracing::error!(%seat, %left, "a failed start left something behind; create or destroy the seat");

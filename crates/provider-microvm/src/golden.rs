@@ -24,6 +24,7 @@ use seats::{ProviderError, SeatRef, Stage};
 use crate::core::{Core, blocking};
 use crate::edges::Machine;
 use crate::images::Ready;
+use crate::locks;
 use crate::records::Restored;
 use crate::tell::Tell;
 use crate::vmm::{MacAddress, Snapshot, SnapshotError, VmSpec, VmmError};
@@ -45,6 +46,8 @@ pub(crate) struct Goldens(Mutex<Vec<Golden>>);
 struct Golden {
     name: String,
     state: State,
+    /// Whether a seat could not go on from it.
+    was_refused: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +89,13 @@ impl Goldens {
         open.collect()
     }
 
+    /// Notes that a seat could not go on from one; whether another could not before.
+    fn is_refused_again(&self, name: &str) -> bool {
+        let mut all = self.all();
+        let golden = all.iter_mut().find(|golden| golden.name == name);
+        golden.is_none_or(|golden| std::mem::replace(&mut golden.was_refused, true))
+    }
+
     /// The names of those that stay open when there is one more.
     fn staying(&self) -> Vec<String> {
         let all = self.all();
@@ -111,7 +121,7 @@ impl Goldens {
     fn set(&self, name: &str, state: State) {
         let mut all = self.all();
         all.retain(|golden| golden.name != name);
-        all.push(Golden { name: name.to_owned(), state });
+        all.push(Golden { name: name.to_owned(), state, was_refused: false });
         let surplus = all.len().saturating_sub(KEPT);
         all.drain(..surplus);
     }
@@ -166,8 +176,11 @@ impl Core {
         let name = self.edges.machines.snapshot_name(vm, image).await?;
         let golden = self.golden(seat, &name, vm, image, tell).await?;
         let restored = self.edges.machines.restore(vm, image, &golden).await;
-        if let Err(why @ (VmmError::Ended { .. } | VmmError::Snapshot { .. })) = &restored {
-            // The monitor does not understand it: the next seats are not to find that out, too, and another one is made after a while.
+        if let Err(why @ (VmmError::Ended { .. } | VmmError::Snapshot { .. })) = &restored
+            && self.goldens.is_refused_again(&name)
+        {
+            // The monitor does not understand it, or so it seems by the second seat: the next ones are not to find that out, too, and another one is made
+            // after a while. The first may have had a reason of its own.
             self.goldens.set(&name, State::Failed(why.to_string().into(), Instant::now()));
             let folder = golden.folder().to_owned();
             let removed = blocking(move || std::fs::remove_dir_all(folder)).await;
@@ -235,9 +248,10 @@ impl Core {
         tracing::info!(%seat, snapshot = name, "a snapshot was made for seats of this kind");
         let mut used = self.goldens.staying();
         used.push(name.to_owned());
-        let all = self.state.snapshots();
+        let (all, state) = (self.state.snapshots(), self.state.clone());
+        let is_being_made = move |name: &str| locks::is_held(&state.snapshot_lock(name));
         // What stays takes room and is looked at again the next time.
-        let pruned = blocking(move || prune(&all, &used)).await;
+        let pruned = blocking(move || prune(&all, &used, is_being_made)).await;
         if let Err(why) = pruned {
             tracing::warn!(%why, "old snapshots cannot be removed");
         }
@@ -277,12 +291,14 @@ async fn open(folder: &Path) -> Result<Arc<Snapshot>, SnapshotError> {
     opened.map_err(broke)?.map(Arc::new)
 }
 
-/// Removes all but those that are used and the newest: seats of Firecracker go on from files that still have their names.
-fn prune(folder: &Path, used: &[String]) -> std::io::Result<()> {
+/// Removes all but the newest, those that are used, since seats of Firecracker go on from files that still have their names, and those that others are making.
+fn prune(folder: &Path, used: &[String], is_being_made: impl Fn(&str) -> bool) -> std::io::Result<()> {
     let mut others = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if !used.iter().any(|name| entry.file_name() == name.as_str()) {
+        // What is being written has more behind its name.
+        let name = entry.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !used.contains(&name) && !is_being_made(&name) {
             others.push((entry.metadata()?.modified()?, entry.path()));
         }
     }

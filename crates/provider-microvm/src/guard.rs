@@ -94,13 +94,14 @@ impl Core {
         let seat = record.of();
         let failed = |why| fail::net(fail::seat(&seat), Stage::Network)(why);
         let network = &self.edges.network;
-        let ensured = mended.cell(&seat.workshop);
-        let net = ensured.get_or_try_init(async || {
-            let net = self.network_of(&seat).await?;
+        // It may be another than that of the seats before: a workshop that was made again while this one's turn was waited for.
+        let net = self.network_of(&seat).await?;
+        let cell = mended.cell(&seat.workshop);
+        let ensure = async || network.ensure_workshop(&net).await.map_err(failed).map(|()| net.clone());
+        if *cell.get_or_try_init(ensure).await? != net {
             network.ensure_workshop(&net).await.map_err(failed)?;
-            Ok::<_, ProviderError>(net)
-        });
-        let joined = network.ensure_port(net.await?, &Self::port_of(record)).await;
+        }
+        let joined = network.ensure_port(&net, &Self::port_of(record)).await;
         joined.map(drop).map_err(failed)
     }
 }

@@ -15,6 +15,7 @@ use crate::fail;
 use crate::images::Ready;
 use crate::records::{Address, Mac, Made, SeatRecord, Unreadable, Wiring, Wish, WorkshopRecord};
 use crate::state::StateDir;
+use crate::vmm::{Monitor as _, Qemu};
 
 /// Everything that is given out, as the records have it.
 #[derive(Debug, Default)]
@@ -97,13 +98,11 @@ impl Core {
     }
 
     /// Gives a seat that is started again what its monitor is to have as things are configured now, and writes its record: a user of its own, or none.
-    /// Whether that is another than it had.
-    pub(crate) async fn allot_again(&self, record: &mut SeatRecord) -> Result<bool, ProviderError> {
+    pub(crate) async fn allot_again(&self, record: &mut SeatRecord) -> Result<(), ProviderError> {
         let seat = record.of();
         let io = |doing: &'static str| fail::io(fail::seat(&seat), Stage::Check, doing);
         let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io("waiting for the ledger"))?;
-        let before = record.uid;
-        match (self.config.first_uid(), before) {
+        match (self.config.first_uid(), record.uid) {
             (None, _) => record.uid = None,
             (Some(_), Some(_)) => {}
             (Some(first), None) => {
@@ -112,8 +111,7 @@ impl Core {
             }
         }
         record.overhead_mib = Some(self.overhead_mib());
-        self.write(record, Stage::Check).await?;
-        Ok(record.uid != before)
+        self.write(record, Stage::Check).await
     }
 
     /// The network of a seat that has a record.
@@ -225,7 +223,10 @@ impl Core {
 
     /// What the records have, and what this service holds itself.
     async fn books(&self) -> std::io::Result<Books> {
-        let (state, overhead) = (self.state.clone(), self.overhead_mib());
+        // A record that does not say is of when there was QEMU alone.
+        let qemus = || Qemu::new(self.config.qemu()).memory_overhead_mib();
+        let overhead = self.config.overhead_mib.unwrap_or_else(qemus);
+        let state = self.state.clone();
         let boot = self.edges.host.boot_id()?;
         let mut books = blocking(move || read(&state, overhead, &boot)).await?;
         books.snapshots.extend(self.goldens.openings());
@@ -313,7 +314,7 @@ impl Books {
     }
 }
 
-fn read(state: &StateDir, overhead_mib: u32, boot: &str) -> std::io::Result<Books> {
+fn read(state: &StateDir, qemus_mib: u32, boot: &str) -> std::io::Result<Books> {
     let mut books = Books::default();
     for workshop in state.workshops()? {
         if let Ok(Some(record)) = WorkshopRecord::read(&state.workshop(&workshop)) {
@@ -323,7 +324,7 @@ fn read(state: &StateDir, overhead_mib: u32, boot: &str) -> std::io::Result<Book
     for seat in state.seats(&Scope::All)? {
         match SeatRecord::read(&state.seat(&seat), &seat) {
             Ok(Some(record)) if !record.is_kept() => {
-                let overhead_mib = record.overhead_mib.unwrap_or(overhead_mib);
+                let overhead_mib = record.overhead_mib.unwrap_or(qemus_mib);
                 books.promised_mib += u64::from(record.wish.limits.memory_mib) + u64::from(overhead_mib);
                 books.seats += 1;
                 books.addresses.insert(record.address.ip);

@@ -34,7 +34,11 @@ impl Listener {
         loop {
             let mut guard = self.0.readable().await?;
             match rustix::net::accept_with(self.0.get_ref(), flags) {
-                Ok(socket) => return Stream::new(socket),
+                // A kernel with vsock's loopback lets any process in here connect, which is not the host; and one that is gone again is nobody.
+                Ok(socket) => match sys::is_from_the_host(&socket) {
+                    Ok(Some(false)) | Err(_) => {}
+                    Ok(Some(true) | None) => return Stream::new(socket),
+                },
                 Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
                 // It was closed again before it was its turn.
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}

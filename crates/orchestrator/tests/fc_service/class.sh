@@ -23,14 +23,14 @@ fail() {
     exit 1
 }
 
-# Starts the service, and waits until it is ready.
+# Starts the service, with these further flags, and waits until it is ready.
 service=
 serve() {
-    printf '\n# orchestrator serve &\n'
+    printf '\n# %s &\n' "orchestrator serve $*"
     orchestrator serve --provider=microvm --log-format=json --docker-host=unix:///run/none.sock --microvm-registry=false \
         --seats-image="$IMAGE" --seats-cpus=1 --seats-memory-mib=256 --seats-start-timeout=10m --seats-stop-grace=10s \
         --microvm-memory-percent=1000 --microvm-least-free-mib=16 --microvm-scratch-mib=256 --microvm-data-mib=256 \
-        2>>/run/service.log &
+        "$@" 2>>/run/service.log &
     service=$!
     until curl -sf -o /dev/null "$url/readyz"; do
         kill -0 "$service" || fail "the service does not start"
@@ -103,10 +103,22 @@ said orchestrator class list demo
 for address in $(addresses); do answers "$address"; done
 said orchestrator class up demo --seats 2
 
-said orchestrator class down demo
-after=$(left)
-[ "$after" = "$before" ] || fail "something is left: $(diff <(echo "$before") <(echo "$after"))"
-printf '\nnothing is left:\n%s\n' "$after"
-kill "$service"
-wait "$service" || fail "the service does not end well"
+# All that the class had goes with it.
+class_down() {
+    said orchestrator class down demo
+    after=$(left)
+    [ "$after" = "$before" ] || fail "something is left: $(diff <(echo "$before") <(echo "$after"))"
+    printf '\nnothing is left:\n%s\n' "$after"
+    kill "$service"
+    wait "$service" || fail "the service does not end well"
+}
+class_down
+
+# The same from a snapshot: the first seat makes it, and both go on from it.
+serve --microvm-snapshot=auto
+said orchestrator class up demo --seats 2 --wait 15m
+for address in $(addresses); do answers "$address"; done
+[ "$(grep -l '"restored"' "$state"/microvm/workshops/demo/*/seat.json | wc -l)" = 2 ] || fail "not both seats go on from the snapshot"
+said ls -l "$state"/microvm/snapshots/*
+class_down
 echo "the class is done"

@@ -10,11 +10,17 @@ pub(in crate::vmm) fn process_of(uid: u32) -> io::Result<Option<u32>> {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // The folder of a process is its user's (proc_pid(5)). One that has ended meanwhile has none.
-        if entry.metadata().is_ok_and(|about| about.uid() == uid) {
+        if entry.metadata().is_ok_and(|about| about.uid() == uid) && !has_ended(pid) {
             return Ok(Some(pid));
         }
     }
     Ok(None)
+}
+
+/// Whether a process has ended and is not waited for (`proc_pid_stat(5)`), as when its parent was killed: it does nothing to anybody any more.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 #[cfg(test)]
@@ -26,5 +32,11 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         assert!(process_of(own).unwrap().is_some());
         assert_eq!(process_of(u32::MAX - 7).unwrap(), None);
+        assert!(!has_ended(std::process::id()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        while !has_ended(child.id()) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 }

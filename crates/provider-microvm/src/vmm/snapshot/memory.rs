@@ -7,8 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{
-    Advice, FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fadvise, fallocate, fcntl_add_seals,
-    memfd_create, seek,
+    FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, memfd_create, seek,
 };
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -56,9 +55,10 @@ impl Memory {
         Ok(Self { file, bytes })
     }
 
-    /// Has it read from the disk, as far as there is room.
+    /// Reads it from the disk, so that it is in the host's memory as far as there is room, and nobody's who goes on from it. Advice alone (`posix_fadvise(2)`) has a
+    /// mebibyte read.
     pub(super) fn read_ahead(&self) -> io::Result<()> {
-        Ok(fadvise(&self.file, 0, None, Advice::WillNeed)?)
+        filled(&self.file, self.bytes, |_, _| Ok(()))
     }
 
     /// Writes it to an empty file, and tells its digest.
