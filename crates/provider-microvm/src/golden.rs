@@ -306,3 +306,34 @@ fn prune(folder: &Path, used: &[String], is_being_made: impl Fn(&str) -> bool) -
     let surplus = others.len().saturating_sub(KEPT.saturating_sub(used.len()));
     others.drain(..surplus).try_for_each(|(_, path)| std::fs::remove_dir_all(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seats_refusal_is_its_own_and_the_seconds_is_the_snapshots() {
+        let goldens = Goldens::default();
+        let made = || goldens.set("aa", State::Failed("on purpose".into(), Instant::now()));
+        made();
+        assert!(!goldens.is_refused_again("aa"));
+        assert!(goldens.is_refused_again("aa"));
+        made();
+        assert!(!goldens.is_refused_again("aa"), "it is another one");
+        assert!(goldens.is_refused_again("bb"), "one that is not kept is made anew");
+    }
+
+    #[test]
+    fn what_is_used_or_being_made_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c.new", "d.new", "e", "f"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let used = ["a", "e", "f", "x"].map(str::to_owned);
+        prune(folder.path(), &used, |name| name == "c").unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a", "c.new", "e", "f"]);
+    }
+}
