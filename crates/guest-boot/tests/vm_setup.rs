@@ -87,7 +87,7 @@ fn a_packed_kernel_is_kept_as_the_elf_file_in_it_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let packed = setup(&options(&package(), &folder)).unwrap();
     let report = setup(&SetupOptions { unpack: true, ..options(&package(), &folder) }).unwrap();
-    assert_eq!((report.format.to_string(), &report.version), ("vmlinux".to_owned(), &packed.version));
+    assert_eq!((report.format.to_string(), &report.version), ("ELF vmlinux".to_owned(), &packed.version));
     assert_ne!(report.id, packed.id);
     let boot = Boot::open(&folder.path().join("boot")).unwrap();
     assert_eq!(fs::read(boot.kernel()).unwrap()[..4], *b"\x7fELF");
