@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,6 +44,17 @@ pub fn processes() -> Vec<Process> {
         }
     }
     found
+}
+
+/// Whether a process was told of a folder when it was started: by its arguments, or by its environment. It holds from the start of its program, before that
+/// has opened anything.
+#[must_use]
+pub fn told_of(process: &Path, folder: &Path) -> bool {
+    let folder = folder.as_os_str().as_bytes();
+    ["cmdline", "environ"].iter().any(|what| {
+        let said = fs::read(process.join(what)).unwrap_or_default();
+        said.windows(folder.len().max(1)).any(|part| part == folder)
+    })
 }
 
 /// The cgroups of a name, in every hierarchy, with all below them.

@@ -41,7 +41,7 @@ pub use firecracker::{firecracker, jailer};
 pub use image::{IMAGE, Image, archives};
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
-pub use left::{Ground, Process, cgroups, processes};
+pub use left::{Ground, Process, cgroups, processes, told_of};
 pub use machine::{Disk, Machine, Started};
 pub use metal::BareMetal;
 pub use namespace::isolated;

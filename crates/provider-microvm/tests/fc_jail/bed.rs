@@ -74,7 +74,9 @@ impl Bed {
     }
 
     pub(crate) fn options(&self) -> Result<FirecrackerOptions> {
-        let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
+        // One that says whose it is can be seen before it has opened anything.
+        let args = vec![self.path.clone().into()];
+        let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args };
         let mut options = FirecrackerOptions::new(keeper);
         options.program = vm_testbed::firecracker()?;
         let ours = self.path("jailer");
@@ -222,7 +224,7 @@ impl Bed {
         tokio::time::timeout(PATIENCE, quiet).await.context("the end of all processes")?
     }
 
-    /// Processes of the seats' users, and of keepers that hold a lock in here.
+    /// Processes of the seats' users, and of keepers that were started for this bed.
     pub(crate) fn processes(&self) -> Result<BTreeSet<i32>> {
         let users: Vec<_> = (0..4).map(|number| self.uid + number).collect();
         let this = std::env::current_exe()?;
@@ -234,10 +236,7 @@ impl Bed {
                 continue;
             }
             let is_users = entry.metadata().is_ok_and(|about| users.contains(&about.uid()));
-            let open = fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
-            let mut files = open.filter_map(|file| fs::read_link(file.path()).ok());
-            let is_keeper = files.any(|file| file.starts_with(&self.path) && file.ends_with("keeper.lock"));
-            if is_users || is_keeper {
+            if is_users || vm_testbed::told_of(&entry.path(), &self.path) {
                 found.insert(pid);
             }
         }

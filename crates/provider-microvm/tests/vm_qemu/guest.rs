@@ -9,7 +9,7 @@ use provider_microvm::vmm::{
     VmSpec,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use vm_testbed::{Initramfs, Kernel};
+use vm_testbed::{Initramfs, Kernel, told_of};
 
 /// How long anything may take on a machine with much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
@@ -104,6 +104,11 @@ pub(crate) fn keeper() -> KeeperCommand {
     KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() }
 }
 
+/// One that says whose it is, and can be seen before it has opened anything.
+pub(crate) fn keeper_of(folder: &Path) -> KeeperCommand {
+    KeeperCommand { args: vec![folder.into()], ..keeper() }
+}
+
 pub(crate) fn monitor() -> Qemu {
     Qemu::new(QemuOptions::new(keeper()))
 }
@@ -147,7 +152,7 @@ pub(crate) async fn shell(vm: &Vm, command: &str) -> Result<String> {
     Ok(answer.trim_end().trim_end_matches("done").trim_end().to_owned())
 }
 
-/// Processes of this host that have something of this folder open, by their command line.
+/// Processes of this host that were told of this folder, or have something of it open, by their command line.
 pub(crate) fn processes(folder: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
@@ -163,7 +168,7 @@ pub(crate) fn processes(folder: &Path) -> Result<Vec<String>> {
         let uses = open
             .filter_map(|entry| std::fs::read_link(entry.path()).ok())
             .any(|path| path.starts_with(folder));
-        if uses {
+        if uses || told_of(&process, folder) {
             let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
             found.push(format!(
                 "{}: {}",

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use vm_testbed::{Kernel, Need, can_run};
 
 use crate::bounds::{cgroup, folders};
-use crate::guest::{Guest, ended, keeper, monitor, processes, say, spec};
+use crate::guest::{Guest, ended, keeper_of, monitor, processes, say, spec};
 
 const FOLDER: &str = "VMM_TEST_FOLDER";
 const STARTED: &str = "a VM was started";
@@ -27,7 +27,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 fn in_folder(folder: &Path) -> Result<(Qemu, VmSpec)> {
     let mut spec = spec(folder, Kernel::find()?.image());
     spec.cgroup = Some(CgroupSpec { parent: parent(folder), ..cgroup("one") });
-    let mut options = QemuOptions::new(keeper());
+    let mut options = QemuOptions::new(keeper_of(folder));
     let wrapper = folder.join("qemu");
     if wrapper.exists() {
         options.program = wrapper;
