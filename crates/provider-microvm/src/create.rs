@@ -203,16 +203,20 @@ impl Core {
         let port = Self::port_of(record);
         // Side by side, because most of each is waiting for the host's disk or kernel; and each to its end, so that nothing is made any more when what
         // was made is taken back.
-        self.edges.machines.expect();
+        let expected = self.edges.machines.expect();
         let plug = async {
             let plugged = self.plug(net, &port).await;
             tell.stage(Stage::Volume);
             plugged
         };
         let (pinned, plugged, made) = tokio::join!(self.pin(ready, seat), plug, self.make_disks(seat));
-        pinned?;
-        let place = plugged?;
-        made?;
+        let place = match pinned.and(plugged).and_then(|place| made.map(|()| place)) {
+            Ok(place) => place,
+            Err(why) => {
+                expected.over().await;
+                return Err(why);
+            }
+        };
         if (record.address.ip, record.address.mac) != (place.ip, place.mac) {
             // An operator's network gave it, or another one than the last time.
             (record.address.ip, record.address.mac) = (place.ip, place.mac);
@@ -220,7 +224,9 @@ impl Core {
         }
         tell.stage(Stage::Create);
         let vm = self.vm_spec(record, &place, ready)?;
-        let (live, guest) = self.come_up(record, &vm, ready, tell).await?;
+        let up = self.come_up(record, &vm, ready, tell).await;
+        expected.over().await;
+        let (live, guest) = up?;
         tell.stage(Stage::Inspect);
         let config = self.guest_config(record, &place, ready, spec)?;
         let configured = guest.configure(&config).await;

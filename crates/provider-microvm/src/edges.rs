@@ -29,7 +29,7 @@ pub(crate) use self::host::ThisHost;
 pub(crate) use self::machine::RealMachines;
 pub(crate) use self::network::KernelNet;
 use crate::records::{Mac, Wiring};
-use crate::vmm::{Exit, RunFolder, Snapshot, VmSpec, VmmError};
+use crate::vmm::{Exit, Expected, RunFolder, Snapshot, VmSpec, VmmError};
 
 /// The host as one provider sees it.
 #[derive(Clone)]
@@ -141,7 +141,7 @@ pub(crate) trait Network: Send + Sync {
 #[async_trait]
 pub(crate) trait Machines: Send + Sync {
     /// Told that a VM will be started in a moment. Does not wait, and may do nothing.
-    fn expect(&self) {}
+    fn expect(&self) -> Expected;
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError>;
     /// What a snapshot for this VM is called: something else as soon as anything differs that it depends on.
     async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError>;

@@ -47,7 +47,7 @@ pub use exit::{Exit, How};
 pub use firecracker::{Firecracker, FirecrackerOptions, Jailer};
 pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
-pub use keeper::KeeperCommand;
+pub use keeper::{Expected, KeeperCommand};
 pub use monitor::{Monitor, MonitorKind, Snapshots};
 pub use qemu::{Qemu, QemuOptions};
 pub use snapshot::{Difference, DriveTraits, Savable, Snapshot, SnapshotError, Traits};

@@ -12,7 +12,7 @@ use guest_protocol::client::{Agent, LinkError, LinkOptions};
 use self::told::Told;
 use super::guest::RealGuest;
 use super::{Guest, Machine, Machines};
-use crate::vmm::{Accelerator, Exit, RunFolder, Snapshot, Vm, VmSpec, VmmError, cgroup};
+use crate::vmm::{Accelerator, Exit, Expected, RunFolder, Snapshot, Vm, VmSpec, VmmError, cgroup};
 
 /// VMs of one monitor.
 #[derive(Debug)]
@@ -29,12 +29,13 @@ impl<M: Told> RealMachines<M> {
 
 #[async_trait]
 impl<M: Told> Machines for RealMachines<M> {
-    fn expect(&self) {
+    fn expect(&self) -> Expected {
         tokio::task::spawn_blocking(|| {
             if let Err(why) = cgroup::warm() {
                 tracing::debug!(%why, "moves between cgroups take their time");
             }
         });
+        self.monitor.expect()
     }
 
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {

@@ -28,6 +28,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod ahead;
 pub(super) mod client;
 mod init;
 mod launch;
@@ -38,6 +39,8 @@ mod serve;
 mod spawn;
 mod start;
 
+pub use ahead::Expected;
+pub(super) use ahead::Keepers;
 pub(super) use launch::{Answer, Argument, GENERATION, LONGEST, Launch, Open, Request};
 pub(super) use spawn::OPEN_FILES;
 

@@ -168,8 +168,18 @@ impl Bed {
         })
     }
 
+    /// Starts a VM as the provider does, with a keeper that waits.
+    pub(crate) async fn start_as(&self, spec: &VmSpec) -> Result<Vm> {
+        let monitor = self.monitor()?;
+        let mut expected = monitor.expect();
+        expected.ready().await;
+        let vm = monitor.start(spec).await;
+        expected.over().await;
+        Ok(vm?)
+    }
+
     pub(crate) async fn start(&self, seat: &str) -> Result<Vm> {
-        Ok(self.monitor()?.start(&self.spec(seat)?).await?)
+        self.start_as(&self.spec(seat)?).await
     }
 
     pub(crate) async fn adopt(&self, seat: &str) -> Result<Option<Vm>> {

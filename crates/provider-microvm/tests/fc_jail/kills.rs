@@ -116,11 +116,17 @@ async fn a_jailed_start_that_is_given_up_leaves_nothing() -> Result<()> {
         let (monitor, spec) = (bed.monitor()?, bed.spec("1")?);
         let mut finished = 0;
         for step in 0..20 {
+            // With a keeper that waits already, and with one that may be there in time.
+            let mut expected = monitor.expect();
+            if step % 2 == 0 {
+                expected.ready().await;
+            }
             let given_up = tokio::time::timeout(Duration::from_millis(step * 12), monitor.start(&spec)).await;
             if let Ok(started) = given_up {
                 started?.kill().await?;
                 finished += 1;
             }
+            expected.over().await;
             bed.quiet().await?;
             ensure!(bed.adopt("1").await?.is_none(), "step {step}");
             // A keeper that finds nobody to hear it removes what it has made before it ends.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{How, MonitorKind, Vm, VmmError};
@@ -42,6 +43,26 @@ async fn a_jailed_vm_is_started_adopted_and_ended() -> Result<()> {
         let vm = bed.start("1").await?;
         vm.kill().await?;
         ensure!(vm.exited().await?.to_string() == "the VM was killed by SIGKILL");
+        bed.nothing_left()
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs Firecracker, its jailer, KVM and root"]
+async fn a_keeper_that_waits_ends_with_its_namespace_when_nobody_needs_it() -> Result<()> {
+    if !can_run(&NEEDS) {
+        return Ok(());
+    }
+    let bed = Bed::new()?;
+    bed.ended(async {
+        let monitor = bed.monitor()?;
+        let expected = monitor.expect();
+        // The keeper, and the first process of its namespace.
+        while bed.processes()?.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        expected.over().await;
         bed.nothing_left()
     })
     .await

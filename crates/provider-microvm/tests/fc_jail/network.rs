@@ -72,7 +72,7 @@ async fn a_tap_device_is_a_jailed_vms_when_it_is_its_users_and_is_never_made() -
         ip(&["-n", &namespace.0, "link", "del", "ctt0"])?;
 
         namespace.add("ctt0", user)?;
-        let vm = provider_microvm::vmm::Monitor::start(&monitor, &spec).await?;
+        let vm = bed.start_as(&spec).await?;
         bed.hears("1", BareMetal::GREETING).await?;
         let own = fs::read_link(format!("/proc/{}/ns/net", firecracker(&vm)?))?;
         ensure!(own != fs::read_link("/proc/self/ns/net")?, "it is in this network");

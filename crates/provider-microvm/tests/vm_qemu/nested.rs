@@ -43,7 +43,7 @@ fn the_probe_says_kvm_where_kvm_works() -> Result<()> {
     }
     let script = r#"
 [ -c /dev/kvm ] || echo "probe: no /dev/kvm"
-echo "probe: $(echo '{"probe":{"generation":4}}' | $keeper)"
+echo "probe: $(echo '{"probe":{"generation":5}}' | $keeper)"
 "#;
     let console = run(&["kvm-amd"], script)?;
     let said: Vec<_> = console.after("probe: ").collect();
@@ -61,7 +61,7 @@ fn version_2_of_cgroups_limits_a_vm_and_nothing_is_left() -> Result<()> {
     let launch = |arguments: &[&str]| {
         let arguments: Vec<_> = arguments.iter().map(|word| serde_json::json!({"plain": word})).collect();
         serde_json::json!({"launch": {
-            "generation": 4, "seat": "demo/1", "monitor": "qemu", "folder": "/mnt/run",
+            "generation": 5, "seat": "demo/1", "monitor": "qemu", "folder": "/mnt/run",
             "program": "/bin/busybox", "arguments": arguments, "descriptors": [],
             "taps": [], "has_folder": true,
             "user": {"uid": 1000, "gid": 1001}, "groups": [],

@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use super::World;
 use super::guest::ScriptedGuest;
 use crate::edges::{Guest, Machine, Machines};
-use crate::vmm::{Drive, Exit, How, MonitorKind, RunFolder, Snapshot, Traits, VmSpec, VmmError, snapshot};
+use crate::vmm::{
+    Drive, Exit, Expected, How, MonitorKind, RunFolder, Snapshot, Traits, VmSpec, VmmError, snapshot,
+};
 
 /// A scripted VM with the agent in it.
 pub(crate) struct ScriptedMachine {
@@ -109,6 +111,10 @@ fn waiting() -> Health {
 
 #[async_trait]
 impl Machines for World {
+    fn expect(&self) -> Expected {
+        Expected::nothing()
+    }
+
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError> {
         let machine = self.begin("start", spec).await?;
         self.boot(spec, &machine);

@@ -12,6 +12,7 @@ use super::{
     Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
     MachineConfig, Metrics, NetworkInterface, Unconfigured, Version, Vsock, binary, metrics,
 };
+use crate::vmm::keeper::{Expected, Keepers};
 use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
 use crate::vmm::vm::{adopt, clear};
@@ -84,6 +85,7 @@ impl FirecrackerOptions {
 #[derive(Debug)]
 pub struct Firecracker {
     options: FirecrackerOptions,
+    keepers: Keepers,
     checked: Known<Version>,
     /// Of the jailer.
     jailer: Known<Version>,
@@ -95,7 +97,14 @@ impl Firecracker {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: FirecrackerOptions) -> Self {
-        Self { options, checked: Known::default(), jailer: Known::default(), digests: Digests::default() }
+        let keepers = Keepers::new(options.keeper.clone(), options.jailer != Jailer::Off);
+        let (checked, jailer, digests) = (Known::default(), Known::default(), Digests::default());
+        Self { options, keepers, checked, jailer, digests }
+    }
+
+    /// Has a keeper ready for a VM that will be started in a moment. To be called in a runtime; does not wait.
+    pub fn expect(&self) -> Expected {
+        self.keepers.expect()
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.

@@ -1,13 +1,12 @@
 //! The service's side of the conversation with a keeper.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
-use super::KeeperCommand;
+use super::ahead::{Keepers, Waiting};
 use super::launch::{Answer, CONFIRM, LONGEST, Launch, Request};
 use crate::vmm::{Exit, ProcessId, VmmError, limits};
 
@@ -28,9 +27,9 @@ pub(in crate::vmm) struct Launching {
 }
 
 impl Launching {
-    /// Starts a keeper and has it start a VM.
+    /// Has a keeper start a VM: one that waits for that, or a new one.
     pub(in crate::vmm) async fn start(
-        command: &KeeperCommand,
+        keepers: &Keepers,
         launch: Launch,
         limit: Duration,
     ) -> Result<Self, VmmError> {
@@ -40,16 +39,7 @@ impl Launching {
         let mut line =
             serde_json::to_vec(&Request::Launch(Box::new(launch))).map_err(|why| failed(why.to_string()))?;
         line.push(b'\n');
-        let mut keeper = Command::new(&command.program);
-        // Nothing of the service's environment is for it: there may be secrets in it.
-        keeper.args(&command.args).env_clear().current_dir("/");
-        keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let program = command.program.display();
-        let mut child =
-            keeper.spawn().map_err(|why| failed(format!("its keeper {program} cannot be started: {why}")))?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(failed("its keeper has no pipes".into()));
-        };
+        let Waiting { child, input, output } = keepers.take().map_err(failed)?;
         let none = ProcessId { pid: 0, start_time: 0 };
         let mut this = Self {
             seat: seat.clone(),

@@ -12,6 +12,8 @@
 //! what holds for the monitor without a jail holds for this process: it dies with the keeper, and it is the VM for whoever kills, watches or finds it. A process
 //! from outside can kill it, and none from inside.
 //!
+//! It may be there before its keeper knows what to launch, so it goes by itself to where the keeper is.
+//!
 //! It is the keeper's own program, started from the file that runs already: a new version in its place makes no difference.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -25,6 +27,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 
+use super::start::enter_network;
 use super::{Launch, Request, spawn};
 use crate::vmm::cgroup::Cgroup;
 
@@ -94,6 +97,34 @@ impl Init {
     }
 }
 
+/// One that may be there already. One that is not used has ended when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ahead(Option<io::Result<(Child, Init)>>);
+
+impl Ahead {
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn spawn() -> Self {
+        Self(Some(Init::spawn()))
+    }
+
+    /// The one that is there, or a new one.
+    pub(super) fn take(mut self) -> io::Result<(Child, Init)> {
+        self.0.take().unwrap_or_else(Init::spawn)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        if let Some(Ok((mut child, init))) = self.0.take() {
+            drop(init);
+            drop(child.wait());
+        }
+    }
+}
+
 /// Is one, until the monitor has ended.
 pub(super) fn run(launch: &Launch) {
     let started = start(launch);
@@ -117,8 +148,13 @@ fn start(launch: &Launch) -> io::Result<Child> {
     if !keeper[0].revents().is_empty() {
         return Err(io::Error::other("the keeper is gone"));
     }
+    enter_network(launch)?;
     let doors = match &launch.cgroup {
-        Some(spec) => Cgroup::find(&spec.parent, &spec.name)?.doors()?,
+        Some(spec) => {
+            let cgroup = Cgroup::find(&spec.parent, &spec.name)?;
+            cgroup.enter_keepers()?;
+            cgroup.doors()?
+        }
         None => Vec::new(),
     };
     spawn::spawn(launch, Vec::new(), doors, None, Stdio::inherit)

@@ -9,7 +9,7 @@ use crate::vmm::jail::JailSpec;
 use crate::vmm::{CgroupSpec, Exit, LogFile, MonitorKind, ProcessId, UserIds};
 
 /// The number of this conversation. A keeper of another one refuses: the program was replaced while the service ran.
-pub(in crate::vmm) const GENERATION: u32 = 4;
+pub(in crate::vmm) const GENERATION: u32 = 5;
 /// The longest line that is read, in bytes.
 pub(in crate::vmm) const LONGEST: u64 = 1 << 20;
 /// What the service says when the VM is as it should be.
@@ -19,6 +19,8 @@ pub(in crate::vmm) const CONFIRM: &[u8] = b"confirm\n";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::vmm) enum Request {
+    /// To have the first process of a jailed VM's namespace there before it is known what to launch, which is said next.
+    Ahead { generation: u32 },
     /// To keep a VM.
     Launch(Box<Launch>),
     /// To be the first process of a jailed VM's namespace: what a keeper asks for.
@@ -105,7 +107,7 @@ impl Request {
         }
         let request: Self = serde_json::from_slice(&line)?;
         let other = match &request {
-            Self::Probe { generation } => *generation,
+            Self::Ahead { generation } | Self::Probe { generation } => *generation,
             Self::Launch(launch) | Self::Init(launch) => launch.generation,
         };
         if other != GENERATION {

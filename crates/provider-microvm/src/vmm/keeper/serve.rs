@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{getpid, setsid, umask};
 
-use super::init;
+use super::init::{self, Ahead};
 use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
 use super::output::Output;
@@ -68,7 +68,12 @@ pub(super) fn run() -> Result<(), ()> {
     // Of the processes of a host without memory, the keeper is the wrong one to kill. Only root may say so.
     drop(std::fs::write("/proc/self/oom_score_adj", "-999"));
     let kept = match Request::read() {
-        Ok(Request::Launch(request)) => launch(*request),
+        Ok(Request::Ahead { .. }) => match (Ahead::spawn(), Request::read()) {
+            (init, Ok(Request::Launch(request))) => launch(*request, init),
+            (_, Ok(_)) => Err(Failure::from(io::Error::other("there is nothing to launch"))),
+            (_, Err(why)) => Err(Failure::from(why)),
+        },
+        Ok(Request::Launch(request)) => launch(*request, Ahead::none()),
         Ok(Request::Init(request)) => {
             init::run(&request);
             return Ok(());
@@ -120,7 +125,7 @@ fn alone(folder: &RunFolder) -> io::Result<Option<File>> {
     }
 }
 
-fn launch(launch: Launch) -> Result<Kept, Failure> {
+fn launch(launch: Launch, init: Ahead) -> Result<Kept, Failure> {
     let folder = RunFolder::new(&launch.folder);
     let in_folder =
         |why: io::Error| Failure { why: format!("{}: {why}", launch.folder.display()), busy: false };
@@ -147,8 +152,8 @@ fn launch(launch: Launch) -> Result<Kept, Failure> {
         // What is in it already names the keeper, with whom the VM ends.
         drop(RunFolder::write_owner(&lock, &owner));
     };
-    let started =
-        start(&launch, &folder, cgroup.as_ref(), known).inspect_err(|_| undo(&folder, cgroup.as_ref()))?;
+    let started = start(&launch, &folder, cgroup.as_ref(), init, known);
+    let started = started.inspect_err(|_| undo(&folder, cgroup.as_ref()))?;
     Ok(Kept { launch, folder, cgroup, log, started, keeper, launching: Some(launching), _lock: lock })
 }
 

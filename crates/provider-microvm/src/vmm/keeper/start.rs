@@ -7,7 +7,7 @@ use std::process::{Child, ExitStatus, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::init::Init;
+use super::init::{Ahead, Init};
 use super::{Launch, Open, open, spawn};
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::jail::{self, JailSpec};
@@ -39,24 +39,27 @@ fn end(child: &mut Child) {
     drop(child.wait());
 }
 
+/// Brings this process to where the VM's network is, if that is elsewhere. It has one thread, so it is in there as a whole.
+pub(super) fn enter_network(launch: &Launch) -> io::Result<()> {
+    let Some(namespace) = &launch.network_namespace else { return Ok(()) };
+    let enter = File::open(namespace).and_then(|file| {
+        let kind = Some(LinkNameSpaceType::Network);
+        Ok(move_into_link_name_space(file.as_fd(), kind)?)
+    });
+    let name = namespace.display();
+    enter.map_err(|why| io::Error::new(why.kind(), format!("entering the network namespace {name}: {why}")))
+}
+
 /// Starts the VM. `known` is told what it is before there is anything that its end is to take along.
 pub(super) fn start(
     launch: &Launch,
     folder: &RunFolder,
     cgroup: Option<&Cgroup>,
+    init: Ahead,
     known: impl FnOnce(ProcessId),
 ) -> io::Result<Started> {
-    if let Some(namespace) = &launch.network_namespace {
-        // TAP devices are opened in the namespace that they are in. This process has one thread, so it is in there as a whole.
-        let enter = File::open(namespace).and_then(|file| {
-            let kind = Some(LinkNameSpaceType::Network);
-            Ok(move_into_link_name_space(file.as_fd(), kind)?)
-        });
-        let name = namespace.display();
-        enter.map_err(|why| {
-            io::Error::new(why.kind(), format!("entering the network namespace {name}: {why}"))
-        })?;
-    }
+    // TAP devices are opened in the namespace that they are in.
+    enter_network(launch)?;
     let descriptors: Vec<_> =
         launch.descriptors.iter().map(|what| open::open(what, folder)).collect::<io::Result<_>>()?;
     // To be opened once at a time: this looks whether they are there, and lets go of them.
@@ -71,7 +74,7 @@ pub(super) fn start(
         doors = cgroup.doors()?;
     }
     if let Some(jail) = &launch.jail {
-        return jailed(launch, jail, known);
+        return jailed(launch, jail, init, known);
     }
     let mut child = spawn::spawn(launch, descriptors, doors, own, Stdio::piped)?;
     let vmm = identified(&mut child)?;
@@ -79,14 +82,19 @@ pub(super) fn start(
     Ok(Started { child, vmm, init: None })
 }
 
-fn jailed(launch: &Launch, jail: &JailSpec, known: impl FnOnce(ProcessId)) -> io::Result<Started> {
+fn jailed(
+    launch: &Launch,
+    jail: &JailSpec,
+    init: Ahead,
+    known: impl FnOnce(ProcessId),
+) -> io::Result<Started> {
     let uid = jail.user.uid;
     if let Some(pid) = jail::process_of(uid)? {
         let why = format!("user {uid} has a process already, {pid}: a jailed VM needs a user of its own");
         return Err(io::Error::other(why));
     }
     jail::stage(jail).map_err(io::Error::other)?;
-    let (mut child, mut init) = Init::spawn()?;
+    let (mut child, mut init) = init.take()?;
     let vmm = identified(&mut child)?;
     known(vmm);
     init.launch(launch).inspect_err(|_| end(&mut child))?;

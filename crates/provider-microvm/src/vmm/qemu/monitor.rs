@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::arguments::{Acceleration, CommandLine, Memory, drive_id};
 use super::{Version, binary};
 use crate::vmm::accelerator::{self, Accel};
-use crate::vmm::keeper::{GENERATION, Launch};
+use crate::vmm::keeper::{Expected, GENERATION, Keepers, Launch};
 use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
 use crate::vmm::vm::{self, adopt, clear};
@@ -55,6 +55,7 @@ impl QemuOptions {
 #[derive(Debug)]
 pub struct Qemu {
     options: QemuOptions,
+    keepers: Keepers,
     checked: Known<Version>,
     accelerator: Mutex<Option<Accel>>,
     /// Of files that snapshots depend on, as they were.
@@ -66,7 +67,13 @@ impl Qemu {
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
         let accelerator = Mutex::new(options.accelerator.clone());
-        Self { options, checked: Known::default(), accelerator, digests: Digests::default() }
+        let keepers = Keepers::new(options.keeper.clone(), false);
+        Self { options, keepers, checked: Known::default(), accelerator, digests: Digests::default() }
+    }
+
+    /// Has a keeper ready for a VM that will be started in a moment. To be called in a runtime; does not wait.
+    pub fn expect(&self) -> Expected {
+        self.keepers.expect()
     }
 
     /// Looks for the program and asks for its version, unless that is known of this very file.
@@ -124,7 +131,7 @@ impl Qemu {
     {
         let (program, _) = self.check().await?;
         let launch = Self::launch(spec, program, line, groups);
-        vm::start(&self.options.keeper, self.options.start_timeout, spec, launch, ready).await
+        vm::start(&self.keepers, self.options.start_timeout, spec, launch, ready).await
     }
 
     fn launch(spec: &VmSpec, program: PathBuf, line: CommandLine, groups: Vec<u32>) -> Launch {

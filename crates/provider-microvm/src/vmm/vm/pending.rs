@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
 use super::{identity, limits, timeout, watched};
-use crate::vmm::KeeperCommand;
 use crate::vmm::jail::JailSpec;
-use crate::vmm::keeper::Launch;
+use crate::vmm::keeper::{Keepers, Launch};
 
 /// A VM whose keeper is not told yet that it shall live.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ impl Drop for Armed {
 
 /// Has a keeper start a VM, and lets it live when it is ready. Each of both may take so long.
 pub(in crate::vmm) async fn start<W, F>(
-    keeper: &KeeperCommand,
+    keepers: &Keepers,
     limit: Duration,
     spec: &VmSpec,
     launch: Launch,
@@ -49,7 +48,7 @@ where
     let made = spec.folder.make();
     made.map_err(VmmError::io(&spec.seat, format!("making {}", spec.folder.path().display())))?;
     let (monitor, jail) = (launch.monitor, launch.jail.as_ref().map(JailSpec::place));
-    let launching = Launching::start(keeper, launch, limit).await?;
+    let launching = Launching::start(keepers, launch, limit).await?;
     Pending::new(launching, spec, monitor, jail)?.finish(ready).await
 }
 

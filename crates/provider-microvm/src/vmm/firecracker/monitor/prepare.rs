@@ -67,7 +67,7 @@ impl Firecracker {
         }
         let (launch, seen) = self.prepared(spec, more).await?;
         let ready = |api| ready(api, seen);
-        vm::start(&self.options.keeper, self.options.start_timeout, spec, launch, ready).await
+        vm::start(&self.keepers, self.options.start_timeout, spec, launch, ready).await
     }
 
     /// What the keeper is told, and the VM as its monitor sees it.
