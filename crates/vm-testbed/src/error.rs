@@ -27,7 +27,7 @@ pub enum BootError {
         #[source]
         why: io::Error,
     },
-    /// A tool that makes something for a guest failed.
+    /// A program of this host that makes something for a test failed.
     #[error("{program} ended with {status}: {said}")]
     Tool {
         /// Which.

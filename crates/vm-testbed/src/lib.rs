@@ -12,13 +12,17 @@
 //!   archives    images for seats that are such guests, as docker save writes them
 //!   Image       one such image, made file by file
 //!   isolated    a network namespace for a test that makes bridges
+//!   Namespace   one with a name, for what a test starts
+//!   SmallDisk   a file system that is soon full
 //!   Ground      what seats left on a host
 //!   free_port   where a program may listen that cannot choose a port itself
+//!   Mapping     how a process maps a file
 //!   can_run     whether this machine has what a test takes; tells it as skipped when not
 //! ```
 
 mod agent;
 mod console;
+mod disk;
 mod error;
 mod firecracker;
 mod image;
@@ -27,15 +31,19 @@ mod kernel;
 #[expect(clippy::unwrap_used, reason = "it is a part of tests, which may stop at the first surprise")]
 mod left;
 mod machine;
+mod mapping;
 mod metal;
 mod namespace;
 mod needs;
 mod nested;
+mod netns;
 mod outer;
 mod port;
+mod tool;
 
 pub use agent::agent;
 pub use console::Console;
+pub use disk::SmallDisk;
 pub use error::BootError;
 pub use firecracker::{firecracker, jailer};
 pub use image::{IMAGE, Image, archives};
@@ -43,9 +51,11 @@ pub use initramfs::Initramfs;
 pub use kernel::Kernel;
 pub use left::{Ground, Process, cgroups, processes, told_of};
 pub use machine::{Disk, Machine, Started};
+pub use mapping::Mapping;
 pub use metal::BareMetal;
 pub use namespace::isolated;
 pub use needs::{Need, can_run, skip};
 pub use nested::nested;
+pub use netns::Namespace;
 pub use outer::{Outer, OuterRun};
 pub use port::free_port;

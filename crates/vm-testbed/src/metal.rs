@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::{BootError, needs};
+use crate::{BootError, needs, tool};
 
 /// A guest that says [`BareMetal::GREETING`] on its first serial port, sends each line back behind its number (`3 line`), counted in its memory, and
 /// resets the machine after the line `reset`, or after a key was pressed, which it says too (`3 key`). It needs 2 MiB of memory and an
@@ -28,10 +28,10 @@ impl BareMetal {
         fs::write(&source, include_str!("metal/guest.s")).map_err(BootError::io(&source))?;
         fs::write(&layout, include_str!("metal/guest.ld")).map_err(BootError::io(&layout))?;
         let (object, guest) = (folder.join("guest.o"), folder.join("guest.elf"));
-        run(Command::new(ASSEMBLER).args(["--64", "--fatal-warnings", "-o"]).args([&object, &source]))?;
+        tool::run(Command::new(ASSEMBLER).args(["--64", "--fatal-warnings", "-o"]).args([&object, &source]))?;
         let mut linker = Command::new(LINKER);
         linker.args(["-nostdlib", "-static", "-z", "max-page-size=4096", "-T"]);
-        run(linker.arg(&layout).arg("-o").args([&guest, &object]))?;
+        tool::run(linker.arg(&layout).arg("-o").args([&guest, &object]))?;
         Ok(guest)
     }
 
@@ -48,16 +48,6 @@ impl BareMetal {
 
 const ASSEMBLER: &str = "as";
 const LINKER: &str = "ld";
-
-fn run(command: &mut Command) -> Result<(), BootError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(BootError::io(&program))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(BootError::Tool { program, status: output.status, said })
-}
 
 #[cfg(test)]
 mod tests {

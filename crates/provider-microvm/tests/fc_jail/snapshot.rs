@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
     Firecracker, How, InterfaceName, Jailer, MacAddress, Monitor as _, Nic, Snapshot, Snapshots as _,
     Throttle, Vm, VmSpec, VmmError,
 };
-use vm_testbed::{BareMetal, can_run};
+use vm_testbed::{BareMetal, Mapping, Namespace, SmallDisk, can_run};
 
 use crate::bed::{Bed, NEEDS, firecracker};
-use crate::network::Namespace;
 
 const IMAGE: &str = "sha256:0123";
 
@@ -30,12 +28,11 @@ async fn save(bed: &Bed, spec: &VmSpec) -> Result<()> {
     bed.nothing_left()
 }
 
-/// How the guest's memory is mapped, and from which file.
-fn mapping(vm: &Vm) -> Result<(String, String)> {
-    let maps = fs::read_to_string(format!("/proc/{}/maps", firecracker(vm)?))?;
-    let line = maps.lines().find(|line| line.ends_with("/memory")).context("no such mapping")?;
-    let fields: Vec<_> = line.split_whitespace().collect();
-    Ok((fields[1].to_owned(), fields[4].to_owned()))
+/// Saves a guest of the first seat; its monitor, its specification, and where it is saved.
+async fn saved(bed: &Bed) -> Result<(Firecracker, VmSpec, PathBuf)> {
+    let spec = bed.spec("1")?;
+    save(bed, &spec).await?;
+    Ok((bed.monitor()?, spec, golden(bed)))
 }
 
 #[tokio::test]
@@ -46,12 +43,12 @@ async fn two_jailed_vms_go_on_from_one_that_was_saved_each_by_itself() -> Result
     }
     let bed = Bed::new()?;
     bed.make_seat("2")?;
-    let namespace = Namespace::new("saved")?;
+    let namespace = Namespace::new()?;
     let specs = ["1", "2"].map(|seat| {
         let mut spec = bed.spec(seat)?;
         spec.network_namespace = Some(namespace.file());
         let tap = format!("ctt{seat}");
-        namespace.add(&tap, bed.user(seat).uid)?;
+        namespace.add_tap(&tap, Some(bed.user(seat).uid))?;
         spec.nics = vec![Nic { tap: InterfaceName::new(&tap)?, mac: MacAddress([2, 0, 0, 0, 0, 0]) }];
         anyhow::Ok(spec)
     });
@@ -75,8 +72,9 @@ async fn two_jailed_vms_go_on_from_one_that_was_saved_each_by_itself() -> Result
         }
         ensure!(namespace.is_held("ctt1") && namespace.is_held("ctt2"), "its interface is not its own");
         // What neither has written is there once, and what they write is their own.
-        let (maps, others) = (mapping(&first)?, mapping(&second)?);
-        ensure!(maps == others && maps.0 == "rw-p", "{maps:?} {others:?}");
+        let memory = |vm: &Vm| anyhow::Ok(Mapping::of(firecracker(vm)?, "/memory")?);
+        let (maps, others) = (memory(&first)?, memory(&second)?);
+        ensure!(maps == others && maps.permissions == "rw-p", "{maps:?} {others:?}");
         let sum = || anyhow::Ok(fs::read(golden(&bed).join("memory"))?);
         let before = sum()?;
         let place = first.identity().jail.clone().context("it is jailed")?;
@@ -108,8 +106,7 @@ async fn what_a_jailed_vm_cannot_go_on_from_is_refused() -> Result<()> {
     }
     let bed = Bed::new()?;
     bed.ended(async {
-        let (monitor, spec, folder) = (bed.monitor()?, bed.spec("1")?, golden(&bed));
-        save(&bed, &spec).await?;
+        let (monitor, spec, folder) = saved(&bed).await?;
         let restored = async |spec: &VmSpec, image: &str| {
             let snapshot = Snapshot::open(&folder)?;
             let refused = monitor.restore(spec, image, &snapshot).await.err().context("it was started")?;
@@ -175,8 +172,7 @@ async fn memory_that_is_cut_short_is_refused_and_ends_whoever_has_it() -> Result
     }
     let bed = Bed::new()?;
     bed.ended(async {
-        let (monitor, spec, folder) = (bed.monitor()?, bed.spec("1")?, golden(&bed));
-        save(&bed, &spec).await?;
+        let (monitor, spec, folder) = saved(&bed).await?;
         let snapshot = Snapshot::open(&folder)?;
         let vm = monitor.restore(&spec, IMAGE, &snapshot).await?;
         fs::File::options().write(true).open(folder.join("memory"))?.set_len(4096)?;
@@ -193,29 +189,6 @@ async fn memory_that_is_cut_short_is_refused_and_ends_whoever_has_it() -> Result
     .await
 }
 
-/// A file system in memory that goes with this.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn new(size: &str) -> Result<Self> {
-        let this = Self(tempfile::tempdir()?);
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(this.0.path());
-        ensure!(command.status()?.success(), "no tmpfs");
-        Ok(this)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.path()).status());
-    }
-}
-
 #[tokio::test]
 #[ignore = "needs Firecracker, its jailer, KVM and root"]
 async fn a_jailed_snapshot_for_which_there_is_no_room_leaves_nothing() -> Result<()> {
@@ -223,7 +196,7 @@ async fn a_jailed_snapshot_for_which_there_is_no_room_leaves_nothing() -> Result
         return Ok(());
     }
     // Enough for the programs, and not for the guest's memory.
-    let small = Small::new("40m")?;
+    let small = SmallDisk::new(40 << 10)?;
     let bed = Bed::within(small.path())?;
     bed.ended(async {
         let monitor = bed.monitor()?;

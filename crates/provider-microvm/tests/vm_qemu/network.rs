@@ -1,51 +1,22 @@
 //! A VM's network interface, on a TAP in a network namespace of the test's own.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
     InterfaceName, KeeperCommand, MacAddress, Monitor as _, Nic, Qemu, QemuOptions, Snapshot, UserIds, VmSpec,
 };
-use vm_testbed::{Need, can_run};
+use vm_testbed::{Namespace, Need, can_run};
 
 use crate::guest::{Guest, ended, keeper, shell};
 
-/// A network namespace that goes with this.
-struct Namespace(String);
-
-impl Namespace {
-    fn new(which: &str) -> Result<Self> {
-        let this = Self(format!("ctvmm{which}{}", std::process::id()));
-        ip(&["netns", "add", &this.0])?;
-        Ok(this)
-    }
-
-    fn ip(&self, args: &[&str]) -> Result<String> {
-        ip(&[&["-n", &self.0], args].concat())
-    }
-
-    /// The keeper, in this namespace.
-    fn keeper(&self) -> Result<KeeperCommand> {
-        let keeper = keeper();
-        let ip =
-            ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"].into_iter().find(|path| Path::new(path).exists());
-        let args =
-            ["netns", "exec", &self.0].into_iter().map(Into::into).chain([keeper.program.into_os_string()]);
-        Ok(KeeperCommand { program: ip.context("no ip: install iproute2")?.into(), args: args.collect() })
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        drop(ip(&["netns", "del", &self.0]));
-    }
-}
-
-fn ip(args: &[&str]) -> Result<String> {
-    let output = Command::new("ip").args(args).output()?;
-    ensure!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
+/// The keeper, in a namespace.
+fn keeper_in(namespace: &Namespace) -> Result<KeeperCommand> {
+    let keeper = keeper();
+    let ip = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"].into_iter().find(|path| Path::new(path).exists());
+    let args = ["netns", "exec", namespace.name()].into_iter().map(Into::into);
+    let args = args.chain([keeper.program.into_os_string()]).collect();
+    Ok(KeeperCommand { program: ip.context("no ip: install iproute2")?.into(), args })
 }
 
 #[tokio::test]
@@ -55,15 +26,15 @@ async fn a_guest_speaks_over_the_tap_it_is_given() -> Result<()> {
         return Ok(());
     }
     let guest = Guest::new()?;
-    let namespace = Namespace::new("")?;
+    let namespace = Namespace::new()?;
     ended(&guest, async {
-        namespace.ip(&["tuntap", "add", "dev", "ctt0", "mode", "tap"])?;
+        namespace.add_tap("ctt0", None)?;
         namespace.ip(&["addr", "add", "10.213.9.1/24", "dev", "ctt0"])?;
         namespace.ip(&["link", "set", "ctt0", "up"])?;
         let mut spec = guest.spec();
         spec.user = Some(UserIds { uid: 64_331, gid: 64_331 });
         spec.nics = vec![Nic { tap: InterfaceName::new("ctt0")?, mac: MacAddress([2, 0xc7, 10, 213, 9, 2]) }];
-        let qemu = Qemu::new(QemuOptions::new(namespace.keeper()?));
+        let qemu = Qemu::new(QemuOptions::new(keeper_in(&namespace)?));
         let vm = qemu.start(&spec).await?;
         ensure!(shell(&vm, "cat /sys/class/net/eth0/address").await? == "02:c7:0a:d5:09:02");
         let ping = "ip addr add 10.213.9.2/24 dev eth0; ip link set eth0 up; ping -c 3 -W 10 10.213.9.1";
@@ -92,17 +63,16 @@ async fn a_guest_that_was_saved_on_one_tap_goes_on_with_another_address_on_the_n
         return Ok(());
     }
     let (saved, seat) = (Guest::new()?, Guest::new()?);
-    let namespace = Namespace::new("s")?;
+    let namespace = Namespace::new()?;
     let nic = |tap: &str, last| {
         anyhow::Ok(vec![Nic { tap: InterfaceName::new(tap)?, mac: MacAddress([2, 0xc7, 10, 213, 9, last]) }])
     };
     let test = async {
-        for tap in ["ctt0", "ctt1"] {
-            namespace.ip(&["tuntap", "add", "dev", tap, "mode", "tap"])?;
-        }
+        namespace.add_tap("ctt0", None)?;
+        namespace.add_tap("ctt1", None)?;
         namespace.ip(&["addr", "add", "10.213.9.1/24", "dev", "ctt1"])?;
         namespace.ip(&["link", "set", "ctt1", "up"])?;
-        let qemu = Qemu::new(QemuOptions::new(namespace.keeper()?));
+        let qemu = Qemu::new(QemuOptions::new(keeper_in(&namespace)?));
         let savable = qemu.start_to_save(&VmSpec { nics: nic("ctt0", 2)?, ..saved.spec() }, "").await?;
         shell(savable.vm(), "true").await?;
         qemu.save(savable, &saved.path().join("golden")).await?;

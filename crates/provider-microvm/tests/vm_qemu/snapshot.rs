@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{Snapshot, UserIds, Vm, VmSpec, VmmError};
-use vm_testbed::{Need, can_run};
+use vm_testbed::{Mapping, Need, SmallDisk, can_run};
 
 use crate::guest::{Guest, ended, monitor, shell};
 
@@ -31,14 +30,6 @@ async fn save(guest: &Guest, folder: &Path) -> Result<(), VmmError> {
 
 fn golden(guest: &Guest) -> PathBuf {
     guest.path().join("golden")
-}
-
-/// How the guest's memory is mapped, and from which file.
-fn mapping(vm: &Vm) -> Result<(String, String)> {
-    let maps = fs::read_to_string(format!("/proc/{}/maps", vm.identity().vmm.pid))?;
-    let line = maps.lines().find(|line| line.contains("memfd:guest-memory")).context("no such mapping")?;
-    let fields: Vec<_> = line.split_whitespace().collect();
-    Ok((fields[1].to_owned(), fields[4].to_owned()))
 }
 
 #[tokio::test]
@@ -72,8 +63,9 @@ async fn two_guests_go_on_from_one_that_was_saved_each_by_itself() -> Result<()>
                 );
             }
             // What neither has written is there once.
-            let (first, second) = (mapping(&one)?, mapping(&two)?);
-            ensure!(first == second && first.0 == "rw-p", "{first:?} {second:?}");
+            let memory = |vm: &Vm| Mapping::of(vm.identity().vmm.pid, "memfd:guest-memory");
+            let (first, second) = (memory(&one)?, memory(&two)?);
+            ensure!(first == second && first.permissions == "rw-p", "{first:?} {second:?}");
             one.kill().await?;
             ensure!(shell(&two, "cat /own").await? == "two2");
             two.kill().await?;
@@ -138,25 +130,6 @@ async fn what_was_made_of_something_else_is_not_started() -> Result<()> {
     Box::pin(ended(&saved, Box::pin(test))).await
 }
 
-/// A file system in memory that goes with this.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn new(size: &str) -> Result<Self> {
-        let this = Self(tempfile::tempdir()?);
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(this.0.path());
-        ensure!(command.status()?.success(), "no tmpfs");
-        Ok(this)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.0.path()).status());
-    }
-}
-
 #[tokio::test]
 #[ignore = "needs QEMU and a guest kernel"]
 async fn a_snapshot_for_which_there_is_no_room_leaves_nothing() -> Result<()> {
@@ -164,12 +137,12 @@ async fn a_snapshot_for_which_there_is_no_room_leaves_nothing() -> Result<()> {
         return Ok(());
     }
     let saved = Guest::new()?;
-    let small = Small::new("4m")?;
+    let small = SmallDisk::new(4 << 10)?;
     let test = async {
-        let folder = small.0.path().join("golden");
+        let folder = small.path().join("golden");
         let said = save(&saved, &folder).await.err().context("4 MiB are enough")?.to_string();
         ensure!(said.contains("golden: writing its memory: No space left on device"), "{said}");
-        ensure!(fs::read_dir(small.0.path())?.next().is_none(), "something was left");
+        ensure!(fs::read_dir(small.path())?.next().is_none(), "something was left");
         let said = Snapshot::open(&folder).err().context("it is there")?.to_string();
         ensure!(said.contains("is not whole: there is no snapshot.json"), "{said}");
         Ok(())
