@@ -195,19 +195,7 @@ mod tests {
     fn a_snapshot_of_another_monitor_or_kernel_is_stale() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(found(&folder.path().join("none"), &Here::default()).unwrap(), Found::default());
-        let traits = Traits {
-            monitor: MonitorKind::Qemu,
-            version: "7.2.22".into(),
-            program: "aa".into(),
-            processor: "QEMU's own".into(),
-            kernel: "bb".into(),
-            initramfs: "cc".into(),
-            image: "sha256:dd".into(),
-            vcpus: 1,
-            memory_mib: 1,
-            drives: Vec::new(),
-            machine: Vec::new(),
-        };
+        let traits = Traits::sample();
         let unfinished = snapshot::write(&folder.path().join("aa")).unwrap();
         unfinished.finish(&snapshot::Memory::empty(1).unwrap(), traits.clone()).unwrap();
         fs::create_dir(folder.path().join("bb.new")).unwrap();

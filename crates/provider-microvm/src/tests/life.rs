@@ -9,6 +9,7 @@ use seats::{
 
 use super::bench::{Bench, PATIENCE, create, seat, spec, up};
 use crate::MicrovmConfig;
+use crate::edges::scripted::ScriptedMachine;
 use crate::vmm::{How, Throttle};
 
 #[tokio::test]
@@ -191,6 +192,17 @@ async fn providers_over_one_folder_share_a_guest() {
     assert_eq!(new, 1);
 }
 
+/// Waits until somebody has set a guest's clock.
+async fn is_set(machine: &ScriptedMachine) {
+    tokio::time::timeout(PATIENCE, async {
+        while *machine.behind_ms.lock().unwrap() != 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("nobody set the clock");
+}
+
 #[tokio::test]
 async fn a_clock_that_stood_still_is_set() {
     let mut bench = Bench::new();
@@ -200,13 +212,7 @@ async fn a_clock_that_stood_still_is_set() {
     up(&provider, &wish).await;
     let machine = bench.machine(&wish.seat);
     *machine.behind_ms.lock().unwrap() = 3_600_000;
-    tokio::time::timeout(PATIENCE, async {
-        while *machine.behind_ms.lock().unwrap() != 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("nobody set the clock");
+    is_set(&machine).await;
 }
 
 #[tokio::test]
@@ -219,13 +225,7 @@ async fn a_clock_is_looked_at_when_a_service_comes_back() {
     *machine.behind_ms.lock().unwrap() = 3_600_000;
     let provider = bench.provider();
     assert_eq!(provider.get(&wish.seat).await.unwrap().unwrap().status, Status::Running);
-    tokio::time::timeout(PATIENCE, async {
-        while *machine.behind_ms.lock().unwrap() != 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("nobody set the clock");
+    is_set(&machine).await;
 }
 
 #[tokio::test]

@@ -94,6 +94,24 @@ impl Traits {
         random::digits(&Sha256::digest(text)[..16])
     }
 
+    /// Those of a small VM with one disk, for tests.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            monitor: MonitorKind::Qemu,
+            version: "7.2.22".into(),
+            program: "aa".into(),
+            processor: "QEMU's own".into(),
+            kernel: "bb".into(),
+            initramfs: "cc".into(),
+            image: "sha256:dd".into(),
+            vcpus: 1,
+            memory_mib: 1,
+            drives: vec![DriveTraits { serial: "root".into(), read_only: true, bytes: 4096 }],
+            machine: vec!["-smp".into(), "1".into()],
+        }
+    }
+
     /// The first that differs.
     pub(super) fn difference(&self, here: &Self) -> Option<Difference> {
         let pairs = [

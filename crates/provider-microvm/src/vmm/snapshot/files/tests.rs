@@ -1,31 +1,14 @@
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
-use super::super::{DriveTraits, Traits};
+use super::super::Traits;
 use super::*;
-use crate::vmm::MonitorKind;
-
-fn traits() -> Traits {
-    Traits {
-        monitor: MonitorKind::Qemu,
-        version: "7.2.22".into(),
-        program: "aa".into(),
-        processor: "QEMU's own".into(),
-        kernel: "bb".into(),
-        initramfs: "cc".into(),
-        image: "sha256:dd".into(),
-        vcpus: 1,
-        memory_mib: 1,
-        drives: vec![DriveTraits { serial: "root".into(), read_only: true, bytes: 4096 }],
-        machine: vec!["-smp".into(), "1".into()],
-    }
-}
 
 fn make(folder: &Path) -> Result<(), SnapshotError> {
     let unfinished = write(folder)?;
     unfinished.state().write_all_at(b"processors", 0).unwrap();
     let memory = Memory::empty(1).unwrap();
     File::options().write(true).open(memory.path()).unwrap().write_all_at(b"page", 8192).unwrap();
-    unfinished.finish(&memory, traits())
+    unfinished.finish(&memory, Traits::sample())
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -48,7 +31,7 @@ fn what_was_written_is_opened_and_replaced() {
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     }
     let snapshot = Snapshot::open(&folder).unwrap();
-    snapshot.fits(&traits()).unwrap();
+    snapshot.fits(&Traits::sample()).unwrap();
     // It goes on when its folder is gone, and everybody reads from the beginning.
     fs::remove_dir_all(&folder).unwrap();
     for _ in 0..2 {
@@ -87,7 +70,7 @@ fn whatever_fails_while_it_is_written_the_one_before_stays_and_nothing_else() {
     let finished = |spoil: &dyn Fn()| {
         let unfinished = write(&folder)?;
         spoil();
-        unfinished.finish(&Memory::empty(1).unwrap(), traits())
+        unfinished.finish(&Memory::empty(1).unwrap(), Traits::sample())
     };
     let steps: [(&str, &dyn Fn()); 4] = [
         ("making its memory", &|| fs::create_dir(new.join("memory")).unwrap()),
@@ -140,7 +123,7 @@ fn what_differs_is_named_with_both() {
     make(&folder).unwrap();
     let snapshot = Snapshot::open(&folder).unwrap();
     let said = |change: fn(&mut Traits)| {
-        let mut here = traits();
+        let mut here = Traits::sample();
         change(&mut here);
         let why = snapshot.fits(&here).unwrap_err().to_string();
         let (_, said) = why.split_once("was made ").unwrap();
