@@ -55,7 +55,12 @@ impl Launching {
         drop(within(&seat, limit, "the keeper's reading", this.input.write_all(&line)).await?);
         match this.answer("the start of the VM's process").await? {
             Answer::Started { keeper, vmm } => Ok(Self { vmm, keeper, ..this }),
-            other => Err(this.unexpected(other)),
+            other => {
+                let why = this.unexpected(other);
+                // It has undone all but itself.
+                this.give_up().await;
+                Err(why)
+            }
         }
     }
 
