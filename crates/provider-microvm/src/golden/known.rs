@@ -1,0 +1,101 @@
+//! Which snapshots one provider knows, and how they are.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::NoGolden;
+use crate::vmm::Snapshot;
+
+/// How many are kept.
+pub(super) const KEPT: usize = 4;
+/// For how long no other try is made after one that failed: every seat of a class would wait for it again.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// The snapshots of one provider.
+#[derive(Debug, Default)]
+pub(crate) struct Goldens(Mutex<Vec<Golden>>);
+
+#[derive(Debug)]
+struct Golden {
+    name: String,
+    state: State,
+    /// Whether a seat could not go on from it.
+    was_refused: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Open(Arc<Snapshot>),
+    /// There is none, since then.
+    Failed(Arc<str>, Instant),
+}
+
+impl Goldens {
+    /// The memory that is taken, in MiB, by opening.
+    pub(crate) fn openings(&self) -> Vec<(String, u32)> {
+        let all = self.all();
+        let open = all.iter().filter_map(|golden| match &golden.state {
+            State::Open(snapshot) => Some((snapshot.opening().to_owned(), snapshot.traits().memory_mib)),
+            State::Failed(..) => None,
+        });
+        open.collect()
+    }
+
+    /// Notes that a seat could not go on from one; whether another could not before.
+    pub(super) fn is_refused_again(&self, name: &str) -> bool {
+        let mut all = self.all();
+        let golden = all.iter_mut().find(|golden| golden.name == name);
+        golden.is_none_or(|golden| std::mem::replace(&mut golden.was_refused, true))
+    }
+
+    /// The names of those that stay open when there is one more.
+    pub(super) fn staying(&self) -> Vec<String> {
+        let all = self.all();
+        let open = all.iter().rev().filter(|golden| matches!(golden.state, State::Open(_)));
+        open.take(KEPT - 1).map(|golden| golden.name.clone()).collect()
+    }
+
+    /// What is known of one; nothing when it has to be looked for.
+    pub(super) fn known(&self, name: &str) -> Option<Result<Arc<Snapshot>, NoGolden>> {
+        let mut all = self.all();
+        all.retain(|golden| !matches!(&golden.state, State::Failed(_, since) if since.elapsed() > AGAIN));
+        let at = all.iter().position(|golden| golden.name == name)?;
+        // Those that are used stay.
+        let golden = all.remove(at);
+        let known = match &golden.state {
+            State::Open(snapshot) => Ok(snapshot.clone()),
+            State::Failed(why, _) => Err(NoGolden::Before(why.clone())),
+        };
+        all.push(golden);
+        Some(known)
+    }
+
+    pub(super) fn set(&self, name: &str, state: State) {
+        let mut all = self.all();
+        all.retain(|golden| golden.name != name);
+        all.push(Golden { name: name.to_owned(), state, was_refused: false });
+        let surplus = all.len().saturating_sub(KEPT);
+        all.drain(..surplus);
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Golden>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seats_refusal_is_its_own_and_the_seconds_is_the_snapshots() {
+        let goldens = Goldens::default();
+        let made = || goldens.set("aa", State::Failed("on purpose".into(), Instant::now()));
+        made();
+        assert!(!goldens.is_refused_again("aa"));
+        assert!(goldens.is_refused_again("aa"));
+        made();
+        assert!(!goldens.is_refused_again("aa"), "it is another one");
+        assert!(goldens.is_refused_again("bb"), "one that is not kept is made anew");
+    }
+}

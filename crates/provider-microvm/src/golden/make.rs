@@ -1,0 +1,120 @@
+//! Opens snapshots, and makes those that are not there.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use seats::SeatRef;
+
+use super::NoGolden;
+use super::known::KEPT;
+use crate::core::{Core, blocking};
+use crate::locks;
+use crate::tell::Tell;
+use crate::vmm::{MacAddress, Snapshot, SnapshotError, VmSpec, VmmError};
+
+/// The hardware address in a snapshot; a seat has its own from its configuration on.
+const NOBODY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
+
+impl Core {
+    pub(super) async fn open_or_make(
+        &self,
+        seat: &SeatRef,
+        name: &str,
+        vm: &VmSpec,
+        image: &str,
+        tell: &Tell,
+    ) -> Result<Arc<Snapshot>, NoGolden> {
+        let left = self.memory_left_mib().await.map_err(NoGolden::Books)?;
+        if left < u64::from(vm.memory_mib) {
+            return Err(NoGolden::Memory { needs: vm.memory_mib, left });
+        }
+        let folder = self.state.snapshots().join(name);
+        match open(&folder).await {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(why) if folder.exists() => tracing::warn!(%why, "the snapshot is made anew"),
+            Err(_) => {}
+        }
+        // Whose it is by chance.
+        let mut nobodys = vm.clone();
+        nobodys.nics.iter_mut().for_each(|nic| nic.mac = NOBODY);
+        self.save(seat, &nobodys, image, &folder, tell).await?;
+        tracing::info!(%seat, snapshot = name, "a snapshot was made for seats of this kind");
+        let mut used = self.goldens.staying();
+        used.push(name.to_owned());
+        let (all, state) = (self.state.snapshots(), self.state.clone());
+        let is_being_made = move |name: &str| locks::is_held(&state.snapshot_lock(name));
+        // What stays takes room and is looked at again the next time.
+        let pruned = blocking(move || prune(&all, &used, is_being_made)).await;
+        if let Err(why) = pruned {
+            tracing::warn!(%why, "old snapshots cannot be removed");
+        }
+        Ok(open(&folder).await?)
+    }
+
+    /// Boots a guest and saves it; once more when it had no timer, which all that go on from it would lack.
+    async fn save(
+        &self,
+        seat: &SeatRef,
+        vm: &VmSpec,
+        image: &str,
+        folder: &Path,
+        tell: &Tell,
+    ) -> Result<(), NoGolden> {
+        let within = self.config.start_timeout;
+        let once_more = "booting the guest that others go on from once more: it came up without a timer";
+        for note in ["booting the guest that others go on from", once_more] {
+            tell.note(note);
+            let saved = tokio::time::timeout(within, self.edges.machines.save(vm, image, folder)).await;
+            let saved = saved.map_err(|_| NoGolden::Slow(within))?;
+            let has_ended = matches!(saved, Err(VmmError::Ended { .. }));
+            if !has_ended || !self.had_no_timer(seat).await {
+                return Ok(saved?);
+            }
+            tracing::warn!(%seat, "a guest that was to be saved came up without a timer");
+            self.edges.machines.clear(&vm.seat, &vm.folder).await?;
+        }
+        Err(NoGolden::NoTimer)
+    }
+}
+
+async fn open(folder: &Path) -> Result<Arc<Snapshot>, SnapshotError> {
+    let at = folder.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Snapshot::open(&at)).await;
+    let broke = |why| SnapshotError::Incomplete { folder: folder.to_owned(), why: format!("{why}") };
+    opened.map_err(broke)?.map(Arc::new)
+}
+
+/// Removes all but the newest, those that are used, since seats of Firecracker go on from files that still have their names, and those that others are making.
+fn prune(folder: &Path, used: &[String], is_being_made: impl Fn(&str) -> bool) -> std::io::Result<()> {
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // What is being written has more behind its name.
+        let name = entry.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !used.contains(&name) && !is_being_made(&name) {
+            others.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    others.sort();
+    let surplus = others.len().saturating_sub(KEPT.saturating_sub(used.len()));
+    others.drain(..surplus).try_for_each(|(_, path)| std::fs::remove_dir_all(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_or_being_made_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c.new", "d.new", "e", "f"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let used = ["a", "e", "f", "x"].map(str::to_owned);
+        prune(folder.path(), &used, |name| name == "c").unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a", "c.new", "e", "f"]);
+    }
+}
