@@ -199,7 +199,6 @@ impl Core {
         tell: &Tell,
     ) -> Result<Arc<Live>, ProviderError> {
         let seat = &spec.seat;
-        let whom = || fail::seat(seat);
         let port = Self::port_of(record);
         // Side by side, because most of each is waiting for the host's disk or kernel; and each to its end, so that nothing is made any more when what
         // was made is taken back.
@@ -224,15 +223,10 @@ impl Core {
         }
         tell.stage(Stage::Create);
         let vm = self.vm_spec(record, &place, ready)?;
-        let up = self.come_up(record, &vm, ready, tell).await;
+        let config = |record: &SeatRecord| self.guest_config(record, &place, ready, spec);
+        let up = self.come_up(record, &vm, ready, tell, config).await;
         expected.over().await;
-        let (live, guest) = up?;
-        tell.stage(Stage::Inspect);
-        let config = self.guest_config(record, &place, ready, spec)?;
-        let configured = guest.configure(&config).await;
-        configured
-            .map_err(|why| fail::failed(whom(), Stage::Inspect, why.to_string(), Some(Box::new(why))))?;
-        live.link.configured().await;
+        let live = up?;
         record.phase = Phase::Started;
         self.write(record, Stage::Inspect).await?;
         Ok(live)

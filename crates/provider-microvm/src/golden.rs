@@ -4,7 +4,8 @@
 //!   the snapshot for this VM ──► open already ──► on the disk ──► made: the seat's own VM is booted until its agent waits,
 //!             │                        └──────────────┴──────────── saved and ended, in the seat's own folder
 //!             ├── whole, and fits ──► the seat's VM goes on from it, and is configured as one that has booted
-//!             └── anything fails ───► the seat's VM is booted, and why is told
+//!             │                             └── its agent is silent, or it ends ─┐
+//!             └── anything fails ────────────────────────────────────────────────┴──► the seat's VM is booted, and why is told
 //! ```
 //!
 //! A snapshot is called after all that it depends on, so one of another kernel, size or version of the monitor is never even looked at. It is made by the
@@ -15,6 +16,7 @@
 //! An open snapshot takes as much of the host's memory as one guest has, which is counted as promised for as long as this service has it open or a seat goes on from it, which
 //! the seat's record says; the seats' own memory is counted in full, since it may all become their own. The last four that were opened are kept, on the disk and in memory.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,16 +58,16 @@ enum NoGolden {
 }
 
 impl Core {
-    /// Starts the VM of a seat, from a snapshot where that can be; tells which way it came up.
+    /// Starts the VM of a seat, from a snapshot where that can be; tells which way it came up. `why_not` is why it is to be booted, when it is.
     pub(crate) async fn start_machine(
         &self,
         seat: &SeatRef,
         vm: &VmSpec,
         ready: &Ready,
         tell: &Tell,
+        mut why_not: Option<String>,
     ) -> Result<(Arc<dyn Machine>, Option<Restored>), ProviderError> {
-        let mut why_not = None;
-        if self.config.snapshot == SnapshotUse::Auto {
+        if self.config.snapshot == SnapshotUse::Auto && why_not.is_none() {
             match self.go_on(seat, vm, &ready.entry().to_string(), tell).await {
                 Ok((machine, from)) => {
                     tracing::info!(%seat, snapshot = from.snapshot, "the seat goes on from a snapshot");
@@ -88,6 +90,19 @@ impl Core {
         Ok((machine, None))
     }
 
+    /// Notes that a seat could not go on from a snapshot. By the second one in a row it is no good, or so it seems: the next ones are not to find that out, too, and
+    /// another one is made after a while. The first may have had a reason of its own.
+    pub(crate) async fn refuse_snapshot(&self, name: &str, why: &str) {
+        if !self.goldens.is_refused_again(name) {
+            return;
+        }
+        self.goldens.set(name, State::Failed(why.into(), Instant::now()));
+        let folder = self.state.snapshots().join(name);
+        if let Err(why) = blocking(move || remove(&folder)).await {
+            tracing::warn!(snapshot = name, %why, "a snapshot that is no good cannot be removed");
+        }
+    }
+
     async fn go_on(
         &self,
         seat: &SeatRef,
@@ -100,17 +115,9 @@ impl Core {
         let name = self.edges.machines.snapshot_name(vm, image).await?;
         let golden = self.golden(seat, &name, vm, image, tell).await?;
         let restored = self.edges.machines.restore(vm, image, &golden).await;
-        if let Err(why @ (VmmError::Ended { .. } | VmmError::Snapshot { .. })) = &restored
-            && self.goldens.is_refused_again(&name)
-        {
-            // The monitor does not understand it, or so it seems by the second seat: the next ones are not to find that out, too, and another one is made
-            // after a while. The first may have had a reason of its own.
-            self.goldens.set(&name, State::Failed(why.to_string().into(), Instant::now()));
-            let folder = golden.folder().to_owned();
-            let removed = blocking(move || std::fs::remove_dir_all(folder)).await;
-            if let Err(why) = removed {
-                tracing::warn!(snapshot = name, %why, "a snapshot that is no good cannot be removed");
-            }
+        if let Err(why @ (VmmError::Ended { .. } | VmmError::Snapshot { .. })) = &restored {
+            // Its monitor does not understand it.
+            self.refuse_snapshot(&name, &why.to_string()).await;
         }
         let (opening, memory_mib) = (golden.opening().to_owned(), golden.traits().memory_mib);
         Ok((restored?, Restored { snapshot: name, opening, memory_mib }))
@@ -145,5 +152,12 @@ impl Core {
         };
         tell.stage(Stage::Restore);
         golden
+    }
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
     }
 }

@@ -1,11 +1,21 @@
-//! From a VM that is to start to an agent that can be spoken to.
+//! From a VM that is to start to a guest that has its configuration.
+//!
+//! ```text
+//!   goes on from a snapshot ──► agent ──► configured        silent, ended, lost: cleared, and booted
+//!   boots ────────────────────► agent ──► configured        no timer: cleared, and booted once more
+//! ```
+//!
+//! A guest that goes on from a snapshot has only to answer, so it has a part of the time that one has to boot: a snapshot that is no good costs its seat
+//! that much, and the boot that follows has all the time of a boot.
 //!
 //! A guest whose host kept it waiting while its kernel measured the timer comes up without one; its agent says so and ends it. That is
 //! no fault of the seat's, and starting it once more most often helps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use guest_protocol::NO_TIMER;
+use guest_protocol::client::ClientError;
+use guest_protocol::{GuestConfig, NO_TIMER};
 use seats::{ProviderError, SeatRef, Stage};
 
 use crate::core::{Core, blocking};
@@ -17,6 +27,9 @@ use crate::tell::Tell;
 use crate::vmm::VmSpec;
 use crate::{console, fail};
 
+/// The longest that a restored guest may take to answer, however long one may boot. It has been seen to take less than a fifth of what a boot takes (docs/performance.md).
+const RESTORED: Duration = Duration::from_secs(60);
+
 /// Why there is no agent.
 struct Absent {
     detail: String,
@@ -24,27 +37,59 @@ struct Absent {
     without_timer: bool,
 }
 
+/// Why a guest has no configuration.
+enum Unconfigured {
+    Absent(Absent),
+    /// Its agent answered, and then it did not.
+    Told(ClientError),
+    /// It is not the guest's fault.
+    Other(ProviderError),
+}
+
 impl Core {
-    /// Starts the VM of a seat and waits for its agent; starts it once more when its guest had no timer.
+    /// Starts the VM of a seat and configures its guest; boots it when it could not go on from a snapshot, and once more when its guest had no timer.
     pub(crate) async fn come_up(
         &self,
         record: &mut SeatRecord,
         vm: &VmSpec,
         ready: &Ready,
         tell: &Tell,
-    ) -> Result<(Arc<Live>, Arc<dyn Guest>), ProviderError> {
+        config: impl Fn(&SeatRecord) -> Result<GuestConfig, ProviderError>,
+    ) -> Result<Arc<Live>, ProviderError> {
         let seat = record.of();
-        let mut again = false;
+        let (mut again, mut why_not) = (false, None);
         loop {
-            let (machine, restored) = self.start_machine(&seat, vm, ready, tell).await?;
+            let (machine, restored) = self.start_machine(&seat, vm, ready, tell, why_not.clone()).await?;
             if again {
                 tell.note("started once more: the guest came up without a timer");
             }
             record.restored = restored;
             let live = self.keep(record, machine);
-            let Absent { mut detail, without_timer } = match self.joined(&seat, &live).await {
-                Ok(guest) => return Ok((live, guest)),
-                Err(absent) => absent,
+            let why = match self.configured(record, &live, tell, &config).await {
+                Ok(()) => {
+                    if let Some(from) = &record.restored {
+                        self.goldens.serves(&from.snapshot);
+                    }
+                    return Ok(live);
+                }
+                Err(why) => why,
+            };
+            if let Some(from) = record.restored.take()
+                && let Some(why) = why.of_the_guest()
+            {
+                tracing::warn!(%seat, why, snapshot = from.snapshot, "the seat went on from a snapshot and did not come up; it is booted");
+                self.refuse_snapshot(&from.snapshot, &why).await;
+                self.clear(&seat).await?;
+                why_not = Some(why);
+                continue;
+            }
+            let Absent { mut detail, without_timer } = match why {
+                Unconfigured::Absent(absent) => absent,
+                Unconfigured::Told(why) => {
+                    let text = why.to_string();
+                    return Err(fail::failed(fail::seat(&seat), Stage::Inspect, text, Some(Box::new(why))));
+                }
+                Unconfigured::Other(why) => return Err(why),
             };
             if again || !without_timer {
                 if again {
@@ -58,25 +103,46 @@ impl Core {
         }
     }
 
+    /// Waits for a guest's agent, and gives it the seat's configuration.
+    async fn configured(
+        &self,
+        record: &SeatRecord,
+        live: &Live,
+        tell: &Tell,
+        config: impl Fn(&SeatRecord) -> Result<GuestConfig, ProviderError>,
+    ) -> Result<(), Unconfigured> {
+        let guest = self.joined(record, live).await.map_err(Unconfigured::Absent)?;
+        tell.stage(Stage::Inspect);
+        // It has the time of now.
+        let config = config(record).map_err(Unconfigured::Other)?;
+        guest.configure(&config).await.map_err(Unconfigured::Told)?;
+        live.link.configured().await;
+        Ok(())
+    }
+
     /// The agent of a guest that was just started.
-    async fn joined(&self, seat: &SeatRef, live: &Live) -> Result<Arc<dyn Guest>, Absent> {
-        let within = self.config.start_timeout;
+    async fn joined(&self, record: &SeatRecord, live: &Live) -> Result<Arc<dyn Guest>, Absent> {
+        let (seat, boot) = (record.of(), self.config.start_timeout);
+        let (within, doing) = match record.restored {
+            Some(_) => (RESTORED.min(boot / 2), "went on from a snapshot"),
+            None => (boot, "booted"),
+        };
         let (mut detail, ended) = tokio::select! {
             up = tokio::time::timeout(within, live.link.up()) => match up {
                 Ok(Some(guest)) => return Ok(guest),
-                Ok(None) => ("the VM ended while its guest booted".to_owned(), true),
+                Ok(None) => (format!("the VM ended while its guest {doing}"), true),
                 Err(_) => match live.link.now().trouble {
                     Some(why) => (why, false),
                     None => (format!("the guest agent did not answer within {} s", within.as_secs()), false),
                 },
             },
             ended = live.machine.exited() => match ended {
-                Ok(exit) => (format!("the VM ended while its guest booted: {exit}"), true),
+                Ok(exit) => (format!("the VM ended while its guest {doing}: {exit}"), true),
                 Err(why) => (why.to_string(), false),
             },
         };
         // The log goes with the seat, so its end is told here.
-        let said = self.last_line(seat).await;
+        let said = self.last_line(&seat).await;
         let without_timer = ended && said.as_deref().is_some_and(is_no_timer);
         if let Some(line) = said {
             detail.push_str("; its console says last: ");
@@ -93,6 +159,17 @@ impl Core {
     async fn last_line(&self, seat: &SeatRef) -> Option<String> {
         let folder = self.state.seat(seat);
         blocking(move || console::last_line(&folder.console())).await.ok().flatten()
+    }
+}
+
+impl Unconfigured {
+    /// In words, where another guest may do better: not where the agent has looked at what it was asked for, and says no.
+    fn of_the_guest(&self) -> Option<String> {
+        match self {
+            Self::Absent(absent) => Some(absent.detail.clone()),
+            Self::Told(ClientError::Refused { .. }) | Self::Other(_) => None,
+            Self::Told(why) => Some(why.to_string()),
+        }
     }
 }
 

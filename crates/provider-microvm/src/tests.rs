@@ -5,5 +5,6 @@ mod faults;
 mod images;
 mod kills;
 mod life;
+mod refusals;
 mod snapshots;
 mod trouble;

@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) boot_id: String,
     /// Whether new guests have an agent that answers.
     pub(crate) deaf: bool,
+    /// What guests do that go on from a snapshot.
+    pub(crate) restored: GoingOn,
     /// Whether new workspaces listen.
     pub(crate) mute: bool,
     /// How many of the next guests that boot come up without a timer.
@@ -71,11 +73,24 @@ impl Default for State {
             free_bytes: 100 << 30,
             boot_id: "boot-1".into(),
             deaf: false,
+            restored: GoingOn::Well,
             mute: false,
             timerless: 0,
             started: 0,
         }
     }
+}
+
+/// What a guest does that goes on from a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoingOn {
+    Well,
+    /// Its agent does not answer.
+    Deaf,
+    /// It ends.
+    Ends,
+    /// Its agent is lost when it is told what it is to be.
+    Lost,
 }
 
 /// What happens at a step, counted from 0.

@@ -19,7 +19,7 @@ pub(crate) struct Goldens(Mutex<Vec<Golden>>);
 struct Golden {
     name: String,
     state: State,
-    /// Whether a seat could not go on from it.
+    /// Whether the last seat could not go on from it.
     was_refused: bool,
 }
 
@@ -46,6 +46,12 @@ impl Goldens {
         let mut all = self.all();
         let golden = all.iter_mut().find(|golden| golden.name == name);
         golden.is_none_or(|golden| std::mem::replace(&mut golden.was_refused, true))
+    }
+
+    /// Notes that a seat goes on from one.
+    pub(crate) fn serves(&self, name: &str) {
+        let mut all = self.all();
+        all.iter_mut().filter(|golden| golden.name == name).for_each(|golden| golden.was_refused = false);
     }
 
     /// The names of those that stay open when there is one more.
@@ -88,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_seats_refusal_is_its_own_and_the_seconds_is_the_snapshots() {
+    fn one_seats_refusal_is_its_own_and_the_second_in_a_row_is_the_snapshots() {
         let goldens = Goldens::default();
         let made = || goldens.set("aa", State::Failed("on purpose".into(), Instant::now()));
         made();
@@ -96,6 +102,9 @@ mod tests {
         assert!(goldens.is_refused_again("aa"));
         made();
         assert!(!goldens.is_refused_again("aa"), "it is another one");
+        goldens.serves("aa");
+        assert!(!goldens.is_refused_again("aa"), "another seat could");
+        assert!(goldens.is_refused_again("aa"));
         assert!(goldens.is_refused_again("bb"), "one that is not kept is made anew");
     }
 }

@@ -6,20 +6,20 @@ use super::bench::{Bench, PATIENCE, create, seat, spec, up};
 use crate::SnapshotUse;
 use crate::edges::scripted::{Fault, What};
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let mut bench = Bench::new();
     bench.config.snapshot = SnapshotUse::Auto;
     bench
 }
 
-fn steps(bench: &Bench) -> Vec<String> {
+pub(super) fn steps(bench: &Bench) -> Vec<String> {
     let state = bench.world.state();
     let of_vms = ["start", "boot to save", "restore", "clear"];
     state.steps.iter().filter(|step| of_vms.contains(&step.as_str())).cloned().collect()
 }
 
 /// The snapshots on the disk.
-fn snapshots(bench: &Bench) -> Vec<std::path::PathBuf> {
+pub(super) fn snapshots(bench: &Bench) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(bench.state().join("snapshots")).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
@@ -112,7 +112,7 @@ async fn whatever_fails_of_a_snapshot_the_seat_boots_and_nothing_is_left(#[case]
             }
         }
     }
-    assert_eq!(booted, ["boot to save", "clear", "restore"]);
+    assert_eq!(booted, ["boot to save", "clear", "restore", "configure"]);
 }
 
 #[tokio::test]

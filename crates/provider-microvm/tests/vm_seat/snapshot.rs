@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -131,6 +132,50 @@ fn a_seat_whose_snapshot_is_damaged_boots() {
             },
         );
     });
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn a_seat_whose_snapshot_has_another_memory_boots() {
+    isolated!(a_seat_whose_snapshot_has_another_memory_boots, || {
+        run_with(
+            &[],
+            |config| config.snapshot = SnapshotUse::Auto,
+            async |bed| {
+                let (seat, other) = (bed.seat(1), bed.seat(2));
+                stages(bed, &bed.spec(&seat, "latest")).await;
+                bed.destroy(&seat).await;
+                // As long as it should be: the monitor takes it, and the guest finds nothing of what it was about to do.
+                let memory = snapshots(bed).remove(0).with_file_name("memory");
+                overwrite(&memory);
+                bed.leave();
+                bed.serve().await;
+                for (seat, stay) in [(&seat, 1), (&other, 0)] {
+                    let stages = stages(bed, &bed.spec(seat, "latest")).await;
+                    let is_so = |stage| stages.contains(&stage);
+                    assert!(is_so(Stage::Restore) && is_so(Stage::Start), "{stages:?}");
+                    assert!(!is_so(Stage::Snapshot) || *seat == bed.seat(1), "{stages:?}");
+                    assert_eq!(snapshots(bed).len(), stay);
+                    bed.destroy(seat).await;
+                }
+            },
+        );
+    });
+}
+
+/// Puts nonsense into every page of a guest's memory that is not zero.
+fn overwrite(memory: &Path) {
+    let file = File::options().read(true).write(true).open(memory).unwrap();
+    let (nonsense, mut page) = ([0xff; 4096], [0; 4096]);
+    let mut written = 0;
+    for at in (0..file.metadata().unwrap().len()).step_by(page.len()) {
+        file.read_exact_at(&mut page, at).unwrap();
+        if page != [0; 4096] {
+            file.write_all_at(&nonsense, at).unwrap();
+            written += 1;
+        }
+    }
+    assert!(written > 1000, "{written} pages were not zero");
 }
 
 /// The snapshots that are whole.

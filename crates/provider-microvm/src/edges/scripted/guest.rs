@@ -40,6 +40,9 @@ impl Guest for ScriptedGuest {
     async fn configure(&self, config: &GuestConfig) -> Result<Health, ClientError> {
         let world = self.0.world().clone();
         let configured = world.step("configure".into(), lost, |_| {
+            if self.0.loses {
+                return Err(lost("it went on from a snapshot".into()));
+            }
             *self.0.config.lock().unwrap() = Some(config.clone());
             self.0.tell(|health| {
                 health.phase = Phase::Running;

@@ -11,12 +11,15 @@ use guest_protocol::client::{LinkError, LinkOptions};
 use guest_protocol::{GuestConfig, Health, NO_TIMER, Phase};
 use tokio::sync::watch;
 
-use super::World;
 use super::guest::ScriptedGuest;
+use super::{GoingOn, World};
 use crate::edges::{Guest, Machine, Machines};
 use crate::vmm::{
     Drive, Exit, Expected, How, MonitorKind, RunFolder, Snapshot, Traits, VmSpec, VmmError, snapshot,
 };
+
+/// The step of a VM that goes on from a snapshot.
+const RESTORE: &str = "restore";
 
 /// A scripted VM with the agent in it.
 pub(crate) struct ScriptedMachine {
@@ -36,6 +39,8 @@ pub(crate) struct ScriptedMachine {
     /// How many speak to its agent.
     pub(crate) links: AtomicUsize,
     deaf: bool,
+    /// Whether its agent is lost when it is configured.
+    pub(super) loses: bool,
     mute: bool,
 }
 
@@ -146,7 +151,11 @@ impl Machines for World {
     ) -> Result<Arc<dyn Machine>, VmmError> {
         let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
         from.fits(&traits(spec, image)).map_err(refused)?;
-        Ok(self.begin("restore", spec).await?)
+        let machine = self.begin(RESTORE, spec).await?;
+        if self.state().restored == GoingOn::Ends {
+            machine.end(How::Signal(11));
+        }
+        Ok(machine)
     }
 
     async fn adopt(&self, _: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
@@ -222,6 +231,7 @@ impl World {
                 state.unplugged.remove(tap);
             }
             state.started += 1;
+            let goes_on = if step == RESTORE { state.restored } else { GoingOn::Well };
             let machine = Arc::new(ScriptedMachine {
                 key: format!("{}#{}", folder.display(), state.started),
                 folder: folder.clone(),
@@ -234,7 +244,8 @@ impl World {
                 behind_ms: Mutex::default(),
                 stuck: AtomicBool::new(false),
                 links: AtomicUsize::new(0),
-                deaf: state.deaf,
+                deaf: state.deaf || goes_on == GoingOn::Deaf,
+                loses: goes_on == GoingOn::Lost,
                 mute: state.mute,
             });
             state.machines.insert(folder.clone(), machine.clone());
