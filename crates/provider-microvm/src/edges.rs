@@ -156,6 +156,8 @@ pub(crate) trait Machines: Send + Sync {
     ) -> Result<Arc<dyn Machine>, VmmError>;
     async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError>;
     async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError>;
+    /// How many files as large as the guest's memory the disk holds at most because of a VM that is being saved.
+    fn files_of_memory(&self) -> u32;
     /// What a monitor needs beside its guest's memory, in MiB.
     fn overhead_mib(&self) -> u32;
     /// What serves, in words: the monitor with its version and how it runs guests.

@@ -55,6 +55,12 @@ enum NoGolden {
     Books(std::io::Error),
     #[error("a snapshot needs {needs} MiB of the host's memory, and {left} MiB are not promised to anybody")]
     Memory { needs: u32, left: u64 },
+    #[error("looking for room for a snapshot: {0}")]
+    Room(std::io::Error),
+    #[error(
+        "making a snapshot takes up to {takes} MiB of the disk, and {free} MiB are free, of which microvm.least_free_mib keeps {least}"
+    )]
+    Disk { takes: u64, free: u64, least: u32 },
 }
 
 impl Core {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use seats::Finding;
 
 use super::existing;
-use crate::vmm::{Firecracker, MonitorKind, Qemu, Snapshot, Traits, snapshot};
+use crate::vmm::{Firecracker, MonitorKind, Qemu, Snapshot, Snapshots as _, Traits, snapshot};
 use crate::{MicrovmConfig, SnapshotUse};
 
 const NAME: &str = "snapshots";
@@ -54,7 +54,8 @@ pub(super) async fn look(config: &MicrovmConfig, memory_mib: u32) -> Finding {
     let seats = restored(&microvm.join("workshops"));
     let free = rustix::fs::statvfs(existing(&config.state_dir));
     let free_mib = free.map_or(0, |about| about.f_bavail.saturating_mul(about.f_frsize) >> 20);
-    told(is_on, &found, seats, (free_mib, u64::from(memory_mib)))
+    let needs_mib = u64::from(memory_mib) * u64::from(files_of_memory(config));
+    told(is_on, &found, seats, (free_mib, needs_mib + u64::from(config.least_free_mib)))
 }
 
 fn told(is_on: bool, found: &Found, seats: usize, (free_mib, needs_mib): (u64, u64)) -> Finding {
@@ -73,11 +74,20 @@ fn told(is_on: bool, found: &Found, seats: usize, (free_mib, needs_mib): (u64, u
         detail.push_str(&format!("; {broken} not whole, which are made anew"));
     }
     if free_mib < needs_mib {
-        let detail =
-            format!("{detail}; {free_mib} MiB are free, and the next one takes up to {needs_mib} MiB");
+        let detail = format!(
+            "{detail}; {free_mib} MiB are free, and for the next one {needs_mib} MiB have to be, microvm.least_free_mib included"
+        );
         return Finding::warning(NAME, detail, "make room; seats of a kind that has none boot meanwhile");
     }
     Finding::ok(NAME, detail)
+}
+
+/// As when one is made.
+fn files_of_memory(config: &MicrovmConfig) -> u32 {
+    match config.monitor {
+        MonitorKind::Qemu => Qemu::new(config.qemu()).files_of_memory(),
+        MonitorKind::Firecracker => Firecracker::new(config.firecracker()).files_of_memory(),
+    }
 }
 
 async fn monitor(config: &MicrovmConfig) -> Option<(MonitorKind, String, String)> {
@@ -180,7 +190,9 @@ mod tests {
         let said = told(true, &one, 3, (100, 128));
         assert_eq!(said.level, Level::Warning);
         assert!(
-            said.detail.ends_with("100 MiB are free, and the next one takes up to 128 MiB"),
+            said.detail.ends_with(
+                "100 MiB are free, and for the next one 128 MiB have to be, microvm.least_free_mib included"
+            ),
             "{}",
             said.detail
         );
@@ -189,6 +201,22 @@ mod tests {
         assert!(said.contains(
             "1 of no use any more, which later ones replace (made with another guest kernel); 2 not whole"
         ));
+    }
+
+    #[tokio::test]
+    async fn room_is_looked_for_as_it_is_when_one_is_made() {
+        let at = tempfile::tempdir().unwrap();
+        let keeper = crate::vmm::KeeperCommand { program: "/bin/false".into(), args: Vec::new() };
+        let mut config = MicrovmConfig::new(at.path(), keeper);
+        config.snapshot = SnapshotUse::Auto;
+        // A gibibyte is kept on any disk; no disk has a pebibyte.
+        let memory_mib = 1 << 30;
+        for (monitor, needs) in [(MonitorKind::Qemu, 1), (MonitorKind::Firecracker, 2)] {
+            config.monitor = monitor;
+            let said = look(&config, memory_mib).await;
+            let wanted = format!(" {} MiB have to be", needs * (1_u64 << 30) + 1024);
+            assert!(said.level == Level::Warning && said.detail.contains(&wanted), "{}", said.detail);
+        }
     }
 
     #[test]

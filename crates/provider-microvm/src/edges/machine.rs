@@ -69,6 +69,10 @@ impl<M: Told> Machines for RealMachines<M> {
         self.monitor.clear(seat, folder).await
     }
 
+    fn files_of_memory(&self) -> u32 {
+        self.monitor.files_of_memory()
+    }
+
     fn overhead_mib(&self) -> u32 {
         self.monitor.memory_overhead_mib()
     }

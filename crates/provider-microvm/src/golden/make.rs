@@ -34,6 +34,7 @@ impl Core {
             Err(why) if folder.exists() => tracing::warn!(%why, "the snapshot is made anew"),
             Err(_) => {}
         }
+        self.demand_room(vm)?;
         // Whose it is by chance.
         let mut nobodys = vm.clone();
         nobodys.nics.iter_mut().for_each(|nic| nic.mac = NOBODY);
@@ -49,6 +50,17 @@ impl Core {
             tracing::warn!(%why, "old snapshots cannot be removed");
         }
         Ok(open(&folder).await?)
+    }
+
+    /// What a snapshot is written to is the disk of seats that live.
+    fn demand_room(&self, vm: &VmSpec) -> Result<(), NoGolden> {
+        let free = self.edges.host.free_bytes(&self.state.snapshots()).map_err(NoGolden::Room)? >> 20;
+        let takes = u64::from(self.edges.machines.files_of_memory()) * u64::from(vm.memory_mib);
+        let least = self.config.least_free_mib;
+        if free < u64::from(least) + takes {
+            return Err(NoGolden::Disk { takes, free, least });
+        }
+        Ok(())
     }
 
     /// Boots a guest and saves it; once more when it had no timer, which all that go on from it would lack.

@@ -180,6 +180,27 @@ async fn where_there_is_no_memory_for_a_snapshot_seats_boot() {
 }
 
 #[tokio::test]
+async fn where_there_is_no_room_on_the_disk_for_a_snapshot_none_is_begun_and_seats_boot() {
+    // What is kept for the seats that live, what the monitor writes down, and the copy of that.
+    let enough_mib = 1024 + 2 * 128;
+    for (free_mib, way) in
+        [(enough_mib - 1, &["clear", "start"][..]), (enough_mib, &["boot to save", "clear", "restore"][..])]
+    {
+        let mut bench = bench();
+        bench.config.least_free_mib = 1024;
+        bench.world.state().free_bytes = free_mib << 20;
+        let provider = bench.provider();
+        up(&provider, &spec(seat("rust-101", 1))).await;
+        assert_eq!(steps(&bench), way, "{free_mib}");
+        // One that is there takes no more.
+        bench.world.state().free_bytes = 1024 << 20;
+        bench.world.script(None);
+        up(&provider, &spec(seat("rust-101", 2))).await;
+        assert_eq!(steps(&bench).last(), way.last().map(|step| (*step).to_owned()).as_ref());
+    }
+}
+
+#[tokio::test]
 async fn memory_under_live_seats_stays_promised_whoever_opened_it() {
     let bench = bench();
     bench.world.state().memory_mib = 2 * (128 + 192);

@@ -56,6 +56,9 @@ pub trait Snapshots: Monitor {
     /// As [`Monitor::start`] and [`Snapshots::traits`].
     async fn start_to_save(&self, spec: &VmSpec, image: &str) -> Result<Savable, VmmError>;
 
+    /// How many files as large as the guest's memory the disk holds at most because of a VM that is being saved.
+    fn files_of_memory(&self) -> u32;
+
     /// Stops a VM, writes it to a folder, replacing what is there, and ends it. The folder that it is in has to be there.
     ///
     /// # Errors

@@ -14,6 +14,9 @@ use crate::bed::{Bed, below, holds_one, run_with};
 use crate::host::START_TIMEOUT;
 use crate::isolated;
 
+/// What an agent says once, when it is ready for its host (guest-agent).
+const BOOTED: &str = "clarateach-agent: waits for the host on ";
+
 /// Makes a seat, and tells which stages that took.
 async fn stages(bed: &Bed, wish: &SeatSpec) -> Vec<Stage> {
     let timeline = Timeline::default();
@@ -230,9 +233,9 @@ fn where_there_is_no_room_for_a_snapshot_seats_boot_and_nothing_of_it_is_left() 
             &[],
             |config| config.snapshot = SnapshotUse::Auto,
             async |bed| {
-                // A disk of its own, which goes with this test's mounts. A guest has more than that.
+                // A disk of its own, which goes with this test's mounts. It has room, as far as anybody tells, and none for the last file of a snapshot.
                 let folder = bed.host.folder.path().join("state/microvm/snapshots");
-                mount(&["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"], &folder);
+                mount(&["-t", "tmpfs", "-o", "size=512m,nr_inodes=4,mode=0700", "tmpfs"], &folder);
                 let (first, second) = (bed.spec(&bed.seat(1), "latest"), bed.spec(&bed.seat(2), "latest"));
                 for wish in [&first, &second] {
                     let stages = stages(bed, wish).await;
@@ -241,7 +244,18 @@ fn where_there_is_no_room_for_a_snapshot_seats_boot_and_nothing_of_it_is_left() 
                     assert_eq!(stages.contains(&Stage::Snapshot), wish.seat == first.seat, "{stages:?}");
                 }
                 assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{:?}", below(&folder));
-                // The next service finds room.
+                // The next service sees that there is none, and does not try.
+                mount(&["-o", "remount,size=8m,nr_inodes=1000"], &folder);
+                bed.leave();
+                bed.serve().await;
+                bed.answers(&bed.until_running(&second.seat).await);
+                bed.destroy(&first.seat).await;
+                let refused = stages(bed, &first).await;
+                assert!(refused.contains(&Stage::Start), "{refused:?}");
+                // One boot is in its console, and not two.
+                let console = bed.console(&first.seat);
+                assert_eq!(console.matches(BOOTED).count(), 1, "{console}");
+                // The one after that finds room.
                 mount(&["-o", "remount,size=512m"], &folder);
                 bed.leave();
                 bed.serve().await;

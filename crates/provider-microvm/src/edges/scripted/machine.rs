@@ -174,6 +174,10 @@ impl Machines for World {
         .await
     }
 
+    fn files_of_memory(&self) -> u32 {
+        2
+    }
+
     fn overhead_mib(&self) -> u32 {
         192
     }

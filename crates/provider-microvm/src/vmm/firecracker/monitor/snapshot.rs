@@ -72,6 +72,11 @@ impl Snapshots for Firecracker {
         Ok(Savable { vm, traits, memory: None })
     }
 
+    /// What Firecracker writes down in its jail, and the copy of it that nobody else can write to.
+    fn files_of_memory(&self) -> u32 {
+        2
+    }
+
     async fn save(&self, savable: Savable, folder: &Path) -> Result<(), VmmError> {
         let Savable { vm, traits, .. } = savable;
         let seat = vm.identity().seat.clone();

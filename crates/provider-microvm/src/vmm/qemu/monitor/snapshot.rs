@@ -116,6 +116,11 @@ impl Snapshots for Qemu {
         Self::start_to_save(self, spec, image).await
     }
 
+    /// Its memory is in memory until the snapshot's file is written.
+    fn files_of_memory(&self) -> u32 {
+        1
+    }
+
     async fn save(&self, savable: Savable, folder: &Path) -> Result<(), VmmError> {
         Self::save(self, savable, folder).await
     }
