@@ -19,6 +19,8 @@ use crate::parse::{conformance, libtest};
 const UNIT_LIMIT: Duration = Duration::from_secs(20 * 60);
 const DOCKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 const VM_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// Of guests in a guest, whose tests take turns: each may take three quarters of an hour on a busy machine.
+const NESTED_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// Builds all tests and the binaries that they start.
 pub(super) async fn build(bench: &Bench<'_>) -> Result<bool> {
@@ -92,7 +94,7 @@ pub(super) async fn firecracker(bench: &Bench<'_>) -> Result<Report> {
     if show(build.arg("--archive").arg(&archive), bench.stop).await?.success() {
         cargo.env("CLARATEACH_WORKSPACE", &archive);
     }
-    run_tests(bench, "firecracker", cargo, number, VM_LIMIT).await
+    run_tests(bench, "firecracker", cargo, number, NESTED_LIMIT).await
 }
 
 /// Those that make bridges, TAP devices and packet filters, each in a network namespace of its own.
