@@ -20,6 +20,7 @@ mod portal;
 mod process;
 mod registry;
 mod same;
+mod steps;
 mod trouble;
 
 pub(crate) use vm_testbed::isolated;
