@@ -22,6 +22,7 @@ use crate::core::{Core, blocking};
 use crate::disks::{self, Sizes};
 use crate::edges::{Place, Port, WorkshopNet};
 use crate::fail;
+use crate::golden::nobody;
 use crate::images::Ready;
 use crate::live::Live;
 use crate::records::{Phase, SeatRecord};
@@ -186,7 +187,14 @@ impl Core {
     pub(crate) async fn clear(&self, seat: &SeatRef) -> Result<(), ProviderError> {
         self.forget(seat);
         let cleared = self.edges.machines.clear(&seat.to_string(), &self.state.seat(seat).run()).await;
-        cleared.map_err(fail::vmm(seat, Stage::Undo))
+        cleared.map_err(fail::vmm(seat, Stage::Undo))?;
+        let folder = self.state.seat(seat);
+        let removed = blocking(move || nobody::remove(&folder)).await;
+        removed.map_err(fail::io(
+            fail::seat(seat),
+            Stage::Undo,
+            "removing the disks of a guest that was saved",
+        ))
     }
 
     /// The steps from a record to a configured guest.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A snapshot is called after all that it depends on, so one of another kernel, size or version of the monitor is never even looked at. It is made by the
-//! first seat that could use it, while the others wait for that; it has nothing of that seat in it, since a guest knows nothing before it is configured.
+//! first seat that could use it, while the others wait for that; it has nothing of that seat in it, since a guest knows nothing before it is configured, and its disks are
+//! nobody's ([`nobody`]).
 //! What belongs to the making, the record of the seat names: a service that is killed in the middle leaves nothing else than one that is killed while a seat boots, but for
 //! a folder that is not finished and has another name.
 //!
@@ -32,6 +33,7 @@ use crate::{SnapshotUse, fail};
 
 mod known;
 mod make;
+pub(crate) mod nobody;
 
 pub(crate) use known::Goldens;
 use known::State;
@@ -55,6 +57,8 @@ enum NoGolden {
     Books(std::io::Error),
     #[error("a snapshot needs {needs} MiB of the host's memory, and {left} MiB are not promised to anybody")]
     Memory { needs: u32, left: u64 },
+    #[error("making or removing the disks of a guest that is nobody's: {0}")]
+    Nobodys(std::io::Error),
     #[error("looking for room for a snapshot: {0}")]
     Room(std::io::Error),
     #[error(

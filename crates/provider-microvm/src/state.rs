@@ -15,6 +15,7 @@
 //!         {seat}/
 //!           seat.json                    written before anything of the seat, removed after everything
 //!           scratch.img  data.img        the seat's disks
+//!           nobody/                      disks without content, of the guest that others go on from, while it is made
 //!           console.log  console.log.1
 //!           run/                         of the VM (vmm::folder)
 //! ```
@@ -241,6 +242,10 @@ impl SeatFolder {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data.img")
+    }
+
+    pub(crate) fn nobodys(&self) -> PathBuf {
+        self.0.join("nobody")
     }
 
     pub(crate) fn console(&self) -> PathBuf {

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 pub(crate) use self::machine::ScriptedMachine;
 use super::{BootFiles, Edges, Found, Host, NetError, Network, Place, Port, WorkshopNet};
 use crate::records::Wiring;
+use crate::vmm::Drive;
 
 /// A scripted host.
 #[derive(Clone, Default)]
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) mute: bool,
     /// How many of the next guests that boot come up without a timer.
     pub(crate) timerless: usize,
+    /// The disks of the last guest that was booted to be saved.
+    pub(crate) saved_drives: Vec<Drive>,
     started: u64,
 }
 
@@ -76,6 +79,7 @@ impl Default for State {
             restored: GoingOn::Well,
             mute: false,
             timerless: 0,
+            saved_drives: Vec::new(),
             started: 0,
         }
     }

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use seats::SeatRef;
 
-use super::NoGolden;
 use super::known::KEPT;
+use super::{NoGolden, nobody};
 use crate::core::{Core, blocking};
 use crate::locks;
 use crate::tell::Tell;
-use crate::vmm::{MacAddress, Snapshot, SnapshotError, VmSpec, VmmError};
-
-/// The hardware address in a snapshot; a seat has its own from its configuration on.
-const NOBODY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
+use crate::vmm::{Snapshot, SnapshotError, VmSpec, VmmError};
 
 impl Core {
     pub(super) async fn open_or_make(
@@ -35,10 +32,7 @@ impl Core {
             Err(_) => {}
         }
         self.demand_room(vm)?;
-        // Whose it is by chance.
-        let mut nobodys = vm.clone();
-        nobodys.nics.iter_mut().for_each(|nic| nic.mac = NOBODY);
-        self.save(seat, &nobodys, image, &folder, tell).await?;
+        self.save_nobodys(seat, vm, image, &folder, tell).await?;
         tracing::info!(%seat, snapshot = name, "a snapshot was made for seats of this kind");
         let mut used = self.goldens.staying();
         used.push(name.to_owned());
@@ -61,6 +55,22 @@ impl Core {
             return Err(NoGolden::Disk { takes, free, least });
         }
         Ok(())
+    }
+
+    /// Saves a guest that has nothing of the seat's, whose VM it is by chance. What fails leaves its disks to [`Core::clear`].
+    async fn save_nobodys(
+        &self,
+        seat: &SeatRef,
+        vm: &VmSpec,
+        image: &str,
+        folder: &Path,
+        tell: &Tell,
+    ) -> Result<(), NoGolden> {
+        let (of, of_seat) = (self.state.seat(seat), vm.clone());
+        let nobodys = blocking(move || nobody::instead(&of, &of_seat)).await.map_err(NoGolden::Nobodys)?;
+        self.save(seat, &nobodys, image, folder, tell).await?;
+        let of = self.state.seat(seat);
+        blocking(move || nobody::remove(&of)).await.map_err(NoGolden::Nobodys)
     }
 
     /// Boots a guest and saves it; once more when it had no timer, which all that go on from it would lack.

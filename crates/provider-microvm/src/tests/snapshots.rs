@@ -65,6 +65,28 @@ async fn a_class_makes_one_snapshot_and_another_size_makes_its_own() {
 }
 
 #[tokio::test]
+async fn a_guest_that_is_saved_has_the_disks_of_nobody() {
+    let bench = bench();
+    let wish = spec(seat("rust-101", 1));
+    up(&bench.provider(), &wish).await;
+    let folder = bench.seat_folder(&wish.seat);
+    let nobodys = folder.join("nobody");
+    let saved = bench.world.state().saved_drives.clone();
+    let own = bench.machine(&wish.seat);
+    for (saved, own) in saved.iter().zip(&own.drives) {
+        assert_eq!((&saved.serial, saved.read_only), (&own.serial, own.read_only));
+        assert_eq!(saved.path.starts_with(&nobodys), !own.read_only, "{saved:?}");
+        assert_eq!(saved.path == own.path, own.read_only, "{saved:?}");
+    }
+    assert!(saved.len() == 3 && !nobodys.exists());
+    // A service that was killed while a seat started again leaves them to the next one.
+    bench.world.reboot();
+    std::fs::create_dir(&nobodys).unwrap();
+    bench.provider().start().await.unwrap();
+    assert!(!nobodys.exists());
+}
+
+#[tokio::test]
 async fn a_seat_that_is_to_boot_boots() {
     let mut bench = bench();
     bench.config.snapshot = SnapshotUse::Off;
@@ -100,6 +122,7 @@ async fn whatever_fails_of_a_snapshot_the_seat_boots_and_nothing_is_left(#[case]
                 assert!(started, "{step}");
                 assert!(timeline.timings().iter().any(|timing| timing.stage == Stage::Start), "{step}");
                 provider.settle(&created.instance, PATIENCE).await.unwrap();
+                assert!(!bench.seat_folder(&wish.seat).join("nobody").exists(), "{step}");
                 booted.push(step);
                 // The next one does not wait for the same again.
                 up(&provider, &spec(seat("rust-101", 2))).await;

@@ -134,6 +134,11 @@ impl Bed {
         }
     }
 
+    /// Destroys a seat, and keeps its data.
+    pub(crate) async fn put_away(&self, seat: &SeatRef) {
+        self.provider().destroy(seat, DataPolicy::Keep).await.unwrap();
+    }
+
     /// Destroys a seat with its data.
     pub(crate) async fn destroy(&self, seat: &SeatRef) {
         self.provider().destroy(seat, DataPolicy::Remove).await.unwrap();
@@ -252,4 +257,20 @@ pub(crate) fn holds_one(path: &Path, words: &[&str]) -> bool {
         Some(1) => false,
         _ => panic!("grep in {}: {status}", path.display()),
     }
+}
+
+/// The first of these that is somewhere in a file. Pages of zeros are not looked at, of which a guest's memory has many.
+pub(crate) fn held<'a>(path: &Path, wanted: &'a [Vec<u8>]) -> Option<&'a [u8]> {
+    let bytes = fs::read(path).unwrap();
+    for (number, page) in
+        bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0))
+    {
+        for at in (number * 4096..).take(page.len()) {
+            let here = &bytes[at..];
+            if let Some(found) = wanted.iter().find(|one| one[0] == here[0] && here.starts_with(one)) {
+                return Some(found);
+            }
+        }
+    }
+    None
 }

@@ -133,6 +133,7 @@ impl Machines for World {
     async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
         let machine = self.begin("boot to save", spec).await?;
         self.boot(spec, &machine);
+        self.state().saved_drives.clone_from(&machine.drives);
         if !machine.runs() {
             let exit = Box::new(machine.exited().await?);
             return Err(VmmError::Ended { seat: spec.seat.clone(), exit });
