@@ -145,8 +145,9 @@ pub(crate) trait Machines: Send + Sync {
     async fn start(&self, spec: &VmSpec) -> Result<Arc<dyn Machine>, VmmError>;
     /// What a snapshot for this VM is called: something else as soon as anything differs that it depends on.
     async fn snapshot_name(&self, spec: &VmSpec, image: &str) -> Result<String, VmmError>;
-    /// Boots this VM until its agent waits for its host, writes it to a folder, and ends it. When the future is dropped it may run on.
-    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError>;
+    /// Boots this VM until its agent waits for its host, within so long, and then writes it to a folder, which may take as long as its memory is large, and ends it. When the
+    /// future is dropped it may run on.
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path, boot: Duration) -> Result<(), VmmError>;
     /// Starts this VM from a snapshot.
     async fn restore(
         &self,

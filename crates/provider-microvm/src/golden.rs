@@ -19,7 +19,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use seats::{ProviderError, SeatRef, Stage};
 
@@ -45,8 +45,6 @@ enum NoGolden {
     Vmm(#[from] VmmError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("the guest did not wait for its host within {} s", .0.as_secs())]
-    Slow(Duration),
     #[error("the guest came up without a timer, twice: the host has too much to do")]
     NoTimer,
     #[error("{0}")]

@@ -48,6 +48,7 @@ pub use firecracker::{Firecracker, FirecrackerOptions, Jailer};
 pub use folder::RunFolder;
 pub use identity::{Identity, ProcessId};
 pub use keeper::{Expected, KeeperCommand};
+pub(crate) use limits::saved;
 pub use monitor::{Monitor, MonitorKind, Snapshots};
 pub use qemu::{Qemu, QemuOptions};
 pub use snapshot::{Difference, DriveTraits, Savable, Snapshot, SnapshotError, Traits};

@@ -5,6 +5,7 @@ mod told;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use guest_protocol::client::{Agent, LinkError, LinkOptions};
@@ -12,7 +13,7 @@ use guest_protocol::client::{Agent, LinkError, LinkOptions};
 use self::told::Told;
 use super::guest::RealGuest;
 use super::{Guest, Machine, Machines};
-use crate::vmm::{Accelerator, Exit, Expected, RunFolder, Snapshot, Vm, VmSpec, VmmError, cgroup};
+use crate::vmm::{Accelerator, Exit, Expected, RunFolder, Snapshot, Vm, VmSpec, VmmError, cgroup, saved};
 
 /// VMs of one monitor.
 #[derive(Debug)]
@@ -46,10 +47,14 @@ impl<M: Told> Machines for RealMachines<M> {
         Ok(self.monitor.traits(spec, image).await?.name())
     }
 
-    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
-        let savable = self.monitor.start_to_save(spec, image).await?;
-        savable.vm().agent_listens().await?;
-        self.monitor.save(savable, folder).await
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path, boot: Duration) -> Result<(), VmmError> {
+        let booted = async {
+            let savable = self.monitor.start_to_save(spec, image).await?;
+            savable.vm().agent_listens().await?;
+            Ok(savable)
+        };
+        let savable = within(&spec.seat, BOOT, boot, booted).await?;
+        within(&spec.seat, SAVE, saved(spec.memory_mib), self.monitor.save(savable, folder)).await
     }
 
     async fn restore(
@@ -80,6 +85,20 @@ impl<M: Told> Machines for RealMachines<M> {
     async fn summary(&self) -> Result<String, VmmError> {
         self.monitor.told(self.accelerator).await
     }
+}
+
+/// What is waited for when a guest is saved.
+const BOOT: &str = "the boot of the guest that is to be saved";
+const SAVE: &str = "writing the guest down";
+
+async fn within<T>(
+    seat: &str,
+    what: &'static str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, VmmError>>,
+) -> Result<T, VmmError> {
+    let late = |_| VmmError::Timeout { seat: seat.to_owned(), what, limit };
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 fn machine(vm: Vm) -> Arc<dyn Machine> {
@@ -114,5 +133,21 @@ impl Machine for RealMachine {
         // A host that went away in the middle may have left the stream where nothing comes through.
         let open = || async { self.0.connect_agent().await.map_err(io::Error::other) };
         Ok(Arc::new(RealGuest(Agent::reach(open, options).await?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_guest_that_does_not_wait_and_one_that_is_not_written_down_are_told_apart() {
+        for what in [BOOT, SAVE] {
+            let late =
+                within::<()>("demo/1", what, Duration::ZERO, std::future::pending()).await.unwrap_err();
+            assert_eq!(late.to_string(), format!("seat demo/1: {what} did not happen within 0 s"));
+        }
+        within("demo/1", SAVE, saved(64), std::future::ready(Ok(()))).await.unwrap();
+        assert!(saved(2048) > saved(64) && saved(64) > Duration::from_secs(60));
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hostnet::PortState;
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) mute: bool,
     /// How many of the next guests that boot come up without a timer.
     pub(crate) timerless: usize,
+    /// How long it takes to write a guest down.
+    pub(crate) saving_takes: Duration,
     /// The disks of the last guest that was booted to be saved.
     pub(crate) saved_drives: Vec<Drive>,
     started: u64,
@@ -79,6 +82,7 @@ impl Default for State {
             restored: GoingOn::Well,
             mute: false,
             timerless: 0,
+            saving_takes: Duration::ZERO,
             saved_drives: Vec::new(),
             started: 0,
         }

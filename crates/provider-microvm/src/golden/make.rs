@@ -82,12 +82,10 @@ impl Core {
         folder: &Path,
         tell: &Tell,
     ) -> Result<(), NoGolden> {
-        let within = self.config.start_timeout;
         let once_more = "booting the guest that others go on from once more: it came up without a timer";
         for note in ["booting the guest that others go on from", once_more] {
             tell.note(note);
-            let saved = tokio::time::timeout(within, self.edges.machines.save(vm, image, folder)).await;
-            let saved = saved.map_err(|_| NoGolden::Slow(within))?;
+            let saved = self.edges.machines.save(vm, image, folder, self.config.start_timeout).await;
             let has_ended = matches!(saved, Err(VmmError::Ended { .. }));
             if !has_ended || !self.had_no_timer(seat).await {
                 return Ok(saved?);

@@ -1,5 +1,7 @@
 //! Seats that go on from a snapshot, and what happens when that cannot be.
 
+use std::time::Duration;
+
 use seats::{DataPolicy, Provider as _, Scope, Stage, Timeline};
 
 use super::bench::{Bench, PATIENCE, create, seat, spec, up};
@@ -159,6 +161,15 @@ async fn a_guest_without_a_timer_is_not_saved() {
     assert!(snapshots(&bench).is_empty());
     provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
     assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_guest_may_take_longer_to_be_written_down_than_to_boot() {
+    let mut bench = bench();
+    bench.config.start_timeout = Duration::from_secs(2);
+    bench.world.state().saving_takes = bench.config.start_timeout * 2;
+    up(&bench.provider(), &spec(seat("rust-101", 1))).await;
+    assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use guest_protocol::client::{LinkError, LinkOptions};
@@ -130,7 +131,7 @@ impl Machines for World {
         Ok(traits(spec, image).name())
     }
 
-    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path) -> Result<(), VmmError> {
+    async fn save(&self, spec: &VmSpec, image: &str, folder: &Path, _: Duration) -> Result<(), VmmError> {
         let machine = self.begin("boot to save", spec).await?;
         self.boot(spec, &machine);
         self.state().saved_drives.clone_from(&machine.drives);
@@ -138,6 +139,8 @@ impl Machines for World {
             let exit = Box::new(machine.exited().await?);
             return Err(VmmError::Ended { seat: spec.seat.clone(), exit });
         }
+        let takes = self.state().saving_takes;
+        tokio::time::sleep(takes).await;
         let refused = |why| VmmError::Snapshot { seat: spec.seat.clone(), why };
         let unfinished = snapshot::write(folder).map_err(refused)?;
         self.clear(&spec.seat, &spec.folder).await?;
