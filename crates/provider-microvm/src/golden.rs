@@ -149,7 +149,11 @@ impl Core {
         let golden = match self.goldens.known(name) {
             Some(known) => known,
             None => {
-                let made = self.open_or_make(seat, name, vm, image, tell).await;
+                // Until it is told how it is, its memory is promised.
+                let (made, _coming) = match self.promise(name, vm).await {
+                    Ok(coming) => (self.open_or_make(seat, name, vm, image, tell).await, Some(coming)),
+                    Err(why) => (Err(why), None),
+                };
                 let state = match &made {
                     Ok(snapshot) => State::Open(snapshot.clone()),
                     Err(why) => State::Failed(why.to_string().into(), Instant::now()),

@@ -1,6 +1,7 @@
 //! Which snapshots one provider knows, and how they are.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::NoGolden;
@@ -13,7 +14,24 @@ const AGAIN: Duration = Duration::from_secs(600);
 
 /// The snapshots of one provider.
 #[derive(Debug, Default)]
-pub(crate) struct Goldens(Mutex<Vec<Golden>>);
+pub(crate) struct Goldens(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    all: Vec<Golden>,
+    /// Those that are opened or made now, and the memory in MiB that each takes as soon as it is open.
+    coming: BTreeMap<String, u32>,
+}
+
+/// Memory that is promised to a snapshot until it is known how it is, or this is dropped.
+#[derive(Debug)]
+pub(super) struct Coming<'a>(&'a Goldens, String);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.0.lock().coming.remove(&self.1);
+    }
+}
 
 #[derive(Debug)]
 struct Golden {
@@ -31,39 +49,47 @@ pub(super) enum State {
 }
 
 impl Goldens {
-    /// The memory that is taken, in MiB, by opening.
+    /// The memory that is taken, in MiB, by opening, or by the name of a snapshot that is not open yet.
     pub(crate) fn openings(&self) -> Vec<(String, u32)> {
-        let all = self.all();
-        let open = all.iter().filter_map(|golden| match &golden.state {
+        let known = self.lock();
+        let coming = known.coming.iter().map(|(name, mib)| (name.clone(), *mib));
+        let open = known.all.iter().filter_map(|golden| match &golden.state {
             State::Open(snapshot) => Some((snapshot.opening().to_owned(), snapshot.traits().memory_mib)),
             State::Failed(..) => None,
         });
-        open.collect()
+        open.chain(coming).collect()
+    }
+
+    /// Promises memory to one that is to be opened or made.
+    pub(super) fn comes(&self, name: &str, memory_mib: u32) -> Coming<'_> {
+        self.lock().coming.insert(name.to_owned(), memory_mib);
+        Coming(self, name.to_owned())
     }
 
     /// Notes that a seat could not go on from one; whether another could not before.
     pub(super) fn is_refused_again(&self, name: &str) -> bool {
-        let mut all = self.all();
-        let golden = all.iter_mut().find(|golden| golden.name == name);
+        let mut known = self.lock();
+        let golden = known.all.iter_mut().find(|golden| golden.name == name);
         golden.is_none_or(|golden| std::mem::replace(&mut golden.was_refused, true))
     }
 
     /// Notes that a seat goes on from one.
     pub(crate) fn serves(&self, name: &str) {
-        let mut all = self.all();
-        all.iter_mut().filter(|golden| golden.name == name).for_each(|golden| golden.was_refused = false);
+        let mut known = self.lock();
+        let golden = known.all.iter_mut().filter(|golden| golden.name == name);
+        golden.for_each(|golden| golden.was_refused = false);
     }
 
     /// The names of those that stay open when there is one more.
     pub(super) fn staying(&self) -> Vec<String> {
-        let all = self.all();
-        let open = all.iter().rev().filter(|golden| matches!(golden.state, State::Open(_)));
+        let known = self.lock();
+        let open = known.all.iter().rev().filter(|golden| matches!(golden.state, State::Open(_)));
         open.take(KEPT - 1).map(|golden| golden.name.clone()).collect()
     }
 
     /// What is known of one; nothing when it has to be looked for.
     pub(super) fn known(&self, name: &str) -> Option<Result<Arc<Snapshot>, NoGolden>> {
-        let mut all = self.all();
+        let Known { all, .. } = &mut *self.lock();
         all.retain(|golden| !matches!(&golden.state, State::Failed(_, since) if since.elapsed() > AGAIN));
         let at = all.iter().position(|golden| golden.name == name)?;
         // Those that are used stay.
@@ -77,14 +103,15 @@ impl Goldens {
     }
 
     pub(super) fn set(&self, name: &str, state: State) {
-        let mut all = self.all();
+        let Known { all, coming } = &mut *self.lock();
+        coming.remove(name);
         all.retain(|golden| golden.name != name);
         all.push(Golden { name: name.to_owned(), state, was_refused: false });
         let surplus = all.len().saturating_sub(KEPT);
         all.drain(..surplus);
     }
 
-    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Golden>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

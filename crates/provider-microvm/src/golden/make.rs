@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seats::SeatRef;
 
-use super::known::KEPT;
+use super::known::{Coming, KEPT};
 use super::{NoGolden, nobody};
 use crate::core::{Core, blocking};
 use crate::locks;
@@ -13,6 +13,16 @@ use crate::tell::Tell;
 use crate::vmm::{Snapshot, SnapshotError, VmSpec, VmmError};
 
 impl Core {
+    /// Promises the memory that a snapshot takes when it is open, before it is opened or made: who comes meanwhile, with another kind or a seat, finds it taken.
+    pub(super) async fn promise(&self, name: &str, vm: &VmSpec) -> Result<Coming<'_>, NoGolden> {
+        let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(NoGolden::Turn)?;
+        let left = self.memory_left_mib().await.map_err(NoGolden::Books)?;
+        if left < u64::from(vm.memory_mib) {
+            return Err(NoGolden::Memory { needs: vm.memory_mib, left });
+        }
+        Ok(self.goldens.comes(name, vm.memory_mib))
+    }
+
     pub(super) async fn open_or_make(
         &self,
         seat: &SeatRef,
@@ -21,10 +31,6 @@ impl Core {
         image: &str,
         tell: &Tell,
     ) -> Result<Arc<Snapshot>, NoGolden> {
-        let left = self.memory_left_mib().await.map_err(NoGolden::Books)?;
-        if left < u64::from(vm.memory_mib) {
-            return Err(NoGolden::Memory { needs: vm.memory_mib, left });
-        }
         let folder = self.state.snapshots().join(name);
         match open(&folder).await {
             Ok(snapshot) => return Ok(snapshot),

@@ -214,6 +214,37 @@ async fn where_there_is_no_memory_for_a_snapshot_seats_boot() {
 }
 
 #[tokio::test]
+async fn memory_is_promised_to_a_snapshot_while_it_is_made() {
+    let wish = spec(seat("rust-101", 1));
+    let at = {
+        let bench = bench();
+        up(&bench.provider(), &wish).await;
+        let state = bench.world.state();
+        state.steps.iter().position(|step| step == "boot to save").unwrap()
+    };
+    let bench = bench();
+    // Two seats, the memory of one snapshot, and not that of another.
+    bench.world.state().memory_mib = 2 * (128 + 192) + 128 + 100;
+    let provider = bench.provider();
+    bench.world.script(Some(Fault { at, what: What::HangsAfter }));
+    let making = tokio::spawn({
+        let (provider, wish) = (provider.clone(), wish.clone());
+        async move { create(&provider, &wish).await.map(drop) }
+    });
+    bench.world.stuck().await;
+    let mut other = spec(seat("rust-101", 2));
+    other.limits.cpu_millis = 2000;
+    up(&provider, &other).await;
+    let all = steps(&bench);
+    assert_eq!(all.iter().filter(|step| *step == "boot to save").count(), 1, "{all:?}");
+    assert_eq!(all.last().unwrap(), "start");
+    // Nor is it promised to a seat.
+    let why = create(&provider, &spec(seat("rust-101", 3))).await.unwrap_err().to_string();
+    assert!(why.contains("promised to 2 seats, and 128 MiB to snapshots"), "{why}");
+    making.abort();
+}
+
+#[tokio::test]
 async fn where_there_is_no_room_on_the_disk_for_a_snapshot_none_is_begun_and_seats_boot() {
     // What is kept for the seats that live, what the monitor writes down, and the copy of that.
     let enough_mib = 1024 + 2 * 128;
