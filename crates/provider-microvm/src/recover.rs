@@ -81,6 +81,7 @@ impl Core {
             }
         }
         self.sweep().await;
+        self.sweep_snapshots().await;
         Ok(found)
     }
 

@@ -1,6 +1,6 @@
 //! Opens snapshots, and makes those that are not there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use seats::SeatRef;
@@ -101,6 +101,48 @@ impl Core {
         }
         Err(NoGolden::NoTimer)
     }
+}
+
+impl Core {
+    /// Removes what makings left that were killed, whether snapshots are used or not. What another service makes just now stays.
+    pub(crate) async fn sweep_snapshots(&self) {
+        let folder = self.state.snapshots();
+        let unfinished = match blocking(move || unfinished(&folder)).await {
+            Ok(unfinished) => unfinished,
+            Err(why) => {
+                tracing::warn!(%why, "what is left of snapshots that were not finished is not known");
+                return;
+            }
+        };
+        for (name, path) in unfinished {
+            let lock = self.state.snapshot_lock(&name);
+            if locks::is_held(&lock) {
+                continue;
+            }
+            let removed = match self.locks.turn(lock).await {
+                Ok(_turn) => blocking(move || super::remove(&path)).await,
+                Err(why) => Err(why),
+            };
+            match removed {
+                Ok(()) => tracing::info!(snapshot = name, "removed a snapshot that was not finished"),
+                Err(why) => {
+                    tracing::warn!(snapshot = name, %why, "a snapshot that was not finished cannot be removed");
+                }
+            }
+        }
+    }
+}
+
+/// Those that are not finished, or were being replaced, with the names that they would have.
+fn unfinished(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some() {
+            found.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), path));
+        }
+    }
+    Ok(found)
 }
 
 async fn open(folder: &Path) -> Result<Arc<Snapshot>, SnapshotError> {

@@ -304,6 +304,31 @@ async fn a_record_tells_which_way_its_seat_came_up() {
 }
 
 #[tokio::test]
+async fn a_service_that_starts_removes_what_a_killed_one_left_of_snapshots() {
+    let mut bench = bench();
+    up(&bench.provider(), &spec(seat("rust-101", 1))).await;
+    let whole = snapshots(&bench).remove(0);
+    bench.config.snapshot = SnapshotUse::Off;
+    let folder = bench.state().join("snapshots");
+    for name in ["aa.new", "bb.old", "cc.new"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("memory"), b"half").unwrap();
+    }
+    // Somebody else makes this one.
+    let others = crate::locks::Locks::default();
+    let making = others.turn(bench.state().join("locks/.snapshot.cc")).await.unwrap();
+    bench.provider().start().await.unwrap();
+    let mut left = snapshots(&bench);
+    left.sort();
+    let mut wanted = [whole.clone(), folder.join("cc.new")];
+    wanted.sort();
+    assert_eq!(left, wanted);
+    drop(making);
+    bench.provider().start().await.unwrap();
+    assert_eq!(snapshots(&bench), [whole]);
+}
+
+#[tokio::test]
 async fn the_last_four_snapshots_are_kept() {
     let bench = bench();
     let provider = bench.provider();
