@@ -83,21 +83,25 @@ pub(in crate::vmm) fn this_processor(seat: &str) -> Result<String, VmmError> {
     let about = Path::new("/proc/cpuinfo");
     let text = fs::read_to_string(about);
     let text = text.map_err(VmmError::io(seat, format!("looking at {}", about.display())))?;
-    Ok(processor(&text, &rustix::system::uname().release().to_string_lossy()))
+    let kernel = rustix::system::uname();
+    Ok(processor(&text, &kernel.release().to_string_lossy(), &kernel.version().to_string_lossy()))
 }
 
-fn processor(cpuinfo: &str, release: &str) -> String {
+/// An update of the kernel may keep its release, which is the name of what modules it takes, and then has another version (uname(2)); microcode may take an
+/// instruction away.
+fn processor(cpuinfo: &str, release: &str, version: &str) -> String {
     let value = |wanted: &str| {
         let mut lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(name, _)| name.trim() == wanted).map_or("?", |(_, value)| value.trim())
     };
     let flags = random::digits(&Sha256::digest(value("flags"))[..4]);
     format!(
-        "KVM of Linux {release} on {} (family {}, model {}, stepping {}, flags {flags})",
+        "KVM of Linux {release} ({version}) on {} (family {}, model {}, stepping {}, microcode {}, flags {flags})",
         value("model name"),
         value("cpu family"),
         value("model"),
         value("stepping"),
+        value("microcode"),
     )
 }
 
@@ -108,14 +112,21 @@ mod tests {
     #[test]
     fn another_processor_or_kernel_is_another() {
         let text = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1\n\
-                    model name\t: AMD EPYC 7B13\nstepping\t: 0\nflags\t\t: fpu svm\n";
-        let one = processor(text, "6.1.0");
-        assert!(
-            one.starts_with("KVM of Linux 6.1.0 on AMD EPYC 7B13 (family 25, model 1, stepping 0, flags "),
-            "{one}"
-        );
-        assert_ne!(one, processor(text, "6.1.1"));
-        assert_ne!(one, processor(&text.replace("svm", "svm npt"), "6.1.0"));
-        assert_ne!(one, processor(&text.replace("stepping\t: 0", "stepping\t: 1"), "6.1.0"));
+                    model name\t: AMD EPYC 7B13\nstepping\t: 0\nmicrocode\t: 0xa0011d1\nflags\t\t: fpu svm\n";
+        let (release, version) = ("6.1.0-53-cloud-amd64", "#1 SMP Debian 6.1.187-1");
+        let one = processor(text, release, version);
+        let wanted = "KVM of Linux 6.1.0-53-cloud-amd64 (#1 SMP Debian 6.1.187-1) on AMD EPYC 7B13 \
+                      (family 25, model 1, stepping 0, microcode 0xa0011d1, flags ";
+        assert!(one.starts_with(wanted), "{one}");
+        assert_ne!(one, processor(text, "6.1.0-54-cloud-amd64", version));
+        assert_ne!(one, processor(text, release, "#1 SMP Debian 6.1.188-1"), "an update of the same name");
+        for (had, has) in [
+            ("svm", "svm npt"),
+            ("stepping\t: 0", "stepping\t: 1"),
+            ("0xa0011d1", "0xa0011d5"),
+            ("microcode\t: 0xa0011d1\n", ""),
+        ] {
+            assert_ne!(one, processor(&text.replace(had, has), release, version), "{has}");
+        }
     }
 }
