@@ -52,6 +52,13 @@ impl Unfinished {
 
     /// Writes the rest, looks whether the disk has what was written, and gives it its name; one that had the name is replaced. To be called where it may block.
     pub(crate) fn finish(mut self, memory: &Memory, traits: Traits) -> Result<(), SnapshotError> {
+        let (at, description) = self.fill(memory, traits)?;
+        self.verify(&at, &description)?;
+        self.name(&description)
+    }
+
+    /// Writes the memory, and says what there is.
+    fn fill(&self, memory: &Memory, traits: Traits) -> Result<(File, Description), SnapshotError> {
         let (folder, new) = (self.folder.clone(), self.new.clone());
         let io = |what: &'static str| SnapshotError::io(&folder, what);
         let at = create(&new.join(MEMORY)).map_err(io("making its memory"))?;
@@ -63,13 +70,20 @@ impl Unfinished {
             memory: FileTraits { bytes: memory.bytes(), sha256: sha256_of_memory },
             state: FileTraits { bytes, sha256 },
         };
-        for file in [&at, &self.state] {
+        Ok((at, description))
+    }
+
+    /// Looks whether the disk has what was written.
+    fn verify(&self, at: &File, description: &Description) -> Result<(), SnapshotError> {
+        let folder = self.folder.clone();
+        let io = |what: &'static str| SnapshotError::io(&folder, what);
+        for file in [at, &self.state] {
             file.sync_all().map_err(io("syncing it"))?;
             // So that what is read now is what the disk has.
             rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)
                 .map_err(|why| SnapshotError::io(&folder, "reading it again")(why.into()))?;
         }
-        let again = memory::digest(&at, description.memory.bytes).map_err(io("reading its memory again"))?;
+        let again = memory::digest(at, description.memory.bytes).map_err(io("reading its memory again"))?;
         let state = digest(&self.state).map_err(io("reading its state again"))?;
         for (file, same) in [
             (MEMORY, again == description.memory.sha256),
@@ -79,9 +93,16 @@ impl Unfinished {
                 return Err(SnapshotError::Damaged { folder, file });
             }
         }
+        Ok(())
+    }
+
+    /// Puts its description beside what is there, and gives it its name.
+    fn name(&mut self, description: &Description) -> Result<(), SnapshotError> {
+        let (folder, new) = (self.folder.clone(), self.new.clone());
+        let io = |what: &'static str| SnapshotError::io(&folder, what);
         let described = (|| {
             let mut file = create(&new.join(DESCRIPTION))?;
-            file.write_all(&serde_json::to_vec_pretty(&description)?)?;
+            file.write_all(&serde_json::to_vec_pretty(description)?)?;
             file.sync_all()?;
             File::open(&new)?.sync_all()
         })();

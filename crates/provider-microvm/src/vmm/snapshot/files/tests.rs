@@ -96,6 +96,29 @@ fn whatever_fails_while_it_is_written_the_one_before_stays_and_nothing_else() {
 }
 
 #[test]
+fn what_reads_differently_from_how_it_was_written_gets_no_name() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    for (spoilt, at_byte) in [("memory", 8192), ("memory", 0), ("state", 3)] {
+        let unfinished = write(&folder).unwrap();
+        unfinished.state().write_all_at(b"processors", 0).unwrap();
+        let memory = Memory::empty(1).unwrap();
+        File::options().write(true).open(memory.path()).unwrap().write_all_at(b"page", 8192).unwrap();
+        let (written, description) = unfinished.fill(&memory, traits()).unwrap();
+        unfinished.verify(&written, &description).unwrap();
+        // As a disk does that is about to fail.
+        let disk = File::options().write(true).open(at.path().join("golden.new").join(spoilt)).unwrap();
+        disk.write_all_at(b"x", at_byte).unwrap();
+        let why = unfinished.verify(&written, &description).unwrap_err();
+        assert!(matches!(&why, SnapshotError::Damaged { file, .. } if *file == spoilt), "{why}");
+        let wanted = format!("{spoilt} reads differently from how it was written: look at the disk's health");
+        assert!(why.to_string().ends_with(&wanted), "{why}");
+        drop(unfinished);
+        assert!(names(at.path()).is_empty());
+    }
+}
+
+#[test]
 fn what_is_cut_short_or_of_another_program_is_refused_in_words() {
     let at = tempfile::tempdir().unwrap();
     let folder = at.path().join("golden");
