@@ -11,12 +11,12 @@ use crate::isolated;
 /// How far a clock may be off that was set.
 const NEAR: Duration = Duration::from_secs(3);
 
-fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
 /// How far a guest's clock is from the host's, beside what asking took.
-async fn drift(agent: &Agent) -> Duration {
+pub(crate) async fn drift(agent: &Agent) -> Duration {
     let before = now();
     let guests = Duration::from_millis(agent.health().await.unwrap().clock_unix_ms);
     guests.abs_diff(guests.clamp(before, now()))

@@ -4,18 +4,35 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use provider_microvm::SnapshotUse;
 use seats::{ApiKey, Provider as _, SeatSpec, Stage, Timeline};
 
 use crate::bed::{Bed, below, held, holds_one, run_with};
+use crate::clock::{drift, now};
 use crate::host::START_TIMEOUT;
 use crate::isolated;
 
-/// What an agent says once, when it is ready for its host (guest-agent).
-const BOOTED: &str = "clarateach-agent: waits for the host on ";
+mod kinds;
+mod trouble;
+
+/// How far a clock may be off that was set.
+const NEAR: Duration = Duration::from_secs(5);
+/// How old a snapshot is from which nobody goes on with a clock that looks right.
+const OLD: Duration = Duration::from_secs(15);
+
+/// Waits until a snapshot is that old, and tells how old it is.
+async fn old_enough(snapshot: &Path) -> Duration {
+    let made = fs::metadata(snapshot).unwrap().modified().unwrap();
+    loop {
+        let age = made.elapsed().unwrap_or_default();
+        if age >= OLD {
+            return age;
+        }
+        tokio::time::sleep(OLD - age).await;
+    }
+}
 
 /// Makes a seat, and tells which stages that took.
 async fn stages(bed: &Bed, wish: &SeatSpec) -> Vec<Stage> {
@@ -71,12 +88,8 @@ fn a_class_of_four_goes_on_from_one_snapshot() {
                         assert!(seen.insert(said.clone()), "{said} twice: {fact}");
                     }
                     assert!(seen[5].contains(&format!("seat-{}", seat.seat)), "{:?}", seen[5]);
-                    let told: u64 = bed.shell(seat, &format!("{busybox} date +%s")).await.parse().unwrap();
-                    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-                    assert!(
-                        Duration::from_secs(told).abs_diff(now) < Duration::from_secs(60),
-                        "{told} and {now:?}"
-                    );
+                    let drift = drift(&bed.agent(seat).await).await;
+                    assert!(drift < NEAR, "{seat}: {drift:?}");
                     let pid = bed.agent(seat).await.health().await.unwrap().workload.pid.unwrap();
                     let variables = bed.shell(seat, &format!("cat /proc/{pid}/environ")).await;
                     for number in 1..=4 {
@@ -85,15 +98,15 @@ fn a_class_of_four_goes_on_from_one_snapshot() {
                     }
                 }
                 // Nothing of them is in what they share.
-                let snapshots = below(&bed.host.folder.path().join("state/microvm/snapshots"));
-                assert_eq!(snapshots.iter().filter(|path| path.ends_with("snapshot.json")).count(), 1);
+                let files = below(&bed.host.folder.path().join("state/microvm/snapshots"));
+                assert_eq!(files.iter().filter(|path| path.ends_with("snapshot.json")).count(), 1);
                 // Without the network's prefix, and what is behind it.
                 let facts = seen.iter().flatten().map(|fact| fact.split('/').next().unwrap_or_default());
                 let mut words: Vec<_> = facts.collect();
                 assert_eq!(words.len(), 6 * wishes.len());
                 words.extend(["sk-canary-", "demo/1"]);
                 let macs: Vec<_> = seen[1].iter().map(|mac| octets(mac)).collect();
-                for path in snapshots.iter().filter(|path| path.is_file()) {
+                for path in files.iter().filter(|path| path.is_file()) {
                     assert!(!holds_one(path, &words), "{} tells one of {words:?}", path.display());
                     assert_eq!(held(path, &macs), None, "{} tells", path.display());
                 }
@@ -103,9 +116,23 @@ fn a_class_of_four_goes_on_from_one_snapshot() {
                 for wish in &wishes {
                     bed.answers(&bed.until_running(&wish.seat).await);
                 }
-                bed.destroy(&wishes[0].seat).await;
+                let seat = &wishes[0].seat;
+                bed.destroy(seat).await;
+                let aged = old_enough(&snapshots(bed).remove(0)).await;
+                let before = now();
                 let again = stages(bed, &wishes[0]).await;
                 assert!(again.contains(&Stage::Restore) && !again.contains(&Stage::Start), "{again:?}");
+                // Nothing of the seat was done by the saved guest's clock, also not before somebody looked at it again.
+                let written: u64 =
+                    bed.shell(seat, "/bin/busybox date -r /etc/hostname +%s").await.parse().unwrap();
+                let latest = now() + NEAR;
+                let written = Duration::from_secs(written);
+                assert!(
+                    written + NEAR > before && written < latest,
+                    "{written:?}, and {before:?}, {aged:?} after it was saved"
+                );
+                let drift = drift(&bed.agent(seat).await).await;
+                assert!(drift < NEAR, "{drift:?}");
                 for wish in &wishes {
                     bed.destroy(&wish.seat).await;
                 }
@@ -169,172 +196,8 @@ fn nothing_of_the_disks_of_the_first_seat_is_in_the_snapshot() {
     });
 }
 
-#[test]
-#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
-fn a_seat_whose_snapshot_is_damaged_boots() {
-    isolated!(a_seat_whose_snapshot_is_damaged_boots, || {
-        run_with(
-            &[],
-            |config| config.snapshot = SnapshotUse::Auto,
-            async |bed| {
-                let (seat, other) = (bed.seat(1), bed.seat(2));
-                stages(bed, &bed.spec(&seat, "latest")).await;
-                bed.destroy(&seat).await;
-                // Of the right size, and nonsense: it is not read before it is used.
-                let all = below(&bed.host.folder.path().join("state/microvm/snapshots"));
-                let state = all.iter().find(|path| path.ends_with("state")).unwrap();
-                let size = usize::try_from(fs::metadata(state).unwrap().len()).unwrap();
-                fs::write(state, vec![b'x'; size]).unwrap();
-                bed.leave();
-                bed.serve().await;
-                for seat in [&seat, &other] {
-                    let stages = stages(bed, &bed.spec(seat, "latest")).await;
-                    assert!(stages.contains(&Stage::Start), "{stages:?}");
-                    bed.destroy(seat).await;
-                }
-            },
-        );
-    });
-}
-
-#[test]
-#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
-fn a_seat_whose_snapshot_has_another_memory_boots() {
-    isolated!(a_seat_whose_snapshot_has_another_memory_boots, || {
-        run_with(
-            &[],
-            |config| config.snapshot = SnapshotUse::Auto,
-            async |bed| {
-                let (seat, other) = (bed.seat(1), bed.seat(2));
-                stages(bed, &bed.spec(&seat, "latest")).await;
-                bed.destroy(&seat).await;
-                // As long as it should be: the monitor takes it, and the guest finds nothing of what it was about to do.
-                let memory = snapshots(bed).remove(0).with_file_name("memory");
-                overwrite(&memory);
-                bed.leave();
-                bed.serve().await;
-                for (seat, stay) in [(&seat, 1), (&other, 0)] {
-                    let stages = stages(bed, &bed.spec(seat, "latest")).await;
-                    let is_so = |stage| stages.contains(&stage);
-                    assert!(is_so(Stage::Restore) && is_so(Stage::Start), "{stages:?}");
-                    assert!(!is_so(Stage::Snapshot) || *seat == bed.seat(1), "{stages:?}");
-                    assert_eq!(snapshots(bed).len(), stay);
-                    bed.destroy(seat).await;
-                }
-            },
-        );
-    });
-}
-
-/// Puts nonsense into every page of a guest's memory that is not zero.
-fn overwrite(memory: &Path) {
-    let file = File::options().read(true).write(true).open(memory).unwrap();
-    let (nonsense, mut page) = ([0xff; 4096], [0; 4096]);
-    let mut written = 0;
-    for at in (0..file.metadata().unwrap().len()).step_by(page.len()) {
-        file.read_exact_at(&mut page, at).unwrap();
-        if page != [0; 4096] {
-            file.write_all_at(&nonsense, at).unwrap();
-            written += 1;
-        }
-    }
-    assert!(written > 1000, "{written} pages were not zero");
-}
-
 /// The snapshots that are whole.
 fn snapshots(bed: &Bed) -> Vec<PathBuf> {
     let all = below(&bed.host.folder.path().join("state/microvm/snapshots"));
     all.into_iter().filter(|path| path.ends_with("snapshot.json")).collect()
-}
-
-#[test]
-#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
-fn one_kind_goes_on_from_a_file_that_was_cut_while_another_kind_is_made() {
-    isolated!(one_kind_goes_on_from_a_file_that_was_cut_while_another_kind_is_made, || {
-        run_with(
-            &[],
-            |config| config.snapshot = SnapshotUse::Auto,
-            async |bed| {
-                let first = bed.spec(&bed.seat(1), "latest");
-                stages(bed, &first).await;
-                // What was opened is not the file any more.
-                let memory = snapshots(bed).remove(0).with_file_name("memory");
-                File::options().write(true).open(&memory).unwrap().set_len(4096).unwrap();
-                let wishes: Vec<_> = [(2, "latest"), (3, "latest"), (4, "other"), (5, "other")]
-                    .map(|(number, tag)| bed.spec(&bed.seat(number), tag))
-                    .into();
-                let all = futures_util::future::join_all(wishes.iter().map(|wish| stages(bed, wish))).await;
-                for (stages, wish) in all.iter().zip(&wishes) {
-                    assert!(!stages.contains(&Stage::Start), "{}: {stages:?}", wish.seat);
-                }
-                assert!(all[2..].iter().any(|stages| stages.contains(&Stage::Snapshot)), "{all:?}");
-                assert_eq!(snapshots(bed).len(), 2);
-                // Whoever opens the file sees that it was cut, and another one is made; those that run do not notice.
-                bed.leave();
-                bed.serve().await;
-                bed.destroy(&first.seat).await;
-                let again = stages(bed, &first).await;
-                assert!(again.contains(&Stage::Snapshot) && !again.contains(&Stage::Start), "{again:?}");
-                assert_eq!(fs::metadata(&memory).unwrap().len(), 128 << 20);
-                for wish in wishes.iter().chain([&first]) {
-                    bed.answers(&bed.until_running(&wish.seat).await);
-                    bed.destroy(&wish.seat).await;
-                }
-            },
-        );
-    });
-}
-
-#[test]
-#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
-fn where_there_is_no_room_for_a_snapshot_seats_boot_and_nothing_of_it_is_left() {
-    isolated!(where_there_is_no_room_for_a_snapshot_seats_boot_and_nothing_of_it_is_left, || {
-        run_with(
-            &[],
-            |config| config.snapshot = SnapshotUse::Auto,
-            async |bed| {
-                // A disk of its own, which goes with this test's mounts. It has room, as far as anybody tells, and none for the last file of a snapshot.
-                let folder = bed.host.folder.path().join("state/microvm/snapshots");
-                mount(&["-t", "tmpfs", "-o", "size=512m,nr_inodes=4,mode=0700", "tmpfs"], &folder);
-                let (first, second) = (bed.spec(&bed.seat(1), "latest"), bed.spec(&bed.seat(2), "latest"));
-                for wish in [&first, &second] {
-                    let stages = stages(bed, wish).await;
-                    assert!(stages.contains(&Stage::Start), "{stages:?}");
-                    // Only the first one tried.
-                    assert_eq!(stages.contains(&Stage::Snapshot), wish.seat == first.seat, "{stages:?}");
-                }
-                assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{:?}", below(&folder));
-                // The next service sees that there is none, and does not try.
-                mount(&["-o", "remount,size=8m,nr_inodes=1000"], &folder);
-                bed.leave();
-                bed.serve().await;
-                bed.answers(&bed.until_running(&second.seat).await);
-                bed.destroy(&first.seat).await;
-                let refused = stages(bed, &first).await;
-                assert!(refused.contains(&Stage::Start), "{refused:?}");
-                // One boot is in its console, and not two.
-                let console = bed.console(&first.seat);
-                assert_eq!(console.matches(BOOTED).count(), 1, "{console}");
-                // The one after that finds room.
-                mount(&["-o", "remount,size=512m"], &folder);
-                bed.leave();
-                bed.serve().await;
-                bed.answers(&bed.until_running(&second.seat).await);
-                bed.destroy(&first.seat).await;
-                let again = stages(bed, &first).await;
-                assert!(!again.contains(&Stage::Start), "{again:?}");
-                bed.destroy(&first.seat).await;
-                bed.destroy(&second.seat).await;
-                // What the service has open goes with it.
-                bed.leave();
-                let done = Command::new("umount").arg("--lazy").arg(&folder).status().unwrap();
-                assert!(done.success());
-            },
-        );
-    });
-}
-
-fn mount(options: &[&str], at: &Path) {
-    let done = Command::new("mount").args(options).arg(at).status().unwrap();
-    assert!(done.success(), "{options:?}");
 }
