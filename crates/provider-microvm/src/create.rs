@@ -155,7 +155,7 @@ impl Core {
             // The device is for its owner alone, who is given to it when it is made. Before the record says that there is another, so that this is done again
             // when it fails.
             self.clear(seat).await?;
-            let removed = self.edges.network.remove_port(seat, Some(record.address.ip)).await;
+            let removed = self.edges.network.remove_port(seat).await;
             removed.map_err(fail::net(fail::seat(seat), Stage::Network))?;
         }
         record.started_at = jiff::Timestamp::now();

@@ -96,7 +96,7 @@ impl Core {
         let folder = self.state.seat(seat);
         let cleared = self.clear(seat).await;
         let is_clear = cleared.is_ok();
-        let unplugged = self.edges.network.remove_port(seat, record.map(|record| record.address.ip)).await;
+        let unplugged = self.edges.network.remove_port(seat).await;
         let unplugged = unplugged.map_err(fail::net(fail::seat(seat), Stage::Network));
         let entry = record.and_then(SeatRecord::entry);
         let unpinned = self.images.unpin(entry.as_ref(), seat);
@@ -112,9 +112,7 @@ impl Core {
         };
         first.and(emptied)?;
         match record {
-            Some(record) if keep && folder.data().exists() => {
-                self.write(&record.in_phase(Phase::Kept), Stage::Undo).await
-            }
+            Some(record) if keep && folder.data().exists() => self.write(&record.kept(), Stage::Undo).await,
             _ => blocking(move || {
                 records::remove(&folder.record())?;
                 folder.remove()

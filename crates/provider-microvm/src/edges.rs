@@ -125,8 +125,8 @@ pub(crate) trait Network: Send + Sync {
     async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<Place, NetError>;
     /// How a seat's port is.
     async fn port_state(&self, net: &WorkshopNet, port: &Port) -> Result<PortState, NetError>;
-    /// Removes a seat's port; its address is looked for when it is not known. What is somebody else's stays, and is no error.
-    async fn remove_port(&self, seat: &SeatRef, address: Option<Ipv4Addr>) -> Result<(), NetError>;
+    /// Removes a seat's port, with the address that it has alone. What is somebody else's stays, and is no error.
+    async fn remove_port(&self, seat: &SeatRef) -> Result<(), NetError>;
     /// Removes a workshop's network in the same way.
     async fn remove_workshop(&self, workshop: &WorkshopId, subnet: Option<Ipv4Net>) -> Result<(), NetError>;
     /// Every object of this instance.

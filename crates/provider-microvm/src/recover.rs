@@ -144,7 +144,7 @@ impl Core {
                         && !self
                             .record(seat)
                             .is_ok_and(|record| record.is_none_or(|record| record.is_kept()));
-                    if is_known { continue } else { self.edges.network.remove_port(seat, None).await }
+                    if is_known { continue } else { self.edges.network.remove_port(seat).await }
                 }
                 Found::Bridge { workshop, .. } => {
                     let folder = self.state.workshop(workshop);

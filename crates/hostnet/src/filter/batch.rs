@@ -122,6 +122,11 @@ impl Nftables {
         self.elements_of(table, &Set::ALL).await
     }
 
+    /// What may come from each TAP device; nothing where there is no table.
+    pub(crate) async fn guests(&self, table: &str) -> io::Result<Vec<Element>> {
+        self.elements_of(table, &[Set::Guests]).await
+    }
+
     async fn elements_of(&self, table: &str, sets: &'static [Set]) -> io::Result<Vec<Element>> {
         let (channel, table) = (Arc::clone(&self.socket), table.to_owned());
         blocking(move || {

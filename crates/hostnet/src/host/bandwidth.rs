@@ -7,7 +7,7 @@ use crate::bandwidth::BitRate;
 use crate::error::NetError;
 use crate::filter::nft;
 use crate::link::qdisc::{TOKEN_BUCKET, is_unknown};
-use crate::net::Port;
+use crate::names::IfName;
 
 /// What is limited, in words, and what the kernel needs for it.
 const RECEIVING: (&str, &str) = ("what seats receive", "sch_tbf");
@@ -18,11 +18,11 @@ impl HostNet {
     /// part of the port's others: the set is only there where something was limited once.
     pub(super) async fn limit_sending(
         &self,
-        port: &Port,
+        tap: &IfName,
         rate: Option<BitRate>,
         whom: &str,
     ) -> Result<(), NetError> {
-        let (table, tap) = (self.instance().table(), port.tap().clone());
+        let (table, tap) = (self.instance().table(), tap.clone());
         match rate {
             Some(rate) => {
                 let limited = self.nftables.limit(&table, tap, rate).await;

@@ -67,7 +67,7 @@ impl HostNet {
             None => None,
         };
         self.add_elements(&Element::of_port(net, port), &whom).await?;
-        self.limit_sending(port, self.options.bandwidth.from_seat, &whom).await?;
+        self.limit_sending(port.tap(), self.options.bandwidth.from_seat, &whom).await?;
         let qdisc = there.as_ref().map(|link| link.qdisc.clone()).unwrap_or_default();
         let index = match there {
             None => self.add_tap(port, bridge.index, &whom).await?,

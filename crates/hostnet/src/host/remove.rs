@@ -1,40 +1,64 @@
 //! Takes things away again. What is not there is gone already; what fails is told at the end, and the rest is done.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use seats::SeatRef;
+
 use super::workshop::foreign;
 use super::{HostNet, doing};
 use crate::error::NetError;
 use crate::filter::element::Element;
 use crate::link::Link;
 use crate::mac::Mac;
-use crate::names::Owner;
-use crate::net::{Port, WorkshopNet};
+use crate::names::{IfName, Owner};
+use crate::net::WorkshopNet;
 
 impl HostNet {
     /// Takes away the port of a seat, whether a VMM is on it or not: the TAP device first, then what was known of it.
     ///
+    /// Which address was its own the packet filter says, and nobody else: what a caller remembers may be another seat's by now. An address that
+    /// another TAP device may use stays, with the host's way to it.
+    ///
     /// # Errors
     /// What failed; the rest is done, and it may be repeated. [`NetError::Foreign`] when an interface of that name is not ours.
-    pub async fn remove_port(&self, net: &WorkshopNet, port: &Port) -> Result<(), NetError> {
-        let whom = format!("seat {}", port.seat());
+    pub async fn remove_port(&self, seat: &SeatRef) -> Result<(), NetError> {
+        let whom = format!("seat {seat}");
+        let (tap, bridge) = (self.instance().tap(seat), self.instance().bridge(&seat.workshop));
         let mut errors = Vec::new();
-        match self.find(port.tap(), &whom).await {
+        match self.find(&tap, &whom).await {
             Ok(None) => {}
-            Ok(Some(link)) if self.owner(&link) == Some(port.owner()) => {
+            Ok(Some(link)) if self.owner(&link) == Some(Owner::Seat(seat.clone())) => {
                 keep(&mut errors, self.delete(&link, &whom).await);
             }
             Ok(Some(link)) => errors.push(foreign(&whom, &link)),
             Err(error) => errors.push(error),
         }
-        match self.find(net.bridge(), &whom).await {
-            Ok(Some(bridge)) if self.owner(&bridge) == Some(net.owner()) => {
-                let forgotten = self.links.delete_neighbour(bridge.index, port.address()).await;
-                keep(&mut errors, forgotten.map_err(doing(&whom, "forgetting the seat's hardware address")));
+        let guests = self.nftables.guests(&self.instance().table()).await;
+        let guests = guests.map_err(doing(&whom, "listing the packet filter's sets"));
+        let guests = guests.unwrap_or_else(|error| none(&mut errors, error));
+        let addresses = only_of(&tap, &guests);
+        match self.find(&bridge, &whom).await {
+            Ok(Some(link)) if self.owner(&link) == Some(Owner::Workshop(seat.workshop.clone())) => {
+                for address in &addresses {
+                    let forgotten = self.links.delete_neighbour(link.index, *address).await;
+                    keep(
+                        &mut errors,
+                        forgotten.map_err(doing(&whom, "forgetting the seat's hardware address")),
+                    );
+                }
             }
             Ok(_) => {}
             Err(error) => errors.push(error),
         }
-        keep(&mut errors, self.delete_elements(&Element::of_port(net, port), &whom).await);
-        keep(&mut errors, self.limit_sending(port, None, &whom).await);
+        let mut elements = vec![Element::Tap(tap.clone())];
+        elements
+            .extend(guests.into_iter().filter(|guest| matches!(guest, Element::Guest(of, ..) if *of == tap)));
+        for address in addresses {
+            elements.extend([Element::Seat(bridge.clone(), address), Element::Address(address)]);
+        }
+        keep(&mut errors, self.delete_elements(&elements, &whom).await);
+        keep(&mut errors, self.limit_sending(&tap, None, &whom).await);
         NetError::collected(errors)
     }
 
@@ -118,6 +142,17 @@ impl HostNet {
         let deleted = self.nftables.delete(&self.instance().table(), elements).await;
         deleted.map_err(doing(whom, "taking it out of the packet filter's sets"))
     }
+}
+
+/// The addresses that a TAP device may use and no other may.
+fn only_of(tap: &IfName, guests: &[Element]) -> BTreeSet<Ipv4Addr> {
+    let (mut own, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for guest in guests {
+        if let Element::Guest(name, _, address) = guest {
+            if name == tap { &mut own } else { &mut others }.insert(*address);
+        }
+    }
+    own.difference(&others).copied().collect()
 }
 
 fn keep(errors: &mut Vec<NetError>, result: Result<(), NetError>) {

@@ -125,10 +125,10 @@ fn nothing_is_left_of_limits() {
         let survey = host.survey().await.unwrap();
         assert_eq!(survey.elements.len(), 1 + 3 * 5);
         assert!(survey.elements.contains(&Element::Limited(guests[0].port.tap().clone())));
-        host.remove_port(&net, &guests[0].port).await.unwrap();
+        host.remove_port(guests[0].port.seat()).await.unwrap();
         // A device that somebody deleted takes its queue along, and its element goes with the port.
         run(&format!("ip link del {}", guests[1].port.tap()));
-        host.remove_port(&net, &guests[1].port).await.unwrap();
+        host.remove_port(guests[1].port.seat()).await.unwrap();
         assert_eq!(host.survey().await.unwrap().elements.len(), 1 + 5);
         // By a service that limits nothing any more.
         let unlimited = open();
@@ -139,7 +139,7 @@ fn nothing_is_left_of_limits() {
         let (net, _guests) = class(&host, "rust-101", "10.214.0.0/25", 2).await;
         host.remove_all().await.unwrap();
         assert_eq!(state(), empty);
-        host.remove_port(&net, &port(&net, 1)).await.unwrap();
+        host.remove_port(port(&net, 1).seat()).await.unwrap();
     });
 }
 

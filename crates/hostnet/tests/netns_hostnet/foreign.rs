@@ -26,7 +26,7 @@ fn a_bridge_of_our_name_is_left_alone() {
                 assert!(matches!(error, NetError::Foreign { .. }), "{error}");
                 assert!(error.to_string().contains(net.bridge().as_str()), "{error}");
             }
-            host.remove_port(&net, &port(&net, 1)).await.unwrap();
+            host.remove_port(port(&net, 1).seat()).await.unwrap();
             assert_eq!(state(), before);
             run(&format!("ip link del {}", net.bridge()));
         }
@@ -51,7 +51,7 @@ fn a_tap_of_our_name_is_left_alone() {
         let port = port(&net, 1);
         run(&format!("ip tuntap add {} mode tap", port.tap()));
         let before = state();
-        for result in [host.ensure_port(&net, &port).await, host.remove_port(&net, &port).await] {
+        for result in [host.ensure_port(&net, &port).await, host.remove_port(port.seat()).await] {
             let error = result.unwrap_err();
             assert!(matches!(error, NetError::Foreign { .. }), "{error}");
         }

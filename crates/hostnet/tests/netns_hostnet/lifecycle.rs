@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hostnet::filter::element::Element;
-use hostnet::{HostNet, Options, Owner};
+use hostnet::{HostNet, Options, Owner, Port};
 
 use crate::bandwidth::{bandwidth, limited};
 use crate::support::{
@@ -56,7 +56,7 @@ fn nothing_is_left_over() {
         assert!(survey.elements.contains(&Element::Seat(net.bridge().clone(), guests[2].port.address())));
 
         for _ in 0..2 {
-            host.remove_port(&net, &guests[0].port).await.unwrap();
+            host.remove_port(guests[0].port.seat()).await.unwrap();
             assert_eq!(host.survey().await.unwrap().elements.len(), 1 + 2 * 4);
         }
         // The rest with the workshop, guests on their devices.
@@ -72,8 +72,51 @@ fn nothing_is_left_over() {
         assert_eq!(state(), empty);
         // And without any table.
         host.remove_workshop(&net).await.unwrap();
-        host.remove_port(&net, &port(&net, 1)).await.unwrap();
+        host.remove_port(port(&net, 1).seat()).await.unwrap();
         assert!(host.survey().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_address_that_another_port_has_stays_with_it() {
+    isolated("lifecycle::an_address_that_another_port_has_stays_with_it", async {
+        let host = ready().await;
+        let net = net("rust-101", "10.214.0.0/25");
+        host.ensure_workshop(&net).await.unwrap();
+        let (stale, living) = (port(&net, 1), port(&net, 2));
+        // The seat that had it before, by a record that is not true any more.
+        let before =
+            Port::new(&instance(), &net, stale.seat().clone(), living.address(), (1000, 1000)).unwrap();
+        for port in [&before, &stale, &living] {
+            host.ensure_port(&net, port).await.unwrap();
+        }
+        let guest = Guest::boot(&net, &living);
+        guest.namespace.run(|| listen(living.address(), 3001));
+        ask(living.address(), 3001);
+        let known = |port: &Port| {
+            [
+                Element::Tap(port.tap().clone()),
+                Element::Guest(port.tap().clone(), port.mac(), port.address()),
+                Element::Seat(net.bridge().clone(), port.address()),
+                Element::Address(port.address()),
+            ]
+        };
+        let mut left: Vec<_> =
+            known(&living).into_iter().chain([Element::Bridge(net.bridge().clone())]).collect();
+        left.sort();
+        // Twice: when it is removed again there is nothing of it, and the address is not its own.
+        for _ in 0..2 {
+            host.remove_port(stale.seat()).await.unwrap();
+            assert_eq!(host.survey().await.unwrap().elements, left);
+            let neighbours = run("ip neigh show nud permanent");
+            assert!(neighbours.contains(&living.address().to_string()), "{neighbours}");
+            assert!(!neighbours.contains(&format!("{} ", stale.address())), "{neighbours}");
+            ask(living.address(), 3001);
+        }
+        host.remove_port(living.seat()).await.unwrap();
+        assert_eq!(run("ip neigh show nud permanent"), "");
+        assert_eq!(host.survey().await.unwrap().elements, [Element::Bridge(net.bridge().clone())]);
     });
 }
 
@@ -92,7 +135,7 @@ fn forty_seats_come_and_go() {
                 let started = Instant::now();
                 host.ensure_port(&net, &port).await.unwrap();
                 took.push(started.elapsed());
-                host.remove_port(&net, &port).await.unwrap();
+                host.remove_port(port.seat()).await.unwrap();
             }
             took.sort();
             let bandwidth = bandwidth(to_seat, from_seat);
@@ -210,7 +253,7 @@ fn half_made_things_are_finished() {
             if polls % 2 == 0 {
                 host.ensure_port(&net, &port).await.unwrap();
             }
-            host.remove_port(&net, &port).await.unwrap();
+            host.remove_port(port.seat()).await.unwrap();
         }
         assert_eq!(state(), before);
     });

@@ -1,7 +1,5 @@
 //! A network that the operator has configured for the Container Network Interface, by `hostnet`.
 
-use std::net::Ipv4Addr;
-
 use async_trait::async_trait;
 use hostnet::PortState;
 use hostnet::cni::{Cni, CniError, CniOptions};
@@ -83,7 +81,7 @@ impl Network for CniNet {
         self.cni.state(&port.seat).await.map_err(|why| told(&why, Some(&port.seat)))
     }
 
-    async fn remove_port(&self, seat: &SeatRef, _: Option<Ipv4Addr>) -> Result<(), NetError> {
+    async fn remove_port(&self, seat: &SeatRef) -> Result<(), NetError> {
         self.cni.detach(seat).await.map_err(|why| told(&why, Some(seat)))
     }
 

@@ -3,7 +3,6 @@
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
-use hostnet::filter::element::Element;
 use hostnet::ipam::{self, IpamError, Taken};
 use hostnet::{HostNet, InstanceId, Owner, PortState};
 use ipnet::Ipv4Net;
@@ -110,26 +109,8 @@ impl Network for KernelNet {
         state.map_err(|why| told(why, ObjectKind::Instance))
     }
 
-    async fn remove_port(&self, seat: &SeatRef, address: Option<Ipv4Addr>) -> Result<(), NetError> {
-        let net = self.net().await?;
-        let address = match address {
-            Some(address) => address,
-            // The packet filter knows it, where the record does not tell.
-            None => {
-                let survey = net.survey().await.map_err(|why| told(why, ObjectKind::Instance))?;
-                let tap = self.instance.tap(seat);
-                let known = survey.elements.iter().find_map(|element| match element {
-                    Element::Guest(name, _, address) if *name == tap => Some(*address),
-                    _ => None,
-                });
-                known.unwrap_or(Ipv4Addr::new(10, 255, 255, 253))
-            }
-        };
-        // How large the subnet is does not matter to one port of it.
-        let subnet = Ipv4Net::new(address, 8).map_or(self.options.pool, |net| net.trunc());
-        let workshop = self.workshop(&seat.workshop, subnet)?;
-        let port = self.port(&workshop, seat, address, None)?;
-        gone(net.remove_port(&workshop, &port).await, ObjectKind::Instance)
+    async fn remove_port(&self, seat: &SeatRef) -> Result<(), NetError> {
+        gone(self.net().await?.remove_port(seat).await, ObjectKind::Instance)
     }
 
     async fn remove_workshop(&self, workshop: &WorkshopId, subnet: Option<Ipv4Net>) -> Result<(), NetError> {

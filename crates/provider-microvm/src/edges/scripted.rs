@@ -38,8 +38,8 @@ struct Inner {
 pub(crate) struct State {
     pub(crate) bridges: BTreeMap<String, Option<WorkshopId>>,
     pub(crate) taps: BTreeMap<String, Option<SeatRef>>,
-    /// Devices that the packet filter knows.
-    pub(crate) guarded: BTreeSet<String>,
+    /// Devices that the packet filter knows, with the address that each may use.
+    pub(crate) guarded: BTreeMap<String, Ipv4Addr>,
     /// Devices that were deleted under a VM, which holds on to what is gone.
     pub(crate) unplugged: BTreeSet<String>,
     /// VMs that were started, by their folder.
@@ -70,7 +70,7 @@ impl Default for State {
         Self {
             bridges: BTreeMap::new(),
             taps: BTreeMap::new(),
-            guarded: BTreeSet::new(),
+            guarded: BTreeMap::new(),
             unplugged: BTreeSet::new(),
             machines: BTreeMap::new(),
             steps: Vec::new(),
@@ -265,7 +265,7 @@ impl Network for World {
             let owner = state.taps.entry(port.tap.clone()).or_insert_with(|| Some(port.seat.clone()));
             match owner {
                 Some(owner) if *owner == port.seat => {
-                    state.guarded.insert(port.tap.clone());
+                    state.guarded.insert(port.tap.clone(), port.address);
                     Ok(net.place(port))
                 }
                 _ => Err(NetError::Foreign { kind: ObjectKind::Instance, name: port.tap.clone() }),
@@ -285,7 +285,7 @@ impl Network for World {
         })
     }
 
-    async fn remove_port(&self, seat: &SeatRef, _: Option<Ipv4Addr>) -> Result<(), NetError> {
+    async fn remove_port(&self, seat: &SeatRef) -> Result<(), NetError> {
         let tap = self.tap(seat);
         self.step(format!("remove {tap}"), NetError::Failed, |state| {
             if state.taps.get(&tap).is_some_and(Option::is_some) {
@@ -323,7 +323,7 @@ impl Network for World {
 
     async fn guards(&self, seats: &[(WorkshopNet, Port)]) -> Result<bool, NetError> {
         let state = self.state();
-        Ok(seats.iter().all(|(_, port)| state.guarded.contains(&port.tap)))
+        Ok(seats.iter().all(|(_, port)| state.guarded.get(&port.tap) == Some(&port.address)))
     }
 
     async fn refresh(&self) -> Result<(), NetError> {

@@ -82,7 +82,7 @@ pub(crate) enum Phase {
 /// Where a seat is in its workshop's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
-    /// The guest's address; unspecified as long as an operator's network has not given one.
+    /// The guest's address; unspecified as long as an operator's network has not given one, and of a seat that has none any more.
     pub(crate) ip: Ipv4Addr,
     /// The guest's hardware address.
     pub(crate) mac: Mac,
@@ -159,6 +159,13 @@ impl SeatRecord {
     /// The same in another phase.
     pub(crate) fn in_phase(&self, phase: Phase) -> Self {
         Self { phase, ..self.clone() }
+    }
+
+    /// The same of a seat of which only the workspace is there: its address is free for others.
+    pub(crate) fn kept(&self) -> Self {
+        let ip = Ipv4Addr::UNSPECIFIED;
+        let address = Address { ip, mac: Mac::of(ip), tap: self.address.tap.clone() };
+        Self { address, ..self.in_phase(Phase::Kept) }
     }
 
     /// Whether only the workspace is there.

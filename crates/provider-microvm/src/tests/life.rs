@@ -92,6 +92,32 @@ async fn kept_data_comes_back_and_goes_with_a_later_removal() {
     assert_eq!(bench.left(), [] as [String; 0]);
 }
 
+#[tokio::test]
+async fn a_kept_seat_is_destroyed_beside_the_one_that_has_its_address_now() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let (kept, next) = (spec(seat("rust-101", 1)), spec(seat("rust-101", 2)));
+    let first = up(&provider, &kept).await;
+    provider.destroy(&kept.seat, DataPolicy::Keep).await.unwrap();
+    let record = || provider.core.record(&kept.seat).unwrap().unwrap();
+    assert!(record().is_kept() && record().address.ip.is_unspecified(), "{:?}", record());
+    let second = up(&provider, &next).await;
+    assert_eq!(second.ip, first.ip, "it is free");
+    // As a service of before left it.
+    let text = std::fs::read_to_string(bench.seat_folder(&kept.seat).join("seat.json")).unwrap();
+    let old = text.replace("\"0.0.0.0\"", "\"10.214.0.2\"");
+    assert_ne!(old, text);
+    std::fs::write(bench.seat_folder(&kept.seat).join("seat.json"), old).unwrap();
+
+    let guarded = bench.world.state().guarded.clone();
+    assert_eq!(guarded.len(), 1, "{guarded:?}");
+    provider.destroy(&kept.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.world.state().guarded, guarded);
+    assert_eq!(provider.get(&next.seat).await.unwrap(), Some(second));
+    provider.destroy(&next.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
 pub(super) fn mark(data: &std::path::Path) {
     use std::os::unix::fs::FileExt as _;
     std::fs::File::options().write(true).open(data).unwrap().write_all_at(b"homework", 8 << 20).unwrap();
