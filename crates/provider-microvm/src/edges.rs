@@ -11,6 +11,7 @@ mod network;
 #[cfg(test)]
 pub(crate) mod scripted;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -121,6 +122,8 @@ pub(crate) trait Network: Send + Sync {
     /// A subnet of the pool that neither a record nor the host itself uses.
     async fn free_subnet(&self, pool: Ipv4Net, prefix: u8, recorded: &[Ipv4Net])
     -> Result<Ipv4Net, NetError>;
+    /// The addresses that the packet filter knows as seats' of this instance, whatever the records say.
+    async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, NetError>;
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError>;
     async fn ensure_port(&self, net: &WorkshopNet, port: &Port) -> Result<Place, NetError>;
     /// How a seat's port is.

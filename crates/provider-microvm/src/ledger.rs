@@ -57,7 +57,9 @@ impl Core {
             return Err(ProviderError::Refused { for_whom: fail::seat(seat), detail });
         }
         let workshop = self.workshop_record(seat, &books).await?;
-        let ip = free_address(&workshop, &books)?;
+        let shown = self.edges.network.addresses().await;
+        let shown = shown.map_err(fail::net(fail::seat(seat), Stage::Network))?;
+        let ip = free_address(&workshop, &books, &shown)?;
         let uid = self.config.first_uid().map(|first| free_uid(seat, first, &books)).transpose()?;
         let made = Made {
             id: crate::random::hex::<32>().map_err(io("making an id"))?,
@@ -297,11 +299,17 @@ fn free_uid(seat: &SeatRef, first: u32, books: &Books) -> Result<u32, ProviderEr
     })
 }
 
-/// An address of the workshop's that no seat has; none yet, where the operator's network gives one later.
-fn free_address(workshop: &WorkshopRecord, books: &Books) -> Result<Ipv4Addr, ProviderError> {
+/// An address of the workshop's that no seat has; none yet, where the operator's network gives one later. `shown` are those that the kernel knows: a
+/// seat whose record says nothing has one of them for as long as its port is there.
+fn free_address(
+    workshop: &WorkshopRecord,
+    books: &Books,
+    shown: &BTreeSet<Ipv4Addr>,
+) -> Result<Ipv4Addr, ProviderError> {
     let Some(subnet) = workshop.wiring.subnet() else { return Ok(Ipv4Addr::UNSPECIFIED) };
     let gateway = workshop.wiring.gateway();
-    let free = subnet.hosts().find(|ip| Some(*ip) != gateway && !books.addresses.contains(ip));
+    let is_taken = |ip: &Ipv4Addr| books.addresses.contains(ip) || shown.contains(ip);
+    let free = subnet.hosts().find(|ip| Some(*ip) != gateway && !is_taken(ip));
     free.ok_or_else(|| ProviderError::AddressesExhausted {
         workshop: workshop.workshop.clone(),
         detail: format!("all addresses of its subnet {subnet} are in use"),

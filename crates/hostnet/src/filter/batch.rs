@@ -127,6 +127,11 @@ impl Nftables {
         self.elements_of(table, &[Set::Guests]).await
     }
 
+    /// What is known of seats' addresses; nothing where there is no table.
+    pub(crate) async fn addresses(&self, table: &str) -> io::Result<Vec<Element>> {
+        self.elements_of(table, &[Set::Guests, Set::Seats]).await
+    }
+
     async fn elements_of(&self, table: &str, sets: &'static [Set]) -> io::Result<Vec<Element>> {
         let (channel, table) = (Arc::clone(&self.socket), table.to_owned());
         blocking(move || {

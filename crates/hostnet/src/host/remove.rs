@@ -90,9 +90,18 @@ impl HostNet {
             }
         }
         keep(&mut errors, self.docker_forgets(net, &whom).await);
+        // Devices that somebody deleted are known by what might come from them.
+        let names: BTreeSet<_> = taps.iter().map(|link| link.name.as_str().to_owned()).collect();
+        let gone = elements.iter().filter_map(|element| match element {
+            Element::Guest(name, _, address) if net.subnet().contains(address) => {
+                Some(name.as_str().to_owned())
+            }
+            _ => None,
+        });
+        let names: BTreeSet<_> = gone.chain(names).collect();
         let known = elements.into_iter().filter(|element| match element {
             Element::Tap(name) | Element::Guest(name, ..) | Element::Limited(name) => {
-                taps.iter().any(|link| link.name == name.as_str())
+                names.contains(name.as_str())
             }
             Element::Bridge(name) | Element::Seat(name, _) => name == net.bridge(),
             Element::Address(address) => net.subnet().contains(address),

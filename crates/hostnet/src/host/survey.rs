@@ -1,5 +1,8 @@
 //! What is there of this instance, for adoption and for the search for what was left over.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
 use super::{HostNet, doing};
 use crate::error::NetError;
 use crate::filter::element::Element;
@@ -62,5 +65,20 @@ impl HostNet {
         let mut elements = elements.map_err(doing(whom, "listing the packet filter's sets"))?;
         elements.sort();
         Ok(Survey { interfaces, elements })
+    }
+
+    /// The addresses that the packet filter knows as seats', whatever else is known of those. Until their ports are removed no other seat can
+    /// have them.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`] when the kernel does not say.
+    pub async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, NetError> {
+        let known = self.nftables.addresses(&self.instance().table()).await;
+        let known = known.map_err(doing("everything of this service", "listing the packet filter's sets"))?;
+        let addresses = known.into_iter().filter_map(|element| match element {
+            Element::Guest(_, _, address) | Element::Seat(_, address) => Some(address),
+            _ => None,
+        });
+        Ok(addresses.collect())
     }
 }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::host::{Host, REMEMBERS, all_answer, curl, list, until};
+use crate::host::{Host, REMEMBERS, all_answer, curl, list, said, until};
 use crate::isolated;
 use crate::process::finish;
 
@@ -92,6 +93,21 @@ fn a_record_that_says_nothing_is_told_and_its_seat_destroyed_on_request() {
         assert_ne!(service.run(&["class", "down", "demo", "--keep-data"]).code, 0);
         assert_eq!(fs::read_to_string(record("2")).unwrap(), newer);
         assert!(curl(&format!("http://{ip}:3001/health")).is_some());
+        service.run(&["seat", "destroy", "demo", "2"]).code(0);
+
+        // One whose machine has ended has its port, so its address is nobody else's, and its end is no other's.
+        kill_process(host.monitor("demo/1"), Signal::KILL).unwrap();
+        let run = host.state().join("microvm/workshops/demo/1/run");
+        until("a machine that has ended", || !run.join("vmm.json").exists());
+        service.run(&["seat", "create", "demo", "3"]).code(0);
+        let beside =
+            || list(&service, "demo").into_iter().filter(|seat| seat["seat"] == 3).collect::<Vec<_>>();
+        assert_ne!(beside()[0]["ip"], ip.as_str());
+        service.run(&["seat", "destroy", "demo", "1"]).code(0);
+        let ip = beside()[0]["ip"].as_str().unwrap().to_owned();
+        let neighbours = said("ip", &["neigh", "show", "nud", "permanent"]);
+        assert!(neighbours.contains(&format!("{ip} ")), "{neighbours}");
+        all_answer(&beside(), 1);
         service.run(&["class", "down", "demo"]).code(0);
         assert_eq!(list(&service, "demo"), [] as [Value; 0]);
         assert_eq!(host.left(&[&service]), nothing);

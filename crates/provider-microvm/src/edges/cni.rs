@@ -1,5 +1,8 @@
 //! A network that the operator has configured for the Container Network Interface, by `hostnet`.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
 use async_trait::async_trait;
 use hostnet::PortState;
 use hostnet::cni::{Cni, CniError, CniOptions};
@@ -55,6 +58,11 @@ impl Network for CniNet {
 
     async fn free_subnet(&self, _: Ipv4Net, _: u8, _: &[Ipv4Net]) -> Result<Ipv4Net, NetError> {
         Err(NetError::Refused("a CNI network gives addresses to seats, not subnets to workshops".into()))
+    }
+
+    async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, NetError> {
+        // The plugins know whom they gave one.
+        Ok(BTreeSet::new())
     }
 
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {

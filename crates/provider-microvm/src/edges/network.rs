@@ -1,5 +1,6 @@
 //! The kernel's network, by `hostnet`.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
@@ -86,6 +87,10 @@ impl Network for KernelNet {
             IpamError::PoolFull { .. } => NetError::Exhausted(why.to_string()),
             IpamError::Prefix { .. } | IpamError::SubnetFull { .. } => NetError::Failed(why.to_string()),
         })
+    }
+
+    async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, NetError> {
+        self.net().await?.addresses().await.map_err(|why| told(why, ObjectKind::Instance))
     }
 
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {

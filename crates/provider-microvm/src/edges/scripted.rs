@@ -248,6 +248,10 @@ impl Network for World {
         .await
     }
 
+    async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, NetError> {
+        Ok(self.state().guarded.values().copied().collect())
+    }
+
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
         let bridge = bridge_of(net);
         self.step(format!("ensure {bridge}"), NetError::Failed, |state| {

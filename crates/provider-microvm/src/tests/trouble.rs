@@ -163,6 +163,26 @@ async fn a_record_that_cannot_be_read_is_told_and_only_destroyed_on_request() {
 }
 
 #[tokio::test]
+async fn a_seat_whose_record_cannot_be_read_keeps_its_address_while_its_port_is_there() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let (lost, next) = (spec(seat("rust-101", 1)), spec(seat("rust-101", 2)));
+    let first = up(&provider, &lost).await;
+    std::fs::write(bench.seat_folder(&lost.seat).join("seat.json"), "{").unwrap();
+    bench.machine(&lost.seat).end(How::Signal(9));
+    let second = up(&provider, &next).await;
+    assert_ne!(second.ip, first.ip);
+    let mut guarded = bench.world.state().guarded.clone();
+    provider.destroy(&lost.seat, DataPolicy::Remove).await.unwrap();
+    guarded.remove("ctt-rust-101-1");
+    assert_eq!((bench.world.state().guarded.clone(), guarded.len()), (guarded, 1));
+    // It is given back with the port.
+    assert_eq!(up(&provider, &lost).await.ip, first.ip);
+    provider.destroy_workshop(&lost.seat.workshop, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn a_seat_that_lost_its_network_is_told_and_mended_on_request() {
     let bench = Bench::new();
     let provider = bench.provider();
