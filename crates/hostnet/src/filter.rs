@@ -32,4 +32,8 @@ pub(crate) mod ruleset;
 #[cfg(target_os = "linux")]
 pub(crate) mod batch;
 #[cfg(target_os = "linux")]
+mod channel;
+#[cfg(target_os = "linux")]
 pub(crate) mod nft;
+#[cfg(target_os = "linux")]
+pub(crate) mod rules;

@@ -20,6 +20,7 @@ mod remove;
 mod survey;
 mod workshop;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -30,10 +31,13 @@ use crate::bandwidth::Bandwidth;
 use crate::egress::EgressPolicy;
 use crate::error::NetError;
 use crate::filter::batch::Nftables;
+use crate::filter::element::Element;
+use crate::filter::rules::Rules;
 use crate::filter::{nft, ruleset};
 use crate::ipam::Taken;
 use crate::link::{Link, Links};
 use crate::names::{IfName, InstanceId, Owner};
+use crate::net::{Port, WorkshopNet};
 
 pub use port::PortState;
 pub use survey::{Found, Survey};
@@ -60,6 +64,8 @@ pub struct HostNet {
     docker: docker::Seen,
     /// Held by who makes the network of a workshop: its first seats come side by side.
     making: Arc<Mutex<()>>,
+    /// The rules as they were put in force last; nothing where that is not known. Held by who puts them in force.
+    applied: Arc<Mutex<Option<Rules>>>,
 }
 
 impl HostNet {
@@ -72,7 +78,14 @@ impl HostNet {
         let links = Links::open().map_err(|source| NetError::kernel("opening a netlink socket", source))?;
         let nftables = Nftables::open()
             .map_err(|source| NetError::kernel("opening a netlink socket to the packet filter", source))?;
-        Ok(Self { options, links, nftables, docker: docker::Seen::default(), making: Arc::default() })
+        Ok(Self {
+            options,
+            links,
+            nftables,
+            docker: docker::Seen::default(),
+            making: Arc::default(),
+            applied: Arc::default(),
+        })
     }
 
     /// Whose interfaces and tables are ours.
@@ -95,17 +108,52 @@ impl HostNet {
     /// [`NetError::Nft`] with what `nft` says; [`NetError::Unsupported`] when the kernel has all but what a limit of
     /// [`Options::bandwidth`] needs.
     pub async fn ensure_table(&self) -> Result<(), NetError> {
+        let mut applied = self.applied.lock().await;
+        *applied = None;
         let uplinks = self.bridges_to_the_world().await?;
-        match nft::run(nft::APPLY, &self.rules(&uplinks, self.limits_sending())).await {
-            Ok(_) => Ok(()),
-            Err(_)
-                if self.limits_sending()
-                    && nft::run(nft::CHECK, &self.rules(&uplinks, false)).await.is_ok() =>
-            {
-                Err(bandwidth::cannot_limit_sending("the packet filter's tables"))
+        let text = self.rules(&uplinks, self.limits_sending());
+        if let Err(why) = nft::run(nft::APPLY, &text).await {
+            let without_limits = self.rules(&uplinks, false);
+            if self.limits_sending() && nft::run(nft::CHECK, &without_limits).await.is_ok() {
+                return Err(bandwidth::cannot_limit_sending("the packet filter's tables"));
             }
-            Err(why) => Err(NetError::Nft(why)),
+            return Err(NetError::Nft(why));
         }
+        let rules = self.rules_in_force().await?;
+        // Somebody may have taken some away already.
+        *applied = rules.are_those_of(&text).then_some(rules);
+        Ok(())
+    }
+
+    async fn rules_in_force(&self) -> Result<Rules, NetError> {
+        let rules = self.nftables.rules(&self.instance().table()).await;
+        rules.map_err(|source| NetError::kernel("reading the packet filter's rules", source))
+    }
+
+    /// Whether all rules are in force as [`HostNet::ensure_table`] put them there last, and the packet filter knows all that keeps each of these seats
+    /// apart from others.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`] when the kernel does not say.
+    pub async fn guards<'a>(
+        &self,
+        seats: impl IntoIterator<Item = &'a (WorkshopNet, Port)>,
+    ) -> Result<bool, NetError> {
+        let applied = self.applied.lock().await;
+        if applied.as_ref() != Some(&self.rules_in_force().await?) {
+            return Ok(false);
+        }
+        let known = self.nftables.elements(&self.instance().table()).await;
+        let known: BTreeSet<_> = known
+            .map_err(|source| NetError::kernel("reading the packet filter's sets", source))?
+            .into_iter()
+            .collect();
+        let knows = |(net, port): &(WorkshopNet, Port)| {
+            let limit = self.limits_sending().then(|| Element::Limited(port.tap().clone()));
+            let needed = Element::of_workshop(net).into_iter().chain(Element::of_port(net, port));
+            needed.chain(limit).all(|element| known.contains(&element))
+        };
+        Ok(seats.into_iter().all(knows))
     }
 
     fn limits_sending(&self) -> bool {

@@ -1,38 +1,22 @@
 //! Changes and lists elements of sets over netlink, without a process.
 //!
-//! What belongs to one change is one datagram, and the kernel makes all of it or none (`net/netfilter/nfnetlink.c`):
-//!
-//! ```text
-//!   BATCH_BEGIN │ NEWSETELEM … │ DELSETELEM … │ BATCH_END        one acknowledgement or error for each in the middle
-//! ```
-//!
-//! The kernel does the work within `sendmsg(2)`, so its answers are there to be read when that returns; nothing waits.
 //! Adding an element that is there changes nothing. Deleting one that is not there would fail the batch, so each is added just before.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use netlink_packet_core::{
-    DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR,
-    NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ExpressionAttribute, Expressions, ListAttribute, NfTablesMessage, SetElementAttribute,
     SetElementList, SetElementMessage, TableAttribute, TableMessage,
 };
-use netlink_packet_netfilter::none::ControlMessage;
-use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
-};
-use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
+use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
 
+use super::channel::{Channel, Message, absent_is_fine};
 use super::element::{Element, Set};
+use super::rules::Rules;
 use crate::bandwidth::BitRate;
 use crate::names::IfName;
-
-/// `NFNL_SUBSYS_NFTABLES` of `linux/netfilter/nfnetlink.h`: whose batch it is.
-const NFTABLES: u16 = 10;
 
 /// How many elements a message holds: an attribute's length has 16 bits, and an element takes at most 44 bytes.
 const AT_ONCE: usize = 1000;
@@ -40,27 +24,15 @@ const AT_ONCE: usize = 1000;
 /// How often a list is read again that changed while it was read.
 const TRIES: usize = 20;
 
-/// `MSG_DONTWAIT` of `bits/socket.h`: the same on every architecture of Linux that Rust runs on.
-const DONT_WAIT: i32 = 0x40;
-
 /// A socket to nftables, in the network namespace in which it was opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Nftables {
     socket: Arc<Mutex<Channel>>,
 }
 
-#[derive(Debug)]
-struct Channel {
-    socket: Socket,
-    sequence: u32,
-}
-
 impl Nftables {
     pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket: Arc::new(Mutex::new(Channel { socket, sequence: 0 })) })
+        Ok(Self { socket: Arc::new(Mutex::new(Channel::open()?)) })
     }
 
     /// Adds these elements, all or none.
@@ -132,35 +104,55 @@ impl Nftables {
         self.elements_of(table, &[Set::Guests, Set::Seats]).await
     }
 
+    /// The rules of both tables; none where there is no table.
+    pub(crate) async fn rules(&self, table: &str) -> io::Result<Rules> {
+        let table = table.to_owned();
+        self.with(move |channel| {
+            until_whole("the rules of the packet filter", || {
+                let mut rules = Rules::default();
+                for family in [NetfilterProtoFamily::Bridge, NetfilterProtoFamily::Inet] {
+                    if !channel.list(family, Rules::question(&table), |message| rules.add(message))? {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(rules))
+            })
+        })
+        .await
+    }
+
     async fn elements_of(&self, table: &str, sets: &'static [Set]) -> io::Result<Vec<Element>> {
-        let (channel, table) = (Arc::clone(&self.socket), table.to_owned());
-        blocking(move || {
-            let mut channel = channel.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = table.to_owned();
+        self.with(move |channel| {
             let mut elements = Vec::new();
             for &set in sets {
-                let mut tries = 0..TRIES;
-                let list = loop {
-                    if let Some(list) = channel.dump(&table, set)? {
-                        break list;
-                    }
-                    if tries.next().is_none() {
-                        return Err(io::Error::other(format!("the set {} changes all the time", set.name())));
-                    }
-                };
-                elements.extend(list);
+                elements.extend(until_whole(&format!("the set {}", set.name()), || {
+                    let mut keys = Vec::new();
+                    let whole = channel.list(family(set), question(&table, set), |message| {
+                        keys.extend(keys_of(message));
+                    })?;
+                    Ok(whole.then(|| keys.iter().filter_map(|key| set.element(key)).collect::<Vec<_>>()))
+                })?);
             }
             Ok(elements)
         })
         .await
     }
 
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Channel) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let channel = Arc::clone(&self.socket);
+        blocking(move || work(&mut channel.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+
     async fn commit(&self, messages: Vec<Message>) -> io::Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
-        let channel = Arc::clone(&self.socket);
         // Other programs may hold the kernel's lock for a while.
-        blocking(move || channel.lock().unwrap_or_else(PoisonError::into_inner).commit(messages)).await
+        self.with(move |channel| channel.commit(messages)).await
     }
 }
 
@@ -168,10 +160,25 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-type Message = (NetfilterProtoFamily, u16, NfTablesMessage);
+/// Reads a list until nobody has changed it in between.
+fn until_whole<T>(what: &str, mut read: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    for _ in 0..TRIES {
+        if let Some(list) = read()? {
+            return Ok(list);
+        }
+    }
+    Err(io::Error::other(format!("{what} changes all the time")))
+}
 
 fn family(set: Set) -> NetfilterProtoFamily {
     if set.is_of_bridge() { NetfilterProtoFamily::Bridge } else { NetfilterProtoFamily::Inet }
+}
+
+/// Asks for the elements of a set.
+fn question(table: &str, set: Set) -> NfTablesMessage {
+    NfTablesMessage::GetSetElement(SetElementMessage {
+        attributes: vec![SetElementList::Table(table.to_owned()), SetElementList::Set(set.name().to_owned())],
+    })
 }
 
 /// One message for each set, or several for many elements.
@@ -239,114 +246,6 @@ fn add_limit(message: &mut NfTablesMessage, rate: BitRate) {
             }
         }
     }
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-impl Channel {
-    fn next(&mut self) -> u32 {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.sequence
-    }
-
-    fn commit(&mut self, messages: Vec<Message>) -> io::Result<()> {
-        let control = |inner| {
-            NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFTABLES), inner)
-        };
-        let mut datagram = Vec::new();
-        let first = self.next();
-        write(&mut datagram, first, 0, control(ControlMessage::BatchBegin));
-        for (family, flags, message) in messages {
-            let sequence = self.next();
-            let message = NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message);
-            write(&mut datagram, sequence, NLM_F_ACK | flags, message);
-        }
-        let last = self.next();
-        write(&mut datagram, last, 0, control(ControlMessage::BatchEnd));
-        self.socket.send(&datagram, 0)?;
-        let mut outcome = Ok(());
-        self.answers(|message| {
-            let ours = message.header.sequence_number.wrapping_sub(first) <= last.wrapping_sub(first);
-            if let NetlinkPayload::Error(answer) = &message.payload
-                && ours
-                && answer.code.is_some()
-                && outcome.is_ok()
-            {
-                outcome = Err(answer.to_io());
-            }
-        })?;
-        outcome
-    }
-
-    /// `None` when somebody changed the set in between.
-    fn dump(&mut self, table: &str, set: Set) -> io::Result<Option<Vec<Element>>> {
-        let message = SetElementMessage {
-            attributes: vec![
-                SetElementList::Table(table.to_owned()),
-                SetElementList::Set(set.name().to_owned()),
-            ],
-        };
-        let message = NetfilterMessage::new(
-            NetfilterHeader::new(family(set), 0, 0),
-            NfTablesMessage::GetSetElement(message),
-        );
-        let sequence = self.next();
-        let mut datagram = Vec::new();
-        write(&mut datagram, sequence, NLM_F_DUMP, message);
-        self.socket.send(&datagram, 0)?;
-        let mut keys = Vec::new();
-        let (mut outcome, mut whole) = (Ok(()), true);
-        self.answers(|message| {
-            if message.header.sequence_number != sequence {
-                return;
-            }
-            whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
-            match &message.payload {
-                NetlinkPayload::Error(answer) if answer.code.is_some() => outcome = Err(answer.to_io()),
-                NetlinkPayload::InnerMessage(message) => keys.extend(keys_of(message)),
-                _ => {}
-            }
-        })?;
-        absent_is_fine(outcome)?;
-        Ok(whole.then(|| keys.iter().filter_map(|key| set.element(key)).collect()))
-    }
-
-    /// Reads everything that the kernel has answered.
-    fn answers(&self, mut each: impl FnMut(&NetlinkMessage<NetfilterMessage>)) -> io::Result<()> {
-        let mut buffer = Vec::with_capacity(1 << 16);
-        loop {
-            buffer.clear();
-            match self.socket.recv(&mut buffer, DONT_WAIT) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            let mut rest = &buffer[..];
-            while rest.len() >= 16 {
-                let message =
-                    NetlinkMessage::<NetfilterMessage>::deserialize(rest).map_err(io::Error::other)?;
-                each(&message);
-                let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
-            }
-        }
-    }
-}
-
-fn write(datagram: &mut Vec<u8>, sequence: u32, flags: u16, message: NetfilterMessage) {
-    let mut message = NetlinkMessage::from(message);
-    message.header.flags = NLM_F_REQUEST | flags;
-    message.header.sequence_number = sequence;
-    message.finalize();
-    let start = datagram.len();
-    datagram.resize(start + message.buffer_len().next_multiple_of(4), 0);
-    message.serialize(&mut datagram[start..]);
 }
 
 fn keys_of(message: &NetfilterMessage) -> Vec<Vec<u8>> {

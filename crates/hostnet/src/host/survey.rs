@@ -7,7 +7,6 @@ use super::{HostNet, doing};
 use crate::error::NetError;
 use crate::filter::element::Element;
 use crate::names::{IfName, Owner};
-use crate::net::{Port, WorkshopNet};
 
 /// An interface with our mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +33,6 @@ impl Survey {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.interfaces.is_empty() && self.elements.is_empty()
-    }
-}
-
-impl Survey {
-    /// Whether the packet filter knows all that keeps a seat apart from others.
-    #[must_use]
-    pub fn guards(&self, net: &WorkshopNet, port: &Port) -> bool {
-        let needed = Element::of_workshop(net).into_iter().chain(Element::of_port(net, port));
-        needed.into_iter().all(|element| self.elements.contains(&element))
     }
 }
 

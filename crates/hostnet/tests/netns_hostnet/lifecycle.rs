@@ -186,6 +186,8 @@ fn what_was_broken_is_repaired() {
             format!("ip link set {} down", net.bridge()),
             format!("ip address flush dev {}", net.bridge()),
             "nft flush ruleset".to_owned(),
+            format!("nft flush table bridge {}", instance().table()),
+            format!("nft flush table inet {}", instance().table()),
         ];
         let repair = async || {
             host.ensure_table().await.unwrap();
@@ -210,6 +212,65 @@ fn what_was_broken_is_repaired() {
         let guest = Guest::boot(&net, &port);
         guest.namespace.run(|| listen(port.address(), 3001));
         ask(port.address(), 3001);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_is_taken_out_of_the_filter_is_seen() {
+    isolated("lifecycle::what_is_taken_out_of_the_filter_is_seen", async {
+        let host = limited(None, Some(40)).await;
+        let net = net("rust-101", "10.214.0.0/25");
+        let ports = [port(&net, 1), port(&net, 2)].map(|port| (net.clone(), port));
+        let repair = async || {
+            host.ensure_table().await.unwrap();
+            host.ensure_workshop(&net).await.unwrap();
+            for (net, port) in &ports {
+                host.ensure_port(net, port).await.unwrap();
+            }
+        };
+        repair().await;
+        let filter = || sorted(&run("nft -s list ruleset"));
+        let before = filter();
+        assert!(host.guards(&ports).await.unwrap());
+        let (table, tap) = (instance().table(), ports[0].1.tap());
+        let last = |family: &str, chain: &str| {
+            let listed = run(&format!("nft -a list chain {family} {table} {chain}"));
+            let rule =
+                listed.lines().rfind(|line| line.contains(" # handle ") && !line.contains('{')).unwrap();
+            rule.rsplit(' ').next().unwrap().to_owned()
+        };
+        let damages = [
+            "nft flush ruleset".to_owned(),
+            format!("nft flush table bridge {table}"),
+            format!("nft flush table inet {table}"),
+            format!("nft flush chain bridge {table} from_guest"),
+            format!("nft flush chain inet {table} forward"),
+            format!("nft delete rule bridge {table} from_guest handle LAST"),
+            format!("nft insert rule inet {table} outward accept"),
+            format!("nft replace rule inet {table} inward handle LAST accept"),
+            format!("nft delete element bridge {table} taps {{ {tap} }}"),
+            format!("nft delete element bridge {table} limited {{ {tap} }}"),
+            format!("nft delete element inet {table} bridges {{ {} }}", net.bridge()),
+        ];
+        for damage in damages {
+            // Rules have other numbers each time.
+            let words: Vec<_> = damage.split(' ').collect();
+            let damage = match words[..] {
+                ["nft", _, "rule", family, _, chain, "handle", ..] => {
+                    damage.replace("LAST", &last(family, chain))
+                }
+                _ => damage,
+            };
+            run(&damage);
+            assert!(!host.guards(&ports).await.unwrap(), "{damage}");
+            repair().await;
+            assert!(host.guards(&ports).await.unwrap(), "{damage}");
+            assert_eq!(filter(), before, "{damage}");
+        }
+        // What others do to tables of their own is no matter.
+        run("nft add table inet firewall");
+        assert!(host.guards(&ports).await.unwrap());
     });
 }
 

@@ -138,15 +138,13 @@ impl Network for KernelNet {
     }
 
     async fn guards(&self, seats: &[(WorkshopNet, Port)]) -> Result<bool, NetError> {
-        let survey = self.net().await?.survey().await.map_err(|why| told(why, ObjectKind::Network))?;
+        let mut ports = Vec::new();
         for (net, port) in seats {
             let workshop = self.workshop(&net.workshop, net.subnet()?)?;
             let port = self.port(&workshop, &port.seat, port.address, port.owner)?;
-            if !survey.guards(&workshop, &port) {
-                return Ok(false);
-            }
+            ports.push((workshop, port));
         }
-        Ok(true)
+        self.net().await?.guards(&ports).await.map_err(|why| told(why, ObjectKind::Network))
     }
 
     async fn refresh(&self) -> Result<(), NetError> {
