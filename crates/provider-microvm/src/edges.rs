@@ -220,6 +220,8 @@ pub(crate) trait Host: Send + Sync {
     fn free_bytes(&self, folder: &Path) -> std::io::Result<u64>;
     /// The run of the host.
     fn boot_id(&self) -> std::io::Result<String>;
+    /// The users that have a process, whosever it is, from a number on.
+    fn users_from(&self, first: u32) -> std::io::Result<BTreeSet<u32>>;
     /// The name servers that guests can ask as well.
     fn nameservers(&self) -> Vec<IpAddr>;
     /// The prepared kernel; otherwise what is wrong with it and what to do.

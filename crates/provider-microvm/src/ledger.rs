@@ -15,7 +15,7 @@ use crate::fail;
 use crate::images::Ready;
 use crate::records::{Address, Mac, Made, SeatRecord, Unreadable, Wiring, Wish, WorkshopRecord};
 use crate::state::StateDir;
-use crate::vmm::{Monitor as _, Qemu};
+use crate::vmm::{Identity, Monitor as _, Qemu};
 
 /// Everything that is given out, as the records have it.
 #[derive(Debug, Default)]
@@ -28,10 +28,11 @@ struct Books {
     subnets: Vec<(WorkshopId, Ipv4Net)>,
     /// Addresses of seats.
     addresses: BTreeSet<Ipv4Addr>,
+    /// Users of seats.
     uids: BTreeSet<u32>,
     /// The memory under seats that go on from a snapshot, in MiB, by the snapshot's opening: it stays with the last of them, whoever opened it.
     snapshots: BTreeMap<String, u32>,
-    /// Seats of which nothing is known, although something may run for them.
+    /// Seats whose records cannot be read, although something may run for them. What their VMs tell of themselves is counted above; their addresses are not known.
     unknown: Vec<SeatRef>,
 }
 
@@ -60,7 +61,7 @@ impl Core {
         let shown = self.edges.network.addresses().await;
         let shown = shown.map_err(fail::net(fail::seat(seat), Stage::Network))?;
         let ip = free_address(&workshop, &books, &shown)?;
-        let uid = self.config.first_uid().map(|first| free_uid(seat, first, &books)).transpose()?;
+        let uid = self.free_user(seat, &books).await?;
         let made = Made {
             id: crate::random::hex::<32>().map_err(io("making an id"))?,
             host_boot: self.edges.host.boot_id().map_err(io("reading the host's boot id"))?,
@@ -107,9 +108,9 @@ impl Core {
         match (self.config.first_uid(), record.uid) {
             (None, _) => record.uid = None,
             (Some(_), Some(_)) => {}
-            (Some(first), None) => {
+            (Some(_), None) => {
                 let books = self.books().await.map_err(io("reading the records"))?;
-                record.uid = Some(free_uid(&seat, first, &books)?);
+                record.uid = self.free_user(&seat, &books).await?;
             }
         }
         record.overhead_mib = Some(self.overhead_mib());
@@ -235,6 +236,24 @@ impl Core {
         Ok(books)
     }
 
+    /// A user that neither a seat nor a process has; nothing where monitors run as the service's own.
+    async fn free_user(&self, seat: &SeatRef, books: &Books) -> Result<Option<u32>, ProviderError> {
+        let Some(first) = self.config.first_uid() else { return Ok(None) };
+        // Records of another state folder, or those that are gone with their seat's VM still there, are told of by nobody else.
+        let host = self.edges.host.clone();
+        let busy = blocking(move || host.users_from(first)).await;
+        let busy = busy.map_err(fail::io(fail::seat(seat), Stage::Check, "reading whose processes run"))?;
+        // The last number is no user (chown(2): it leaves the owner as it is).
+        let free = (first..u32::MAX).find(|uid| !books.uids.contains(uid) && !busy.contains(uid));
+        let full = || ProviderError::HostFull {
+            for_whom: fail::seat(seat),
+            detail: format!(
+                "every user number from microvm.first_uid {first} on is a seat's, or has a process"
+            ),
+        };
+        free.map(Some).ok_or_else(full)
+    }
+
     fn demand_memory(&self, spec: &SeatSpec, books: &Books) -> Result<(), ProviderError> {
         let read = fail::io(fail::seat(&spec.seat), Stage::Check, "reading the host's memory");
         let host = self.edges.host.memory_mib().map_err(read)?;
@@ -289,16 +308,6 @@ impl Core {
     }
 }
 
-/// A user that no seat has.
-fn free_uid(seat: &SeatRef, first: u32, books: &Books) -> Result<u32, ProviderError> {
-    // The last number is no user (chown(2): it leaves the owner as it is).
-    let free = (first..u32::MAX).find(|uid| !books.uids.contains(uid));
-    free.ok_or_else(|| ProviderError::HostFull {
-        for_whom: fail::seat(seat),
-        detail: format!("every user number from microvm.first_uid {first} on is a seat's"),
-    })
-}
-
 /// An address of the workshop's that no seat has; none yet, where the operator's network gives one later. `shown` are those that the kernel knows: a
 /// seat whose record says nothing has one of them for as long as its port is there.
 fn free_address(
@@ -319,6 +328,17 @@ fn free_address(
 impl Books {
     fn snapshots_mib(&self) -> u64 {
         self.snapshots.values().map(|mib| u64::from(*mib)).sum()
+    }
+
+    /// What a seat's VM has whose record cannot be read, by its own word.
+    fn add_unknown(&mut self, seat: SeatRef, vm: &Identity, boot: &str) {
+        self.uids.extend(vm.user.map(|user| user.uid));
+        // It ended with its run of the host.
+        if vm.boot_id == boot {
+            self.promised_mib += vm.memory_mib.unwrap_or_default();
+            self.seats += 1;
+        }
+        self.unknown.push(seat);
     }
 }
 
@@ -345,8 +365,13 @@ fn read(state: &StateDir, qemus_mib: u32, boot: &str) -> std::io::Result<Books> 
             Ok(_) => {}
             Err(why @ (Unreadable::Newer { .. } | Unreadable::Damaged(_) | Unreadable::Io(_))) => {
                 tracing::warn!(%seat, %why, "what the seat has is not known");
-                if state.seat(&seat).run().identity().is_ok_and(|vm| vm.is_some()) {
-                    books.unknown.push(seat);
+                match state.seat(&seat).run().identity() {
+                    Ok(None) => {}
+                    Ok(Some(vm)) => books.add_unknown(seat, &vm, boot),
+                    Err(why) => {
+                        tracing::warn!(%seat, %why, "nor is what its VM has");
+                        books.unknown.push(seat);
+                    }
                 }
             }
         }

@@ -39,6 +39,7 @@ mod program;
 pub mod qemu;
 pub(crate) mod snapshot;
 mod spec;
+mod user;
 mod vm;
 
 pub use accelerator::Accel;
@@ -56,4 +57,5 @@ pub use spec::{
     Accelerator, CgroupSpec, Drive, InterfaceName, LogFile, MacAddress, Nic, Serial, SpecError, Throttle,
     UserIds, VmSpec,
 };
+pub(crate) use user::users_from;
 pub use vm::Vm;

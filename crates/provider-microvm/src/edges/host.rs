@@ -1,5 +1,6 @@
 //! The host that this runs on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{BootFiles, Host};
+use crate::vmm::users_from;
 
 /// How long connections may take, one after the other. On the host's own bridges an open port answers within a millisecond, and a closed one refuses as
 /// fast. What comes while a guest sets its address is lost, and TCP would say it again only after a second (RFC 6298, section 2).
@@ -45,6 +47,10 @@ impl Host for ThisHost {
 
     fn boot_id(&self) -> io::Result<String> {
         Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    }
+
+    fn users_from(&self, first: u32) -> io::Result<BTreeSet<u32>> {
+        users_from(first)
     }
 
     fn nameservers(&self) -> Vec<IpAddr> {

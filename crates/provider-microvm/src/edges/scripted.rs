@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) memory_mib: u64,
     pub(crate) free_bytes: u64,
     pub(crate) boot_id: String,
+    /// Users that have a process of somebody else.
+    pub(crate) users: BTreeSet<u32>,
     /// Whether new guests have an agent that answers.
     pub(crate) deaf: bool,
     /// What guests do that go on from a snapshot.
@@ -78,6 +80,7 @@ impl Default for State {
             memory_mib: 16_384,
             free_bytes: 100 << 30,
             boot_id: "boot-1".into(),
+            users: BTreeSet::new(),
             deaf: false,
             restored: GoingOn::Well,
             mute: false,
@@ -347,6 +350,10 @@ impl Host for World {
 
     fn boot_id(&self) -> io::Result<String> {
         Ok(self.state().boot_id.clone())
+    }
+
+    fn users_from(&self, first: u32) -> io::Result<BTreeSet<u32>> {
+        Ok(self.state().users.range(first..).copied().collect())
     }
 
     fn nameservers(&self) -> Vec<IpAddr> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seats::{DataPolicy, Limits, Provider as _, Scope, SeatSpec, Status};
+use seats::{DataPolicy, Limits, Provider as _, Scope, SeatRef, SeatSpec, Status};
 
 use super::bench::{Bench, archive, create, seat, spec, up};
 use crate::vmm::{How, Jailer, MonitorKind};
@@ -81,6 +81,60 @@ async fn the_last_user_of_the_range_is_the_last_seats() {
     );
     provider.destroy(&seat("rust-101", 1), DataPolicy::Remove).await.unwrap();
     create(&provider, &spec(seat("rust-101", 2))).await.unwrap();
+}
+
+/// The user of a seat's VM.
+fn user(bench: &Bench, seat: &SeatRef) -> u32 {
+    let record = std::fs::read(bench.seat_folder(seat).join("seat.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    u32::try_from(record["uid"].as_u64().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_vm_of_a_seat_has_whose_record_cannot_be_read_is_not_given_out_again() {
+    let mut bench = Bench::new();
+    for monitor in [MonitorKind::Qemu, MonitorKind::Firecracker] {
+        bench.config = MicrovmConfig { monitor, first_uid: Some(7000), ..bench.config };
+        bench.world.state().memory_mib = 1000;
+        let provider = bench.provider();
+        let (damaged, newer) = (seat("rust-101", 1), seat("rust-101", 2));
+        for seat in [&damaged, &newer] {
+            up(&provider, &spec(seat.clone())).await;
+        }
+        std::fs::write(bench.seat_folder(&damaged).join("seat.json"), "{").unwrap();
+        std::fs::write(bench.seat_folder(&newer).join("seat.json"), "{\"schema\": 99}").unwrap();
+        // Its addresses are those of another workshop, and users and memory are the host's.
+        let other = seat("go-101", 1);
+        up(&provider, &spec(other.clone())).await;
+        assert_eq!(user(&bench, &other), 7002);
+        let error = create(&provider, &spec(seat("go-101", 2))).await.unwrap_err();
+        assert!(error.code() == "host_full" && error.to_string().contains("960 of 1000 MiB"), "{error}");
+        // What a VM that is not known of has cannot be told at all, and its workshop waits.
+        std::fs::write(bench.seat_folder(&newer).join("run/vmm.json"), "{").unwrap();
+        provider.destroy(&damaged, DataPolicy::Remove).await.unwrap();
+        let error = create(&provider, &spec(seat("rust-101", 3))).await.unwrap_err();
+        assert!(error.to_string().contains("the record of seat rust-101/2 cannot be read"), "{error}");
+        for workshop in ["rust-101", "go-101"] {
+            provider.destroy_workshop(&workshop.parse().unwrap(), DataPolicy::Remove).await.unwrap();
+        }
+        assert_eq!(bench.left(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_a_process_of_somebody_else_is_no_seats() {
+    let mut bench = Bench::new();
+    bench.world.state().users = [6999, 7000, 7002].into();
+    for monitor in [MonitorKind::Qemu, MonitorKind::Firecracker] {
+        bench.config = MicrovmConfig { monitor, first_uid: Some(7000), ..bench.config };
+        let provider = bench.provider();
+        let seats = [1, 2].map(|number| seat("rust-101", number));
+        for (seat, expected) in seats.iter().zip([7001, 7003]) {
+            up(&provider, &spec(seat.clone())).await;
+            assert_eq!(user(&bench, seat), expected);
+        }
+        provider.destroy_workshop(&seats[0].workshop, DataPolicy::Remove).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,9 @@ pub struct Identity {
     pub user: Option<UserIds>,
     /// Its cgroup: parent and name.
     pub cgroup: Option<(String, String)>,
+    /// What it may take of the host's memory, in MiB, its monitor included; nothing when it has no cgroup, or was started before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
     /// The folder that a jailed monitor has for its `/`, below the VM's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jail: Option<PathBuf>,

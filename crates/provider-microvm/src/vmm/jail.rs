@@ -32,7 +32,6 @@ mod spec;
 mod stage;
 #[cfg(test)]
 mod tests;
-mod user;
 
 pub(super) use error::JailError;
 pub(super) use program::{check, find, jailable, powers};
@@ -40,4 +39,3 @@ pub(super) use reach::connect;
 pub(super) use remove::remove;
 pub(super) use spec::{Access, FileName, JailFile, JailId, JailSpec};
 pub(super) use stage::stage;
-pub(super) use user::process_of;

@@ -177,6 +177,11 @@ impl VmSpec {
 }
 
 impl CgroupSpec {
+    /// The same memory in whole MiB.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        self.memory_bytes >> 20
+    }
+
     pub(super) fn check(&self) -> Result<(), SpecError> {
         let plain = |name: &str| {
             !name.is_empty()

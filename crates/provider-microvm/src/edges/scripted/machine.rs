@@ -16,7 +16,8 @@ use super::guest::ScriptedGuest;
 use super::{GoingOn, World};
 use crate::edges::{Guest, Machine, Machines};
 use crate::vmm::{
-    Drive, Exit, Expected, How, MonitorKind, RunFolder, Snapshot, Traits, VmSpec, VmmError, snapshot,
+    CgroupSpec, Drive, Exit, Expected, How, Identity, MonitorKind, ProcessId, RunFolder, Snapshot, Traits,
+    VmSpec, VmmError, snapshot,
 };
 
 /// The step of a VM that goes on from a snapshot.
@@ -240,6 +241,21 @@ impl World {
             }
             state.started += 1;
             let goes_on = if step == RESTORE { state.restored } else { GoingOn::Well };
+            // As its keeper would write down.
+            let process = ProcessId { pid: i32::MAX, start_time: state.started };
+            let identity = Identity {
+                schema: 1,
+                seat: spec.seat.clone(),
+                monitor: MonitorKind::Qemu,
+                boot_id: state.boot_id.clone(),
+                vmm: process,
+                keeper: process,
+                user: spec.user,
+                cgroup: spec.cgroup.as_ref().map(|cgroup| (cgroup.parent.clone(), cgroup.name.clone())),
+                memory_mib: spec.cgroup.as_ref().map(CgroupSpec::memory_mib),
+                jail: None,
+            };
+            std::fs::write(folder.join("vmm.json"), serde_json::to_vec(&identity).unwrap()).unwrap();
             let machine = Arc::new(ScriptedMachine {
                 key: format!("{}#{}", folder.display(), state.started),
                 folder: folder.clone(),

@@ -21,7 +21,7 @@ use crate::vmm::exit::Said;
 use crate::vmm::folder::Owner;
 use crate::vmm::identity::{self, Identity, ProcessId};
 use crate::vmm::jail::JailSpec;
-use crate::vmm::{Exit, RunFolder};
+use crate::vmm::{CgroupSpec, Exit, RunFolder};
 
 /// As much as is copied of one stream before the others are looked at.
 const TURN: usize = 256 * 1024;
@@ -281,6 +281,7 @@ impl Kept {
             keeper: self.keeper,
             user: self.launch.user,
             cgroup: self.launch.cgroup.as_ref().map(|spec| (spec.parent.clone(), spec.name.clone())),
+            memory_mib: self.launch.cgroup.as_ref().map(CgroupSpec::memory_mib),
             jail: self.launch.jail.as_ref().map(JailSpec::place),
         })?;
         self.launching = None;

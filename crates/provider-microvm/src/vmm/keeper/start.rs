@@ -11,7 +11,7 @@ use super::init::{Ahead, Init};
 use super::{Launch, Open, open, spawn};
 use crate::vmm::cgroup::Cgroup;
 use crate::vmm::jail::{self, JailSpec};
-use crate::vmm::{ProcessId, RunFolder};
+use crate::vmm::{ProcessId, RunFolder, user};
 
 /// The process that is the VM, as long as it is there: the monitor, or the first one of its namespace.
 pub(super) struct Started {
@@ -89,7 +89,7 @@ fn jailed(
     known: impl FnOnce(ProcessId),
 ) -> io::Result<Started> {
     let uid = jail.user.uid;
-    if let Some(pid) = jail::process_of(uid)? {
+    if let Some(pid) = user::process_of(uid)? {
         let why = format!("user {uid} has a process already, {pid}: a jailed VM needs a user of its own");
         return Err(io::Error::other(why));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
 use super::{identity, limits, timeout, watched};
 use crate::vmm::jail::JailSpec;
+use crate::vmm::CgroupSpec;
 use crate::vmm::keeper::{Keepers, Launch};
 
 /// A VM whose keeper is not told yet that it shall live.
@@ -70,6 +71,7 @@ impl Pending {
             keeper: launching.keeper,
             user: spec.user,
             cgroup: spec.cgroup.as_ref().map(|cgroup| (cgroup.parent.clone(), cgroup.name.clone())),
+            memory_mib: spec.cgroup.as_ref().map(CgroupSpec::memory_mib),
             jail,
         };
         let vmm = identity.vmm.open().map_err(io("opening the VM's process"))?;

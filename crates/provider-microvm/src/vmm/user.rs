@@ -1,17 +1,39 @@
 //! Whether a user is a monitor's alone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
 /// A process of this user, by its number; nothing when he has none. Two monitors of one user could stop each other and read each other's disks.
-pub(in crate::vmm) fn process_of(uid: u32) -> io::Result<Option<u32>> {
+pub(super) fn process_of(uid: u32) -> io::Result<Option<u32>> {
+    find(|user, pid| (user == uid && !has_ended(pid)).then_some(pid))
+}
+
+/// The users that have a process, from a number on.
+///
+/// # Errors
+/// When the kernel does not tell its processes.
+pub(crate) fn users_from(first: u32) -> io::Result<BTreeSet<u32>> {
+    let mut users = BTreeSet::new();
+    find(|user, pid| {
+        if user >= first && !users.contains(&user) && !has_ended(pid) {
+            users.insert(user);
+        }
+        None::<()>
+    })?;
+    Ok(users)
+}
+
+/// Looks at all processes, by their user and number, until one is what is looked for.
+fn find<T>(mut found: impl FnMut(u32, u32) -> Option<T>) -> io::Result<Option<T>> {
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // The folder of a process is its user's (proc_pid(5)). One that has ended meanwhile has none.
-        if entry.metadata().is_ok_and(|about| about.uid() == uid) && !has_ended(pid) {
-            return Ok(Some(pid));
+        let Ok(about) = entry.metadata() else { continue };
+        if let Some(found) = found(about.uid(), pid) {
+            return Ok(Some(found));
         }
     }
     Ok(None)
@@ -32,6 +54,7 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         assert!(process_of(own).unwrap().is_some());
         assert_eq!(process_of(u32::MAX - 7).unwrap(), None);
+        assert!(users_from(own).unwrap().contains(&own) && !users_from(own + 1).unwrap().contains(&own));
         assert!(!has_ended(std::process::id()));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         while !has_ended(child.id()) {
