@@ -42,10 +42,21 @@ pub(crate) struct LinkState {
     pub(crate) health: Option<Health>,
     /// Why it cannot be spoken to.
     pub(crate) trouble: Option<String>,
+    /// Since when it cannot be spoken to; nothing while it can.
+    pub(crate) lost_since: Option<Instant>,
     /// How often its clock was set.
     pub(crate) steps: u32,
     /// Whether the VM stood still, when it was last looked at, because a disk of its could not be written to.
     pub(crate) is_stuck: bool,
+}
+
+impl LinkState {
+    /// There is no link, and why; since when is kept.
+    fn lose(&mut self, why: String) {
+        self.guest = None;
+        self.trouble = Some(why);
+        self.lost_since.get_or_insert_with(Instant::now);
+    }
 }
 
 impl std::fmt::Debug for LinkState {
@@ -97,7 +108,8 @@ impl Link {
             return link;
         }
         all.retain(|_, link| link.strong_count() > 0);
-        let (tell, state) = watch::channel(LinkState::default());
+        let (tell, state) =
+            watch::channel(LinkState { lost_since: Some(Instant::now()), ..LinkState::default() });
         let task = tokio::spawn(keep(seat.to_owned(), machine.clone(), tell, patience));
         let link = Arc::new(Self { state, task });
         all.insert(machine.key(), Arc::downgrade(&link));
@@ -145,10 +157,7 @@ async fn keep(seat: String, machine: Arc<dyn Machine>, tell: watch::Sender<LinkS
                 Err(why) => why.to_string(),
             };
             tracing::debug!(seat, why, "there is no link to the guest's agent");
-            tell.send_modify(|state| {
-                state.guest = None;
-                state.trouble = Some(why);
-            });
+            tell.send_modify(|state| state.lose(why));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -158,13 +167,11 @@ async fn keep(seat: String, machine: Arc<dyn Machine>, tell: watch::Sender<LinkS
         () = unstick(&seat, &machine, &tell) => return,
         ended = machine.exited() => ended,
     };
-    tell.send_modify(|state| {
-        state.guest = None;
-        state.trouble = Some(match ended {
-            Ok(exit) => exit.to_string(),
-            Err(why) => why.to_string(),
-        });
-    });
+    let why = match ended {
+        Ok(exit) => exit.to_string(),
+        Err(why) => why.to_string(),
+    };
+    tell.send_modify(|state| state.lose(why));
 }
 
 /// Lets a VM go on whenever it stands still.
@@ -206,6 +213,7 @@ async fn follow(
                         state.guest = Some(guest.clone());
                         state.health = Some(health);
                         state.trouble = None;
+                        state.lost_since = None;
                     });
                 }
                 Ok(None) => return "the guest's agent has ended".to_owned(),

@@ -77,7 +77,7 @@ impl Core {
             return judgement;
         }
         if live.is_ready() {
-            return (Status::Running, None);
+            return self.unheard(record, live).unwrap_or((Status::Running, None));
         }
         // Before it is asked: what answers may be one that ends, and is started again.
         let restarts = live.restarts();
@@ -89,7 +89,7 @@ impl Core {
         };
         let Err(silent) = silent else {
             live.answered(restarts);
-            return (Status::Running, None);
+            return self.unheard(record, live).unwrap_or((Status::Running, None));
         };
         live.went_silent();
         if !live.machine.is_alive() {
@@ -117,6 +117,28 @@ impl Core {
             Status::Error,
             Some(format!("{silent} after {} s; see its log, or destroy the seat", timeout.as_secs())),
         )
+    }
+
+    /// A seat whose workspace answers and whose agent does not: it hangs, or somebody else speaks to it. Such a seat cannot be
+    /// stopped in order, and when its workload ends nobody is told.
+    fn unheard(&self, record: &SeatRecord, live: &Live) -> Option<Judgement> {
+        let link = live.link.now();
+        let lost_for = link.lost_since?.elapsed();
+        if !live.machine.is_alive() {
+            return Some(self.of_dead(record));
+        }
+        let timeout = self.config.start_timeout;
+        if link.health.is_none() && lost_for < timeout {
+            // A service that has just come up takes up its links; as long as that may take, seats are as their ports say.
+            return None;
+        }
+        let why = link.trouble.map(|why| format!(" ({why})")).unwrap_or_default();
+        let reason = format!("its agent does not answer{why}");
+        if lost_for < timeout {
+            return Some((Status::Starting, Some(reason)));
+        }
+        let remedy = "see its log, or destroy the seat";
+        Some((Status::Error, Some(format!("{reason} after {} s; {remedy}", timeout.as_secs()))))
     }
 
     /// A seat that runs and that nobody can reach, since somebody took its network away.

@@ -1,5 +1,7 @@
 //! Seats that something happens to.
 
+use std::os::unix::net::UnixStream;
+
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
@@ -80,6 +82,40 @@ fn a_seat_that_hangs_is_told_and_can_be_destroyed() {
 
         kill_process(monitor, Signal::STOP).unwrap();
         broken(&service, "demo");
+        service.run(&["seat", "destroy", "demo", "1"]).code(0);
+        assert_eq!(list(&service, "demo"), [] as [Value; 0]);
+        assert_eq!(host.left(&[&service]), nothing);
+    });
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn a_seat_whose_agent_cannot_be_spoken_to_is_told_and_can_be_destroyed() {
+    isolated!(a_seat_whose_agent_cannot_be_spoken_to_is_told_and_can_be_destroyed, || {
+        let host = Host::new();
+        let mut service = host.serve(&[]);
+        let nothing = host.left(&[&service]);
+        create(&service, "demo");
+        service.kill();
+        // Somebody else has its agent's port, which a monitor gives to one at a time.
+        let socket = host.state().join("microvm/workshops/demo/1/run/agent.sock");
+        let somebody = UnixStream::connect(&socket).unwrap();
+
+        // A service that has less patience than a guest needs to boot here. Its seats are known at once, and as their ports say.
+        let mut service = host.serve(&["--seats-start-timeout=5s"]);
+        all_answer(&list(&service, "demo"), 1);
+        let why = broken(&service, "demo");
+        assert!(why.starts_with("its agent does not answer (") && why.contains("within 5 s"), "{why}");
+        // Its workspace goes on, and so does the seat once its agent can be spoken to.
+        let address = only(&service, "demo")["ip"].as_str().unwrap().to_owned();
+        assert!(crate::host::curl(&format!("http://{address}:3001/health")).is_some());
+        drop(somebody);
+        until("a seat that runs", || only(&service, "demo")["status"] == "running");
+
+        // Nor is it in the way of its end.
+        service.kill();
+        let _somebody = UnixStream::connect(&socket).unwrap();
+        let service = host.serve(&["--seats-start-timeout=5s"]);
         service.run(&["seat", "destroy", "demo", "1"]).code(0);
         assert_eq!(list(&service, "demo"), [] as [Value; 0]);
         assert_eq!(host.left(&[&service]), nothing);

@@ -90,6 +90,7 @@ impl Changes for ScriptedChanges {
         tokio::select! {
             _ = self.told.changed() => Ok(Some(self.told.borrow_and_update().clone())),
             _ = self.machine.ended() => Ok(None),
+            () = self.machine.hears(false) => Err(lost("it was not heard of any more".into())),
         }
     }
 }

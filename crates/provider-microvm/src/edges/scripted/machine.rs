@@ -40,7 +40,8 @@ pub(crate) struct ScriptedMachine {
     pub(crate) stuck: AtomicBool,
     /// How many speak to its agent.
     pub(crate) links: AtomicUsize,
-    deaf: bool,
+    /// Whether its agent hangs.
+    deaf: watch::Sender<bool>,
     /// Whether its agent is lost when it is configured.
     pub(super) loses: bool,
     mute: bool,
@@ -88,6 +89,18 @@ impl ScriptedMachine {
     /// Changes what the agent tells.
     pub(crate) fn tell(&self, change: impl FnOnce(&mut Health)) {
         self.health.send_modify(change);
+    }
+
+    /// From now on its agent hangs, or answers again.
+    pub(crate) fn turn_deaf(&self, is_deaf: bool) {
+        self.deaf.send_replace(is_deaf);
+    }
+
+    /// Waits until its agent answers, or does not.
+    pub(super) async fn hears(&self, hears: bool) {
+        let mut deaf = self.deaf.subscribe();
+        // The sender is here.
+        drop(deaf.wait_for(|is_deaf| *is_deaf != hears).await);
     }
 
     pub(super) fn world(&self) -> &World {
@@ -268,7 +281,7 @@ impl World {
                 behind_ms: Mutex::default(),
                 stuck: AtomicBool::new(false),
                 links: AtomicUsize::new(0),
-                deaf: state.deaf || goes_on == GoingOn::Deaf,
+                deaf: watch::channel(state.deaf || goes_on == GoingOn::Deaf).0,
                 loses: goes_on == GoingOn::Lost,
                 mute: state.mute,
             });
@@ -299,8 +312,7 @@ impl Machine for ScriptedMachine {
     }
 
     async fn guest(&self, options: LinkOptions) -> Result<Arc<dyn Guest>, LinkError> {
-        if self.deaf {
-            tokio::time::sleep(options.connect).await;
+        if tokio::time::timeout(options.connect, self.hears(true)).await.is_err() {
             return Err(LinkError::Silent(options.connect));
         }
         let machine =
