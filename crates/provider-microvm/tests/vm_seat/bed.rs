@@ -198,7 +198,7 @@ impl Bed {
         self.host.seat_folder(seat)
     }
 
-    /// What kernel, agent and workload said.
+    /// What kernel and agent said.
     pub(crate) fn console(&self, seat: &SeatRef) -> String {
         fs::read_to_string(self.folder(seat).join("console.log")).unwrap_or_default()
     }
