@@ -19,8 +19,10 @@ use crate::vmm::cgroup::Cgroup;
 use crate::{EngineConnect, MicrovmConfig};
 
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
-const NEEDED: [(CapabilitySet, &str); 4] = [
+const NEEDED: [(CapabilitySet, &str); 5] = [
     (CapabilitySet::CHOWN, "CAP_CHOWN"),
+    // Cgroups are made in a folder that not even its owner may write to.
+    (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
     (CapabilitySet::KILL, "CAP_KILL"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
@@ -55,10 +57,12 @@ fn capabilities() -> Finding {
                 .map(|(_, name)| *name)
                 .collect();
             if missing.is_empty() {
-                Finding::ok(NAME, "may run each monitor as a user of its own")
+                Finding::ok(NAME, "may run each monitor as a user of its own, in a cgroup of its own")
             } else {
-                let detail =
-                    format!("may not run each monitor as a user of its own: {} missing", missing.join(", "));
+                let detail = format!(
+                    "may not run each monitor as a user and in a cgroup of its own: {} missing",
+                    missing.join(", ")
+                );
                 Finding::error(NAME, detail, REMEDY)
             }
         }

@@ -19,6 +19,7 @@ mod portal;
 #[path = "../cli/process.rs"]
 mod process;
 mod registry;
+mod rights;
 mod same;
 mod steps;
 mod trouble;
