@@ -11,6 +11,7 @@
 //!   firecracker, jailer   where the real ones are, when a variable names them
 //!   archives    images for seats that are such guests, as docker save writes them
 //!   Image       one such image, made file by file
+//!   workspace   the reference image, where a variable names it
 //!   isolated    a network namespace for a test that makes bridges
 //!   Namespace   one with a name, for what a test starts
 //!   SmallDisk   a file system that is soon full
@@ -40,6 +41,7 @@ mod netns;
 mod outer;
 mod port;
 mod tool;
+mod workspace;
 
 pub use agent::agent;
 pub use console::Console;
@@ -59,3 +61,4 @@ pub use nested::nested;
 pub use netns::Namespace;
 pub use outer::{Outer, OuterRun};
 pub use port::free_port;
+pub use workspace::{WORKSPACE, workspace};

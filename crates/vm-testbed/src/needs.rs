@@ -19,6 +19,8 @@ pub enum Need {
     Firecracker,
     /// Its jailer, named by `JAILER_BIN`.
     Jailer,
+    /// The reference workspace image, named by `CLARATEACH_WORKSPACE`.
+    Workspace,
     /// The means to make a [`crate::BareMetal`] guest.
     BareMetal,
     /// Hardware virtualization, or what stands for it: `/dev/kvm`, which this process may use.
@@ -85,6 +87,7 @@ impl Need {
             Self::Agent => absent(crate::agent()),
             Self::Firecracker => absent(crate::firecracker()),
             Self::Jailer => absent(crate::jailer()),
+            Self::Workspace => absent(crate::workspace()),
             Self::BareMetal => crate::BareMetal::missing(),
             Self::Kvm => std::fs::File::options()
                 .read(true)

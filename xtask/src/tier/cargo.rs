@@ -65,7 +65,9 @@ pub(super) async fn vm(bench: &Bench<'_>) -> Result<Report> {
     show(&mut bench.repo.command("scripts/ensure-guest-kernel.sh"), bench.stop).await?;
     let agent = agent::build(bench.repo, bench.stop).await?;
     anyhow::ensure!(agent.is_some(), "the guest agent does not compile (see above)");
-    run_ignored(bench, "vm", &TARGETS, number, VM_LIMIT).await
+    let mut cargo = ignored_tests(bench, &TARGETS);
+    with_workspace(bench, &mut cargo).await?;
+    run_tests(bench, "vm", cargo, number, VM_LIMIT).await
 }
 
 /// Those that run the real Firecracker and its jailer, where the environment names them; those that need Linux guests under it do so in an outer guest.
@@ -88,13 +90,18 @@ pub(super) async fn firecracker(bench: &Bench<'_>) -> Result<Report> {
     let agent = agent::build(bench.repo, bench.stop).await?;
     anyhow::ensure!(agent.is_some(), "the guest agent does not compile (see above)");
     let mut cargo = ignored_tests(bench, &TARGETS);
-    // The seats of a service are those of the testbed where the reference image cannot be built.
+    with_workspace(bench, &mut cargo).await?;
+    run_tests(bench, "firecracker", cargo, number, NESTED_LIMIT).await
+}
+
+/// Gives tests the reference workspace image. Where it cannot be built, those that are about it say that they cannot run, and others use the testbed's.
+async fn with_workspace(bench: &Bench<'_>, cargo: &mut Command) -> Result<()> {
     let archive = bench.repo.scratch("workspace.tar");
     let mut build = bench.repo.command("images/workspace/build.sh");
     if show(build.arg("--archive").arg(&archive), bench.stop).await?.success() {
         cargo.env("CLARATEACH_WORKSPACE", &archive);
     }
-    run_tests(bench, "firecracker", cargo, number, NESTED_LIMIT).await
+    Ok(())
 }
 
 /// Those that make bridges, TAP devices and packet filters, each in a network namespace of its own.

@@ -17,17 +17,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use process::{kept_as, orchestrator, run};
-use vm_testbed::{IMAGE, Kernel, Need, Outer, can_run};
+use vm_testbed::{BootError, IMAGE, Kernel, Need, Outer, WORKSPACE, can_run};
 
 /// Far more than an emulated host needs on a busy machine: only what hangs gets there.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
-/// How the reference image is called in its archive.
-const WORKSPACE: &str = "clarateach-workspace";
 
 /// The archive of an image, and its name.
 fn image(folder: &Path) -> (PathBuf, String) {
-    if let Some(archive) = std::env::var_os("CLARATEACH_WORKSPACE").filter(|archive| !archive.is_empty()) {
-        return (archive.into(), format!("{WORKSPACE}:latest"));
+    match vm_testbed::workspace() {
+        Ok(archive) => return (archive, WORKSPACE.to_owned()),
+        Err(BootError::Missing(_)) => {}
+        Err(why) => panic!("{why}"),
     }
     vm_testbed::archives(folder).unwrap();
     (folder.join("latest.tar"), format!("{IMAGE}:latest"))

@@ -100,7 +100,9 @@ impl Host {
         let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
         let others = FLAGS.iter().filter(|flag| !more.iter().any(|one| name(one) == name(flag)));
         command.args(others).arg("--state-dir").arg(state);
-        command.arg("--seats-image").arg(format!("{}:latest", vm_testbed::IMAGE));
+        if !more.contains(&"--seats-image") {
+            command.arg("--seats-image").arg(format!("{}:latest", vm_testbed::IMAGE));
+        }
         command.arg("--microvm-image-archives").arg(self.folder.path().join("archives"));
         // No engine is needed, and none is asked.
         command.arg("--docker-host").arg(format!("unix://{}/none.sock", self.folder.path().display()));

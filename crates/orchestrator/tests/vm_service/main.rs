@@ -3,10 +3,11 @@
 //! Bridges and TAP devices are made, so every test runs in a network namespace of its own: by this test binary started again, for
 //! this test alone. Guests run without hardware virtualization, on any machine, and are few and small. By hand, as root:
 //! `cargo test -p orchestrator --test vm_service -- --ignored --test-threads=2`, after `cargo xtask agent` and
-//! `scripts/ensure-guest-kernel.sh`.
+//! `scripts/ensure-guest-kernel.sh`; `CLARATEACH_WORKSPACE` names an archive of the reference image (`images/workspace/build.sh --archive`).
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(clippy::print_stdout, reason = "a transcript is what one of the tests is for")]
 
 mod chaos;
 mod class;
