@@ -13,6 +13,7 @@
 //! hardware address and nothing else yet is known as half made.
 
 mod bandwidth;
+mod beside;
 mod docker;
 mod doctor;
 mod port;
@@ -25,7 +26,7 @@ use std::io;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::bandwidth::Bandwidth;
 use crate::egress::EgressPolicy;
@@ -61,7 +62,9 @@ pub struct HostNet {
     options: Options,
     links: Links,
     nftables: Nftables,
-    docker: docker::Seen,
+    /// Held by who changes Docker's chain.
+    docker: Arc<Mutex<()>>,
+    bridge_made: Arc<Notify>,
     /// Held by who makes the network of a workshop: its first seats come side by side.
     making: Arc<Mutex<()>>,
     /// The rules as they were put in force last; nothing where that is not known. Held by who puts them in force.
@@ -82,7 +85,8 @@ impl HostNet {
             options,
             links,
             nftables,
-            docker: docker::Seen::default(),
+            docker: Arc::default(),
+            bridge_made: Arc::default(),
             making: Arc::default(),
             applied: Arc::default(),
         })

@@ -1,7 +1,9 @@
 //! Keeps in force what keeps seats apart, for as long as they live.
 //!
 //! Any program may flush the packet filter, and Debian's `systemctl reload nftables` does. Seats are then without a way out, and with ways to each
-//! other and to the host that they should not have. The filter's sets are a few kilobytes, so they are looked at often.
+//! other and to the host that they should not have. The filter's rules and sets are a few kilobytes, so they are looked at often.
+//!
+//! Their way out is looked after here too, in the time of nobody who waits for a seat: the host may get a Docker engine that stands in it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +12,7 @@ use std::time::Duration;
 use seats::{ProviderError, Scope, SeatRef, Stage, WorkshopId};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::core::Core;
 use crate::edges::{NetError, WorkshopNet};
@@ -26,23 +29,41 @@ pub(crate) struct Guard(JoinHandle<()>);
 impl Guard {
     /// Begins to look. Needs a runtime.
     pub(crate) fn of(core: &Arc<Core>) -> Self {
+        let network = core.edges.network.clone();
         let core = Arc::downgrade(core);
         Self(tokio::spawn(async move {
-            let mut told = None;
+            let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let (mut said, mut said_of_the_way) = (None, None);
+            // Whoever has just found the seats has seen to their being kept apart.
+            let mut is_time = false;
             loop {
-                tokio::time::sleep(EVERY).await;
-                let Some(core) = core.upgrade() else { return };
-                let trouble = core.keep_guarded().await.err().map(|why| why.to_string());
-                // Said once, not every time.
-                if let Some(why) = &trouble
-                    && trouble != told
-                {
-                    tracing::error!(why, "whether seats are kept apart is not known, or they are not");
+                // Before the way out, which may take its time.
+                if is_time {
+                    let Some(core) = core.upgrade() else { return };
+                    let trouble = core.keep_guarded().await.err().map(|why| why.to_string());
+                    if let Some(why) = unsaid(trouble, &mut said) {
+                        tracing::error!(why, "whether seats are kept apart is not known, or they are not");
+                    }
                 }
-                told = trouble;
+                let trouble = network.keep_reaching().await.err().map(|why| why.to_string());
+                if let Some(why) = unsaid(trouble, &mut said_of_the_way) {
+                    tracing::error!(why, "whether seats reach the world is not known, or they do not");
+                }
+                is_time = tokio::select! {
+                    _ = ticks.tick() => true,
+                    () = network.news() => false,
+                };
             }
         }))
     }
+}
+
+/// What is to be said: trouble once, not every time.
+fn unsaid(trouble: Option<String>, said: &mut Option<String>) -> Option<String> {
+    let is_said = trouble == *said;
+    said.clone_from(&trouble);
+    trouble.filter(|_| !is_said)
 }
 
 impl Drop for Guard {

@@ -3,45 +3,22 @@
 //! Docker sets the policy of the chain FORWARD of iptables to DROP when it turns forwarding on, and what one program drops no other can let
 //! through. For rules of others Docker has the chain DOCKER-USER, which it passes all forwarded packets through and never touches
 //! (docs.docker.com, "Packet filtering and firewalls"). Where that chain is, each bridge of ours has two rules in it, told by their comment:
-//! what comes from seats may go on, and answers may come back. What seats may not reach our own tables drop before.
+//! what comes from seats may go on, and answers may come back. What seats may not reach our own tables drop before. Whether they are there is
+//! looked at beside everything else, since that is a process each time, and Docker may come after the workshop.
 //!
 //! Where there is no such chain nothing is changed; `doctor` says when the policy of another program stands in the way.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::HostNet;
+use super::{HostNet, doing};
 use crate::error::NetError;
-use crate::names::IfName;
+use crate::names::{IfName, Owner};
 use crate::net::WorkshopNet;
 
 const CHAIN: &str = "DOCKER-USER";
 const LIMIT: Duration = Duration::from_secs(20);
-/// How long it holds what was seen of a bridge's rules. A look is a child process, and the seats of a class are not to wait for one each.
-const HOLDS: Duration = Duration::from_secs(30);
-
-/// Since when the rules of bridges are known to be there, or not to be needed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seen(Arc<Mutex<HashMap<IfName, Instant>>>);
-
-impl Seen {
-    fn note(&self, bridge: &IfName) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(bridge.clone(), Instant::now());
-    }
-
-    fn is_fresh(&self, bridge: &IfName) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(bridge).is_some_and(|since| since.elapsed() < HOLDS)
-    }
-
-    fn forget(&self, which: impl Fn(&IfName) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|bridge, _| !which(bridge));
-    }
-}
-
 /// Which packets a rule of ours lets pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -61,20 +38,32 @@ impl Way {
 }
 
 impl HostNet {
-    pub(super) async fn let_docker_pass(&self, net: &WorkshopNet, whom: &str) -> Result<(), NetError> {
-        if self.docker.is_fresh(net.bridge()) {
+    /// Sees to it that every bridge of ours has its rules. Where there is none, nobody is asked.
+    pub(super) async fn let_docker_pass(&self) -> Result<(), NetError> {
+        // A workshop that goes meanwhile takes its bridge away first, and then waits for this before it looks for rules.
+        let _alone = self.docker.lock().await;
+        let links = self.links.all().await;
+        let links = links.map_err(doing("Docker's chain", "listing interfaces"))?;
+        let bridges: Vec<IfName> = links
+            .iter()
+            .filter(|link| link.is_bridge && matches!(self.owner(link), Some(Owner::Workshop(_))))
+            .filter_map(|link| link.name.parse().ok())
+            .collect();
+        if bridges.is_empty() {
             return Ok(());
         }
-        if let Some(rules) = rules().await {
-            let ours = self.rules_of_ours(&rules);
+        let Some(rules) = rules().await else { return Ok(()) };
+        let ours = self.rules_of_ours(&rules);
+        let mut errors = Vec::new();
+        for bridge in bridges {
             for way in [Way::Out, Way::Back] {
-                if !ours.contains(&(way, net.bridge().clone())) {
-                    iptables("-I", &way.rule(net.bridge(), &self.comment())).await.map_err(failed(whom))?;
+                if !ours.contains(&(way, bridge.clone())) {
+                    let inserted = iptables("-I", &way.rule(&bridge, &self.comment())).await;
+                    errors.extend(inserted.map_err(failed(&format!("the bridge {bridge}"))).err());
                 }
             }
         }
-        self.docker.note(net.bridge());
-        Ok(())
+        NetError::collected(errors)
     }
 
     pub(super) async fn docker_forgets(&self, net: &WorkshopNet, whom: &str) -> Result<(), NetError> {
@@ -86,7 +75,7 @@ impl HostNet {
     }
 
     async fn forget(&self, whom: &str, which: impl Fn(&IfName) -> bool) -> Result<(), NetError> {
-        self.docker.forget(&which);
+        let _alone = self.docker.lock().await;
         let Some(rules) = rules().await else { return Ok(()) };
         for (way, bridge) in self.rules_of_ours(&rules).into_iter().filter(|(_, bridge)| which(bridge)) {
             iptables("-D", &way.rule(&bridge, &self.comment())).await.map_err(failed(whom))?;

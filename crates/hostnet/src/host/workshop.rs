@@ -12,7 +12,7 @@ use crate::sysctl;
 impl HostNet {
     /// Makes the network of a workshop what it should be: the bridge, its address, its settings, its place in the packet filter;
     /// and lets the host pass packets on (`net.ipv4.ip_forward`, the only setting of the whole host that is changed).
-    /// Whether a Docker engine beside us lets seats out is looked at once in half a minute.
+    /// Whether a Docker engine beside us lets its seats out is for [`HostNet::keep_reaching`] to see to, which [`HostNet::bridge_made`] tells of.
     ///
     /// # Errors
     /// [`NetError::Foreign`] when an interface of that name is not ours, [`NetError::Collision`] when the subnet is not free: in both
@@ -68,7 +68,9 @@ impl HostNet {
         if !is_up {
             self.links.up(link.index).await.map_err(doing(&whom, "starting the bridge"))?;
         }
-        self.let_docker_pass(net, &whom).await?;
+        if is_new {
+            self.bridge_made.notify_one();
+        }
         sysctl::forward()
     }
 

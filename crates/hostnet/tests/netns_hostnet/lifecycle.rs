@@ -7,8 +7,8 @@ use hostnet::{HostNet, Options, Owner, Port};
 
 use crate::bandwidth::{bandwidth, limited};
 use crate::support::{
-    Guest, ask, class, instance, isolated, listen, net, net_of, open, options, port, port_of, ready, run,
-    state,
+    Guest, ask, class, instance, isolated, isolated_with_spies, listen, net, net_of, open, options, port,
+    port_of, ready, run, state,
 };
 
 #[test]
@@ -212,6 +212,30 @@ fn what_was_broken_is_repaired() {
         let guest = Guest::boot(&net, &port);
         guest.namespace.run(|| listen(port.address(), 3001));
         ask(port.address(), 3001);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn no_seat_waits_for_another_program() {
+    isolated_with_spies("lifecycle::no_seat_waits_for_another_program", |started| async move {
+        let host = ready().await;
+        let before = std::fs::read_to_string(&started).unwrap();
+        assert!(before.starts_with("nft "), "{before}");
+        // Docker is there, so that there is something to look for.
+        run("iptables -N DOCKER-USER");
+        std::fs::remove_file(&started).unwrap();
+        for workshop in [net("rust-101", "10.214.0.0/25"), net("go-basics", "10.214.0.128/25")] {
+            for number in 1..=3 {
+                host.ensure_workshop(&workshop).await.unwrap();
+                host.ensure_port(&workshop, &port(&workshop, number)).await.unwrap();
+                host.remove_port(port(&workshop, number).seat()).await.unwrap();
+            }
+        }
+        assert!(!started.exists(), "{}", std::fs::read_to_string(&started).unwrap());
+        host.keep_reaching().await.unwrap();
+        let looked = std::fs::read_to_string(&started).unwrap();
+        assert!(looked.lines().all(|line| line.starts_with("iptables ")), "{looked}");
     });
 }
 

@@ -211,22 +211,48 @@ fn docker_beside_us_lets_seats_out() {
         let before = run("iptables -S");
         let host = ready().await;
         let (net, guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
+        host.bridge_made().await;
+        host.keep_reaching().await.unwrap();
         assert_eq!(guests[0].namespace.run(|| ask(SERVER, 80)), HOST);
         let with_one = run("iptables -S");
-        host.ensure_workshop(&net).await.unwrap();
+        host.keep_reaching().await.unwrap();
         // Nor by the next service, which has seen nothing yet.
-        ready().await.ensure_workshop(&net).await.unwrap();
+        ready().await.keep_reaching().await.unwrap();
         assert_eq!(run("iptables -S"), with_one);
         run("iptables -F DOCKER-USER");
         run("iptables -A DOCKER-USER -j RETURN");
-        ready().await.ensure_workshop(&net).await.unwrap();
+        host.keep_reaching().await.unwrap();
         assert_eq!(guests[0].namespace.run(|| ask(SERVER, 80)), HOST);
         host.remove_workshop(&net).await.unwrap();
         assert_eq!(run("iptables -S"), before);
 
         let (_, _guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
+        host.keep_reaching().await.unwrap();
         host.remove_all().await.unwrap();
         assert_eq!(run("iptables -S"), before);
+        // Without a bridge of ours there is nothing to let through.
+        host.keep_reaching().await.unwrap();
+        assert_eq!(run("iptables -S"), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn docker_that_comes_after_a_workshop_lets_seats_out() {
+    isolated("traffic::docker_that_comes_after_a_workshop_lets_seats_out", async {
+        let internet = internet();
+        internet.run(|| listen(SERVER, 80));
+        let host = ready().await;
+        let (_, guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
+        let guest = &guests[0].namespace;
+        host.keep_reaching().await.unwrap();
+        assert_eq!(guest.run(|| ask(SERVER, 80)), HOST);
+        run("iptables -P FORWARD DROP");
+        run("iptables -N DOCKER-USER");
+        run("iptables -A FORWARD -j DOCKER-USER");
+        assert!(!guest.run(|| connects(SERVER, 80)));
+        host.keep_reaching().await.unwrap();
+        assert_eq!(guest.run(|| ask(SERVER, 80)), HOST);
     });
 }
 

@@ -110,6 +110,15 @@ impl Network for CniNet {
     async fn refresh(&self) -> Result<(), NetError> {
         Ok(())
     }
+
+    async fn keep_reaching(&self) -> Result<(), NetError> {
+        // The way out is the operator's too.
+        Ok(())
+    }
+
+    async fn news(&self) {
+        std::future::pending().await
+    }
 }
 
 fn told(why: &CniError, seat: Option<&SeatRef>) -> NetError {

@@ -150,6 +150,18 @@ impl Network for KernelNet {
     async fn refresh(&self) -> Result<(), NetError> {
         self.net().await?.ensure_table().await.map_err(|why| told(why, ObjectKind::Network))
     }
+
+    async fn keep_reaching(&self) -> Result<(), NetError> {
+        self.net().await?.keep_reaching().await.map_err(|why| told(why, ObjectKind::Network))
+    }
+
+    async fn news(&self) {
+        match self.net().await {
+            Ok(net) => net.bridge_made().await,
+            // Nothing is made without it, and whoever needs it says why it cannot be.
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 impl WorkshopNet {

@@ -32,6 +32,8 @@ struct Inner {
     state: Mutex<State>,
     /// Told when a step was reached that never ends.
     stuck: Notify,
+    /// Told when a bridge was made.
+    news: Notify,
 }
 
 /// What a kernel has.
@@ -40,6 +42,10 @@ pub(crate) struct State {
     pub(crate) taps: BTreeMap<String, Option<SeatRef>>,
     /// Devices that the packet filter knows, with the address that each may use.
     pub(crate) guarded: BTreeMap<String, Ipv4Addr>,
+    /// Bridges for whose way out it was seen to.
+    pub(crate) reaching: BTreeSet<String>,
+    /// How often somebody heard of news.
+    pub(crate) heard: usize,
     /// Devices that were deleted under a VM, which holds on to what is gone.
     pub(crate) unplugged: BTreeSet<String>,
     /// VMs that were started, by their folder.
@@ -73,6 +79,8 @@ impl Default for State {
             bridges: BTreeMap::new(),
             taps: BTreeMap::new(),
             guarded: BTreeMap::new(),
+            reaching: BTreeSet::new(),
+            heard: 0,
             unplugged: BTreeSet::new(),
             machines: BTreeMap::new(),
             steps: Vec::new(),
@@ -258,6 +266,9 @@ impl Network for World {
     async fn ensure_workshop(&self, net: &WorkshopNet) -> Result<(), NetError> {
         let bridge = bridge_of(net);
         self.step(format!("ensure {bridge}"), NetError::Failed, |state| {
+            if !state.bridges.contains_key(&bridge) {
+                self.0.news.notify_one();
+            }
             let owner = state.bridges.entry(bridge.clone()).or_insert_with(|| Some(net.workshop.clone()));
             match owner {
                 Some(owner) if *owner == net.workshop => Ok(()),
@@ -335,6 +346,17 @@ impl Network for World {
 
     async fn refresh(&self) -> Result<(), NetError> {
         self.step("refresh".into(), NetError::Failed, |_| Ok(())).await
+    }
+
+    async fn keep_reaching(&self) -> Result<(), NetError> {
+        let mut state = self.state();
+        state.reaching = state.bridges.keys().cloned().collect();
+        Ok(())
+    }
+
+    async fn news(&self) {
+        self.0.news.notified().await;
+        self.state().heard += 1;
     }
 }
 

@@ -368,6 +368,28 @@ async fn an_image_that_was_collected_meanwhile_is_converted_again() {
 }
 
 #[tokio::test]
+async fn a_workshop_s_way_out_is_seen_to_as_soon_as_it_is_made() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    provider.start().await.unwrap();
+    for (heard, workshop) in [(1, "rust-101"), (2, "rust-102")] {
+        up(&provider, &spec(seat(workshop, 1))).await;
+        let bridge = format!("ctb-{workshop}");
+        // Not as a part of the create, and not by the next look at everything alone.
+        let is_seen_to = || {
+            let state = bench.world.state();
+            state.heard == heard && state.reaching.contains(&bridge)
+        };
+        let seen_to = tokio::time::timeout(super::bench::PATIENCE, async {
+            while !is_seen_to() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        seen_to.await.expect("nobody looked");
+    }
+}
+
+#[tokio::test]
 async fn a_flushed_packet_filter_is_put_in_order_around_seats_that_run() {
     let bench = Bench::new();
     let provider = bench.provider();

@@ -1,8 +1,11 @@
 //! Network namespaces that go with the test.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -20,9 +23,34 @@ pub(crate) fn isolated_with_mounts(name: &str, body: impl Future<Output = ()>) {
     isolated_in(&["--net", "--mount"], name, body);
 }
 
+/// The same with programs of the packet filters that write down when they are started, and do then what they should; to the body it is told where.
+pub(crate) fn isolated_with_spies<F: Future<Output = ()>>(name: &str, body: impl FnOnce(PathBuf) -> F) {
+    if std::env::var_os(OUTSIDE).is_some() {
+        let path = std::env::var_os("PATH").unwrap();
+        let spies = std::env::split_paths(&path).next().unwrap();
+        return isolated(name, body(spies.join("started")));
+    }
+    let spies = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for program in ["nft", "iptables", "iptables-legacy"] {
+        let real = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.exists());
+        let Some(real) = real else { continue };
+        let script = format!(
+            "#!/bin/sh\necho \"{program} $*\" >>{}/started\nexec {} \"$@\"\n",
+            spies.path().display(),
+            real.display()
+        );
+        let spy = spies.path().join(program);
+        std::fs::write(&spy, script).unwrap();
+        std::fs::set_permissions(&spy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let folders = std::iter::once(spies.path().to_owned()).chain(std::env::split_paths(&path));
+    isolated_anew(&["--net"], name, Some(std::env::join_paths(folders).unwrap()));
+}
+
 fn isolated_in(kinds: &[&str], name: &str, body: impl Future<Output = ()>) {
-    let here = std::fs::read_link("/proc/self/ns/net").unwrap();
     if let Some(outside) = std::env::var_os(OUTSIDE) {
+        let here = std::fs::read_link("/proc/self/ns/net").unwrap();
         assert_ne!(here.as_os_str(), outside, "this is no namespace of the test's own");
         super::run("ip link set lo up");
         let runtime =
@@ -30,12 +58,19 @@ fn isolated_in(kinds: &[&str], name: &str, body: impl Future<Output = ()>) {
         runtime.block_on(body);
         return;
     }
+    isolated_anew(kinds, name, None);
+}
+
+/// Starts this test binary again for one test, in namespaces of its own.
+fn isolated_anew(kinds: &[&str], name: &str, path: Option<OsString>) {
+    let here = std::fs::read_link("/proc/self/ns/net").unwrap();
     let output = Command::new("unshare")
         .args(kinds)
         .arg("--")
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
         .env(OUTSIDE, here)
+        .envs(path.map(|path| ("PATH", path)))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
