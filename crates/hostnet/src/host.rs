@@ -67,8 +67,16 @@ pub struct HostNet {
     bridge_made: Arc<Notify>,
     /// Held by who makes the network of a workshop: its first seats come side by side.
     making: Arc<Mutex<()>>,
-    /// The rules as they were put in force last; nothing where that is not known. Held by who puts them in force.
-    applied: Arc<Mutex<Option<Rules>>>,
+    /// What was put in force last; nothing where that is not known. Held by who does it.
+    applied: Arc<Mutex<Option<Applied>>>,
+}
+
+/// The rules as they were put in force.
+#[derive(Debug)]
+struct Applied {
+    rules: Rules,
+    /// The bridges to the world of then.
+    uplinks: Vec<IfName>,
 }
 
 impl HostNet {
@@ -125,7 +133,7 @@ impl HostNet {
         }
         let rules = self.rules_in_force().await?;
         // Somebody may have taken some away already.
-        *applied = rules.are_those_of(&text).then_some(rules);
+        *applied = rules.are_those_of(&text).then_some(Applied { rules, uplinks });
         Ok(())
     }
 
@@ -144,7 +152,8 @@ impl HostNet {
         seats: impl IntoIterator<Item = &'a (WorkshopNet, Port)>,
     ) -> Result<bool, NetError> {
         let applied = self.applied.lock().await;
-        if applied.as_ref() != Some(&self.rules_in_force().await?) {
+        let rules = self.rules_in_force().await?;
+        if applied.as_ref().is_none_or(|applied| applied.rules != rules) {
             return Ok(false);
         }
         let known = self.nftables.elements(&self.instance().table()).await;
@@ -217,7 +226,9 @@ impl HostNet {
         let (_, default) = self.links.routes().await.map_err(failed)?;
         let links = self.links.all().await.map_err(failed)?;
         let uplinks = links.into_iter().filter(|link| link.is_bridge && default.contains(&link.index));
-        Ok(uplinks.filter_map(|link| link.name.parse().ok()).collect())
+        let mut uplinks: Vec<IfName> = uplinks.filter_map(|link| link.name.parse().ok()).collect();
+        uplinks.sort();
+        Ok(uplinks)
     }
 
     async fn find(&self, name: &IfName, whom: &str) -> Result<Option<Link>, NetError> {

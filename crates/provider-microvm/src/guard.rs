@@ -3,7 +3,7 @@
 //! Any program may flush the packet filter, and Debian's `systemctl reload nftables` does. Seats are then without a way out, and with ways to each
 //! other and to the host that they should not have. The filter's rules and sets are a few kilobytes, so they are looked at often.
 //!
-//! Their way out is looked after here too, in the time of nobody who waits for a seat: the host may get a Docker engine that stands in it.
+//! Their way out is looked after here too, in the time of nobody who waits for a seat: the host may get another one, or a Docker engine that stands in it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -258,6 +258,38 @@ fn docker_that_comes_after_a_workshop_lets_seats_out() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn a_bridge_that_becomes_the_way_out_is_one_for_seats() {
+    isolated("traffic::a_bridge_that_becomes_the_way_out_is_one_for_seats", async {
+        let internet = internet();
+        internet.run(|| listen(SERVER, 80));
+        // The uplink is on a bridge, and the host has no default route yet.
+        run("ip link add br0 type bridge");
+        run("ip link set br0 up");
+        run(&format!("ip address del {HOST}/24 dev up0"));
+        run("ip link set up0 master br0");
+        run(&format!("ip address add {HOST}/24 dev br0"));
+        let host = ready().await;
+        let (net, guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
+        let guest = &guests[0].namespace;
+        ask(SERVER, 80);
+        host.keep_reaching().await.unwrap();
+        assert!(!guest.run(|| connects(SERVER, 80)), "a bridge like any other");
+
+        run(&format!("ip route add default via {SERVER}"));
+        host.keep_reaching().await.unwrap();
+        assert_eq!(guest.run(|| ask(SERVER, 80)), HOST);
+        let ports = [(net, guests[0].port.clone())];
+        assert!(host.guards(&ports).await.unwrap());
+        // And the other way round.
+        run(&format!("ip route del default via {SERVER}"));
+        host.keep_reaching().await.unwrap();
+        assert!(!guest.run(|| connects(SERVER, 80)));
+        assert!(host.guards(&ports).await.unwrap());
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn frames_are_not_flooded() {
     isolated("traffic::frames_are_not_flooded", async {
         let host = ready().await;
