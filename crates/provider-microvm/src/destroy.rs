@@ -1,5 +1,5 @@
 //! Removing seats: the VM first, then its port, its image, its files, and its record last; then the network of a workshop that
-//! has no seat any more. Teardown goes on after an error, returns the first, and can be repeated.
+//! has no seat any more. Teardown goes on after an error, returns the first, logs the others, and can be repeated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Core {
                 self.dismantle_only(&seat, None, false).await
             }
         };
-        removed.and(self.close_workshop(&seat.workshop).await)
+        first_of(&fail::seat(&seat), [removed, self.close_workshop(&seat.workshop).await])
     }
 
     pub(crate) async fn remove_workshop(
@@ -70,9 +70,9 @@ impl Core {
             let core = self.clone();
             async move { core.remove_seat(seat, data).await }
         });
-        let outcomes: Vec<_> = stream::iter(removals).buffer_unordered(SIDE_BY_SIDE).collect().await;
-        let removed = outcomes.into_iter().collect::<Result<Vec<()>, _>>().map(drop);
-        removed.and(self.close_workshop(&workshop).await)
+        let mut outcomes: Vec<_> = stream::iter(removals).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        outcomes.push(self.close_workshop(&workshop).await);
+        first_of(&fail::workshop(&workshop), outcomes)
     }
 
     /// Takes back all that a record could have brought about, and the workshop's network after its last seat. The turn on the
@@ -84,7 +84,7 @@ impl Core {
         keep: bool,
     ) -> Result<(), ProviderError> {
         let removed = self.dismantle_only(seat, record, keep).await;
-        removed.and(self.close_workshop(&seat.workshop).await)
+        first_of(&fail::seat(seat), [removed, self.close_workshop(&seat.workshop).await])
     }
 
     async fn dismantle_only(
@@ -100,17 +100,15 @@ impl Core {
         let unplugged = unplugged.map_err(fail::net(fail::seat(seat), Stage::Network));
         let entry = record.and_then(SeatRecord::entry);
         let unpinned = self.images.unpin(entry.as_ref(), seat);
-        let first = cleared.and(unplugged).and(unpinned);
-        if !is_clear {
-            // Something may still write to the disks.
-            return first;
-        }
+        let mut outcomes = vec![cleared, unplugged, unpinned];
         let io = |doing: &'static str| fail::io(fail::seat(seat), Stage::Undo, doing);
-        let emptied = {
+        // Otherwise something may still write to the disks.
+        if is_clear {
             let folder = folder.clone();
-            blocking(move || folder.empty(keep)).await.map_err(io("removing the seat's files"))
-        };
-        first.and(emptied)?;
+            let emptied = blocking(move || folder.empty(keep)).await;
+            outcomes.push(emptied.map_err(io("removing the seat's files")));
+        }
+        first_of(&fail::seat(seat), outcomes)?;
         match record {
             Some(record) if keep && folder.data().exists() => self.write(&record.kept(), Stage::Undo).await,
             _ => blocking(move || {
@@ -163,4 +161,17 @@ impl Core {
         );
         ProviderError::Refused { for_whom: fail::seat(seat), detail }
     }
+}
+
+/// The first error, which is told; those after it are logged.
+fn first_of(
+    whom: &str,
+    outcomes: impl IntoIterator<Item = Result<(), ProviderError>>,
+) -> Result<(), ProviderError> {
+    let mut errors = outcomes.into_iter().filter_map(Result::err);
+    let Some(first) = errors.next() else { return Ok(()) };
+    for why in errors {
+        tracing::error!(whom, %why, "this went wrong as well while it was removed");
+    }
+    Err(first)
 }

@@ -63,6 +63,43 @@ fn a_tap_of_our_name_is_left_alone() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn all_that_a_removal_finds_in_its_way_is_told() {
+    isolated("foreign::all_that_a_removal_finds_in_its_way_is_told", async {
+        let host = ready().await;
+        let net = net("rust-101", "10.214.0.0/25");
+        let (theirs, own) = (port(&net, 1), port(&net, 2));
+        host.ensure_workshop(&net).await.unwrap();
+        host.ensure_port(&net, &own).await.unwrap();
+        run(&format!("ip tuntap add {} mode tap", theirs.tap()));
+        // A set of ours that somebody made another of.
+        let table = host.instance().table();
+        run(&format!("nft delete table bridge {table}"));
+        run(&format!("nft add table bridge {table}"));
+        run(&format!("nft add set bridge {table} taps {{ type ipv4_addr ; }}"));
+
+        let error = host.remove_port(theirs.seat()).await.unwrap_err();
+        let text = error.to_string();
+        match error {
+            NetError::Several(all) => {
+                assert!(matches!(all[..], [NetError::Foreign { .. }, NetError::Kernel { .. }]), "{all:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            text.contains(theirs.tap().as_str()) && text.contains("; seat rust-101/1: taking it"),
+            "{text}"
+        );
+        // What can be done is done.
+        assert!(matches!(host.remove_port(own.seat()).await, Err(NetError::Kernel { .. })));
+        assert!(!run("ip link").contains(own.tap().as_str()));
+        host.remove_all().await.unwrap();
+        let links = run("ip link");
+        assert!(links.contains(theirs.tap().as_str()) && !links.contains(net.bridge().as_str()), "{links}");
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn a_subnet_that_the_host_reaches_otherwise_is_refused() {
     isolated("foreign::a_subnet_that_the_host_reaches_otherwise_is_refused", async {
         let _internet = internet();

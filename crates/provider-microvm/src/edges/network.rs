@@ -197,12 +197,15 @@ impl WorkshopNet {
 
 /// What a removal came to. What is somebody else's is not there for us.
 fn gone(removed: Result<(), hostnet::NetError>, kind: ObjectKind) -> Result<(), NetError> {
-    let is_foreign = |why: &hostnet::NetError| matches!(why, hostnet::NetError::Foreign { .. });
-    match removed {
-        Err(hostnet::NetError::Several(all)) if all.iter().all(is_foreign) => Ok(()),
-        Err(why) if is_foreign(&why) => Ok(()),
-        removed => removed.map_err(|why| told(why, kind)),
-    }
+    let is_ours = |why: &hostnet::NetError| !matches!(why, hostnet::NetError::Foreign { .. });
+    let ours = match removed {
+        Err(hostnet::NetError::Several(all)) => {
+            let ours: Vec<_> = all.into_iter().filter(is_ours).collect();
+            (!ours.is_empty()).then_some(hostnet::NetError::Several(ours))
+        }
+        removed => removed.err().filter(is_ours),
+    };
+    ours.map_or(Ok(()), |why| Err(told(why, kind)))
 }
 
 fn told(why: hostnet::NetError, kind: ObjectKind) -> NetError {
@@ -215,5 +218,34 @@ fn told(why: hostnet::NetError, kind: ObjectKind) -> NetError {
             NetError::Refused(why.to_string())
         }
         why => NetError::Failed(why.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_things_in_the_way_of_a_removal_those_of_others_are_none() {
+        let foreign = || hostnet::NetError::Foreign {
+            for_whom: "seat rust-101/1".into(),
+            interface: "ctt00".into(),
+            found: "it has no alias".into(),
+        };
+        let failed = |what: &str| hostnet::NetError::Kernel {
+            doing: what.into(),
+            source: std::io::Error::other("on purpose"),
+        };
+        let several = |all| gone(Err(hostnet::NetError::Several(all)), ObjectKind::Instance);
+        assert_eq!(gone(Err(foreign()), ObjectKind::Instance), Ok(()));
+        assert_eq!(several(vec![foreign(), foreign()]), Ok(()));
+        let said = |text: &str| Err(NetError::Failed(text.to_owned()));
+        assert_eq!(several(vec![foreign(), failed("one")]), said("one: on purpose"));
+        assert_eq!(
+            several(vec![failed("one"), foreign(), failed("two")]),
+            said("one: on purpose; two: on purpose")
+        );
+        assert_eq!(gone(Err(failed("one")), ObjectKind::Instance), said("one: on purpose"));
+        assert_eq!(gone(Ok(()), ObjectKind::Instance), Ok(()));
     }
 }

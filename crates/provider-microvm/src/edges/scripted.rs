@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// What was done, in order.
     pub(crate) steps: Vec<String>,
     pub(crate) fault: Option<Fault>,
+    /// Steps that fail each time, without effect.
+    pub(crate) broken: BTreeSet<String>,
     pub(crate) memory_mib: u64,
     pub(crate) free_bytes: u64,
     pub(crate) boot_id: String,
@@ -85,6 +87,7 @@ impl Default for State {
             machines: BTreeMap::new(),
             steps: Vec::new(),
             fault: None,
+            broken: BTreeSet::new(),
             memory_mib: 16_384,
             free_bytes: 100 << 30,
             boot_id: "boot-1".into(),
@@ -200,7 +203,10 @@ impl World {
             let mut state = self.state();
             let number = state.steps.len();
             state.steps.push(name.clone());
-            state.fault.filter(|fault| fault.at == number).map(|fault| fault.what)
+            match state.fault.filter(|fault| fault.at == number) {
+                _ if state.broken.contains(&name) => Some(What::FailsBefore),
+                fault => fault.map(|fault| fault.what),
+            }
         };
         let done = match what {
             Some(What::FailsBefore | What::HangsBefore) => None,

@@ -1,5 +1,8 @@
 //! Every step failed in turn, before and after it had its effect: afterwards nothing is left, and the next try succeeds.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
 use rstest::rstest;
 use seats::{DataPolicy, Provider as _, Status};
 
@@ -130,4 +133,44 @@ async fn a_removal_that_failed_can_be_repeated(#[case] what: What, #[case] data:
     }
     // The end of the VM, the port, the bridge.
     assert!(failures >= 3, "{failures} removals failed");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_failed_twice_says_both() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    // The runtime of this test has this one thread, so this catches the tasks as well.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    up(&provider, &wish).await;
+    let both = ["clear", "remove ctt-rust-101-1"];
+    bench.world.state().broken = both.map(str::to_owned).into();
+    let error = provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap_err().to_string();
+    assert!(error.contains("clear failed on purpose"), "{error}");
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let second = logged.lines().find(|line| line.contains("remove ctt-rust-101-1 failed on purpose"));
+    assert!(
+        second.is_some_and(|line| line.contains("ERROR") && line.contains("seat rust-101/1")),
+        "{logged}"
+    );
+    bench.world.state().broken.clear();
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    assert_eq!(bench.left(), [] as [String; 0]);
 }
