@@ -35,7 +35,6 @@ impl Core {
         tell: Tell,
     ) -> Result<Created, ProviderError> {
         tell.stage(Stage::Check);
-        self.demand_limits(&spec)?;
         let _turn = self.turn(&spec.seat).await?;
         let found = self.record(&spec.seat).map_err(|why| fail::unreadable(&spec.seat, &why))?;
         let kept = match found {
@@ -59,6 +58,7 @@ impl Core {
     }
 
     async fn make(&self, spec: &SeatSpec, kept: bool, tell: &Tell) -> Result<Instance, ProviderError> {
+        self.demand_limits(spec)?;
         tell.stage(Stage::Image);
         let ready = self.images.ensure(&spec.image, &spec.seat, tell).await?;
         tell.stage(Stage::Check);
@@ -137,6 +137,7 @@ impl Core {
         tell: &Tell,
     ) -> Result<(), ProviderError> {
         let seat = &spec.seat;
+        self.demand_limits(spec)?;
         tell.stage(Stage::Image);
         let there =
             record.entry().map(|entry| self.images.entry(&entry)).transpose().ok().flatten().flatten();
@@ -276,6 +277,7 @@ impl Core {
         blocking(move || disks::ensure(&folder, sizes)).await.map_err(io("making the seat's disks"))
     }
 
+    /// Refuses what no guest can be started with as things are configured now. A VM that runs keeps what it has.
     fn demand_limits(&self, spec: &SeatSpec) -> Result<(), ProviderError> {
         let (asked, least) = (spec.limits.memory_mib, self.config.least_memory_mib);
         if asked < least {
@@ -284,8 +286,9 @@ impl Core {
             );
             return Err(ProviderError::Refused { for_whom: fail::seat(&spec.seat), detail });
         }
-        if spec.limits.cpu_millis > 64_000 {
-            let detail = "cpus is above 64, and a microVM has at most 64 processors".to_owned();
+        let (monitor, most) = (self.config.monitor, self.config.monitor.most_vcpus());
+        if spec.limits.cpu_millis > u32::from(most) * 1000 {
+            let detail = format!("cpus is above {most}, and a VM of {monitor} has at most {most} processors");
             return Err(ProviderError::Refused { for_whom: fail::seat(&spec.seat), detail });
         }
         Ok(())

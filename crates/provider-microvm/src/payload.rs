@@ -49,7 +49,7 @@ impl Core {
         let wrong = |why| fail::vmm(&seat, Stage::Create)(VmmError::Spec { seat: seat.to_string(), why });
         let (drives, nic) = parts().map_err(wrong)?;
         let limits = record.wish.limits;
-        let vcpus = limits.cpu_millis.div_ceil(1000).clamp(1, 64);
+        let vcpus = limits.cpu_millis.div_ceil(1000).clamp(1, u32::from(self.config.monitor.most_vcpus()));
         let cgroup = self.config.cgroup.as_ref().map(|parent| CgroupSpec {
             parent: parent.clone(),
             name: names::cgroup(self.state.instance(), &seat),
@@ -63,7 +63,7 @@ impl Core {
             kernel: boot.kernel,
             initramfs: boot.initramfs,
             command_line: "quiet".into(),
-            vcpus: u8::try_from(vcpus).unwrap_or(64),
+            vcpus: u8::try_from(vcpus).unwrap_or(self.config.monitor.most_vcpus()),
             memory_mib: limits.memory_mib,
             drives,
             nics: vec![nic],

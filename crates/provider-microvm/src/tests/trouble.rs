@@ -138,6 +138,34 @@ async fn a_user_with_a_process_of_somebody_else_is_no_seats() {
 }
 
 #[tokio::test]
+async fn more_processors_than_a_monitor_has_are_refused_before_anything_is_made() {
+    let mut bench = Bench::new();
+    let wish = |number, cpu_millis| {
+        let wish = spec(seat("rust-101", number));
+        SeatSpec { limits: Limits { cpu_millis, ..wish.limits }, ..wish }
+    };
+    let firecracker = MicrovmConfig { monitor: MonitorKind::Firecracker, ..bench.config.clone() };
+    for (config, most) in [(firecracker.clone(), 32), (bench.config.clone(), 64)] {
+        bench.config = config;
+        let provider = bench.provider();
+        bench.world.script(None);
+        let error = create(&provider, &wish(1, most * 1000 + 1)).await.unwrap_err();
+        assert_eq!(error.code(), "refused");
+        assert!(error.to_string().contains(&format!("cpus is above {most}, and a VM of")), "{error}");
+        assert_eq!((bench.left(), bench.world.state().steps.len()), (Vec::new(), 0));
+        up(&provider, &wish(1, most * 1000)).await;
+        provider.destroy_workshop(&"rust-101".parse().unwrap(), DataPolicy::Remove).await.unwrap();
+    }
+    // A VM that runs is as it was when another monitor is chosen, and cannot be started again.
+    up(&bench.provider(), &wish(2, 64_000)).await;
+    bench.config = firecracker;
+    up(&bench.provider(), &wish(2, 64_000)).await;
+    bench.machine(&wish(2, 0).seat).end(How::Code(0));
+    let error = create(&bench.provider(), &wish(2, 64_000)).await.unwrap_err();
+    assert!(error.to_string().contains("a VM of Firecracker has at most 32 processors"), "{error}");
+}
+
+#[tokio::test]
 async fn a_guest_without_an_agent_is_given_up() {
     let mut bench = Bench::new();
     bench.config.start_timeout = Duration::from_millis(300);

@@ -93,6 +93,16 @@ impl fmt::Display for MonitorKind {
 }
 
 impl MonitorKind {
+    /// How many virtual processors a VM has at most: of QEMU's `microvm` as many as were ever tried, of Firecracker 32 (`MAX_SUPPORTED_VCPUS` in its
+    /// `src/vmm/src/vmm_config/machine_config.rs`).
+    #[must_use]
+    pub fn most_vcpus(self) -> u8 {
+        match self {
+            Self::Qemu => 64,
+            Self::Firecracker => 32,
+        }
+    }
+
     /// Whether the monitor limits the bandwidth of network interfaces itself. QEMU has nothing for that, and Firecracker is told of no limit. Whoever owns
     /// the TAP does it there: [`hostnet::Bandwidth`].
     #[must_use]

@@ -65,6 +65,12 @@ impl Firecracker {
                 "Firecracker runs guests with KVM alone: set the accelerator to auto or kvm, or take QEMU";
             return Err(refused(SpecError::Bound(why.into())));
         }
+        let most = MonitorKind::Firecracker.most_vcpus();
+        if spec.vcpus > most {
+            return Err(refused(SpecError::Bound(format!(
+                "Firecracker has at most {most} virtual processors"
+            ))));
+        }
         let (launch, seen) = self.prepared(spec, more).await?;
         let ready = |api| ready(api, seen);
         vm::start(&self.keepers, self.options.start_timeout, spec, launch, ready).await

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Check, RateLimiter, SettingError, bound, limiter};
+use crate::vmm::MonitorKind;
 
 /// Processors and memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,7 +73,8 @@ pub(in crate::vmm::firecracker) enum State {
 impl Check for MachineConfig {
     fn check(&self) -> Result<(), SettingError> {
         let Self { vcpu_count, mem_size_mib, smt, huge_pages, .. } = *self;
-        bound((1..=32).contains(&vcpu_count), "1 to 32 virtual processors are possible")?;
+        let most = MonitorKind::Firecracker.most_vcpus();
+        bound((1..=most).contains(&vcpu_count), &format!("1 to {most} virtual processors are possible"))?;
         let paired = vcpu_count == 1 || vcpu_count.is_multiple_of(2);
         bound(!smt || paired, "with smt there is one virtual processor or an even number of them")?;
         bound(mem_size_mib > 0, "a guest needs memory")?;
