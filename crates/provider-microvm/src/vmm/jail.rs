@@ -34,7 +34,7 @@ mod stage;
 mod tests;
 
 pub(super) use error::JailError;
-pub(super) use program::{check, find, jailable, powers};
+pub(super) use program::{check, find, jailable, not_run, powers};
 pub(super) use reach::connect;
 pub(super) use remove::remove;
 pub(super) use spec::{Access, FileName, JailFile, JailId, JailSpec};

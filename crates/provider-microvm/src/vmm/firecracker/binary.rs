@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::Version;
-use crate::vmm::{BinaryTrouble, VmmError, program};
+use crate::vmm::{BinaryTrouble, VmmError, jail, program};
 
 /// The first version that loads bzImages (CHANGELOG.md of Firecracker).
 const BZIMAGE: Version = Version { major: 1, minor: 17, patch: 0 };
@@ -20,7 +20,7 @@ pub(super) async fn check(path: &Path) -> Result<Version, VmmError> {
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             return Err(trouble(BinaryTrouble::NoFirecracker));
         }
-        Err(why) => return Err(trouble(BinaryTrouble::NotExecutable(why))),
+        Err(why) => return Err(trouble(jail::not_run(path, why))),
     };
     let first = said.output.lines().next().and_then(|line| line.strip_prefix("Firecracker "));
     match first.and_then(Version::parse) {
@@ -79,10 +79,16 @@ mod tests {
         );
         write(b"#!/bin/sh\necho Firecracker v1.17.0-dev\necho\n");
         assert_eq!(check(&program).await.unwrap().to_string(), "1.17.0");
-        // As a program for another processor is.
-        write(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0");
+        // A program for another processor, as far as its header.
+        let (other, name) = if cfg!(target_arch = "x86_64") { (183, "aarch64") } else { (62, "x86_64") };
+        let elf = |machine| [&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0"[..], &[machine, 0]].concat();
+        write(&elf(other));
         let why = check(&program).await.unwrap_err().to_string();
-        assert!(why.contains("cannot be run: Exec format error"), "{why}");
+        assert!(why.contains(&format!("is a program for {name}, and this host is")), "{why}");
+        // One that is for this one, and no more than its header.
+        write(&elf(if other == 62 { 183 } else { 62 }));
+        let why = check(&program).await.unwrap_err().to_string();
+        assert!(why.ends_with("is no ELF program"), "{why}");
     }
 
     #[test]

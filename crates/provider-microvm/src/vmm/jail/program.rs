@@ -42,16 +42,17 @@ pub(in crate::vmm) async fn check(jailer: &Path) -> Result<Version, VmmError> {
     let said = match program::version(jailer).await {
         Ok(said) => said,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Err(trouble(BinaryTrouble::NoJailer)),
-        Err(why) => {
-            // What the kernel does not run may tell what does.
-            let foreign = why.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
-            let why =
-                foreign.then(|| fits(jailer).err()).flatten().unwrap_or(BinaryTrouble::NotExecutable(why));
-            return Err(trouble(why));
-        }
+        Err(why) => return Err(trouble(not_run(jailer, why))),
     };
     let first = said.output.lines().next().and_then(|line| line.strip_prefix("Jailer "));
     first.and_then(Version::parse).ok_or_else(|| trouble(BinaryTrouble::NotJailer(said.all)))
+}
+
+/// Why the kernel does not run a program, from its answer.
+pub(in crate::vmm) fn not_run(program: &Path, why: io::Error) -> BinaryTrouble {
+    // What the kernel does not run may tell what does.
+    let foreign = why.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
+    foreign.then(|| fits(program).err()).flatten().unwrap_or(BinaryTrouble::NotExecutable(why))
 }
 
 /// Looks whether a Firecracker can run in a jail of this host. The path is given back absolute and without links.
