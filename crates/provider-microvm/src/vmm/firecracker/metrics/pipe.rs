@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, mknodat, open, openat};
 use rustix::process::{Gid, Uid};
 use seats::Measurement;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -23,6 +22,8 @@ use crate::vmm::{UserIds, folder};
 const LONGEST_LINE: usize = 128 * 1024;
 /// How much is read at once: what a pipe holds.
 const AT_ONCE: usize = 64 * 1024;
+/// How often is read when nobody watches any more: more than once, should the pipe have been made larger, and not for ever.
+const LAST_READS: usize = 4;
 /// How long is waited after each read. There is a line a minute; a process that writes without end is read so slowly.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the guest's statistics are waited for. They are Firecracker's to tell at once.
@@ -45,6 +46,15 @@ pub(in crate::vmm::firecracker) fn create(api: &Api, user: Option<UserIds>) -> i
 #[derive(Debug)]
 pub(in crate::vmm) struct Reading {
     task: AbortHandle,
+    stream: Arc<Stream>,
+}
+
+/// What comes through a pipe.
+#[derive(Debug)]
+struct Stream {
+    receiver: Receiver,
+    /// Held from the reading of a piece until it is counted.
+    lines: Mutex<Lines>,
     measured: Arc<Mutex<Measured>>,
 }
 
@@ -56,14 +66,15 @@ impl Reading {
     pub(in crate::vmm) fn start(api: Arc<Api>) -> io::Result<Self> {
         let receiver = reader(api.folder())?;
         let measured = Arc::<Mutex<Measured>>::default();
-        ALL.lock().unwrap_or_else(PoisonError::into_inner).watched.push(Arc::clone(&measured));
-        let task = tokio::spawn(read(receiver, api, Arc::clone(&measured))).abort_handle();
-        Ok(Self { task, measured })
+        locked(&ALL).watched.push(Arc::clone(&measured));
+        let stream = Arc::new(Stream { receiver, lines: Mutex::default(), measured });
+        let task = tokio::spawn(read(Arc::clone(&stream), api)).abort_handle();
+        Ok(Self { task, stream })
     }
 
     /// What is known of this one VM.
     pub(in crate::vmm) fn measurements(&self) -> Vec<Measurement> {
-        let one = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = locked(&self.stream.measured);
         let told = one.memory.clone();
         super::measured(&one.counts, usize::from(!one.ended), told.as_slice())
     }
@@ -72,12 +83,42 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.task.abort();
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        all.watched.retain(|one| !Arc::ptr_eq(one, &self.measured));
+        // What a process writes at its end is there when it has ended, and the task may not have come to it. The kernel is asked itself: the runtime may not
+        // have been told yet that there is something.
+        let mut buffer = vec![0; AT_ONCE];
+        let at_once = |receiver: &Receiver, buffer: &mut [u8]| Ok(rustix::io::read(receiver, buffer)?);
+        for _ in 0..LAST_READS {
+            if !matches!(self.stream.count(&mut buffer, at_once), Ok((1.., _))) {
+                break;
+            }
+        }
+        let mut all = locked(&ALL);
+        all.watched.retain(|one| !Arc::ptr_eq(one, &self.stream.measured));
         // What was counted stays counted; what a guest that is not watched has of memory is not known.
-        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured = locked(&self.stream.measured);
         all.ended.add(&measured.counts);
     }
+}
+
+impl Stream {
+    /// Reads a piece and counts what it says: how long it is, and whether there was anything to count.
+    fn count(
+        &self,
+        buffer: &mut [u8],
+        read: impl FnOnce(&Receiver, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<(usize, bool)> {
+        let mut lines = locked(&self.lines);
+        let count = read(&self.receiver, buffer)?;
+        let counts = lines.feed(buffer.get(..count).unwrap_or_default());
+        if let Some(counts) = &counts {
+            locked(&self.measured).counts.add(counts);
+        }
+        Ok((count, counts.is_some()))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the pipe, and nothing else that may lie there: the folder is the monitor's.
@@ -88,21 +129,23 @@ fn reader(folder: &Path) -> io::Result<Receiver> {
     Receiver::from_file(File::from(openat(&folder, folder::METRICS, flags, Mode::empty())?))
 }
 
-async fn read(mut receiver: Receiver, api: Arc<Api>, measured: Arc<Mutex<Measured>>) {
-    let mut lines = Lines::default();
+async fn read(stream: Arc<Stream>, api: Arc<Api>) {
     let mut buffer = vec![0; AT_ONCE];
-    // The end is that of the process, which alone has it open for writing.
-    while let Ok(count @ 1..) = receiver.read(&mut buffer).await {
-        let read = buffer.get(..count).unwrap_or_default();
-        let counts = lines.feed(read);
-        if let Some(counts) = counts {
-            measured.lock().unwrap_or_else(PoisonError::into_inner).counts.add(&counts);
-            let told = timeout(STATISTICS, told(&api)).await.ok().flatten();
-            measured.lock().unwrap_or_else(PoisonError::into_inner).memory = told;
+    while stream.receiver.readable().await.is_ok() {
+        match stream.count(&mut buffer, Receiver::try_read) {
+            Ok((1.., counted)) => {
+                if counted {
+                    let told = timeout(STATISTICS, told(&api)).await.ok().flatten();
+                    locked(&stream.measured).memory = told;
+                }
+                sleep(PAUSE).await;
+            }
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            // The end is that of the process, which alone has it open for writing.
+            Ok(_) | Err(_) => break,
         }
-        sleep(PAUSE).await;
     }
-    let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut measured = locked(&stream.measured);
     (measured.memory, measured.ended) = (None, true);
 }
 

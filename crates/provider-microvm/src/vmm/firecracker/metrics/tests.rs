@@ -1,8 +1,13 @@
 //! Lines as Firecracker writes them, and others.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::time::Duration;
+
 use super::counted::{COUNTED, Counts};
 use super::pipe::Lines;
 use super::*;
+use crate::vmm::firecracker::{Api, Limits};
 
 /// As much of a line of 1.17 as matters, and something of a version to come.
 const LINE: &[u8] = br#"{"utc_timestamp_ms":1780000000000,"block":{"read_bytes":4096,"write_bytes":512,"execute_fails":1,"invalid_reqs_count":2},
@@ -100,4 +105,26 @@ fn series_are_few_and_each_is_there_once() {
         let alike = before.filter(|other| other.name == one.name);
         assert!(alike.into_iter().all(|other| (other.kind, other.help) == (one.kind, one.help)), "{one:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_left_in_the_pipe_is_counted_when_nobody_watches_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::new("demo/1", folder.path().join("api.sock"), Limits::default());
+    create(&api, None).unwrap();
+    let pipe = folder.path().join(crate::vmm::folder::METRICS);
+    let mut process = File::options().read(true).write(true).open(pipe).unwrap();
+    let reading = Reading::start(Arc::new(api)).unwrap();
+    process.write_all(&one_line()).unwrap();
+    let first = async {
+        while value(&reading.measurements(), "microvm_disk_bytes", "read") < 4096 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), first).await.unwrap();
+    // From here on its task has no turn.
+    process.write_all(&[one_line(), one_line(), b"{\"utc_timestamp".to_vec()].concat()).unwrap();
+    drop((process, reading));
+    assert_eq!(value(&measurements(), "microvm_disk_bytes", "read"), 3 * 4096);
+    assert_eq!(value(&measurements(), "microvm_monitors_measured", ""), 0);
 }
