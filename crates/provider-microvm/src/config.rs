@@ -11,6 +11,10 @@ use crate::vmm::{
     Accelerator, FirecrackerOptions, Jailer, KeeperCommand, MonitorKind, QemuOptions, Throttle,
 };
 
+/// What an operator is warned of who asked for no jail.
+pub(crate) const UNJAILED: &str = "seats' monitors run without a jail and as this service's user, as microvm.jailer says: who breaks out of a guest is \
+                                   root on this host";
+
 /// The settings of a [`crate::MicrovmProvider`].
 #[derive(Clone, Debug)]
 pub struct MicrovmConfig {
@@ -200,9 +204,13 @@ impl MicrovmConfig {
 
     /// The first of the users that monitors run as; nothing where they run as the service's own.
     pub(crate) fn first_uid(&self) -> Option<u32> {
-        // It opens its files itself, which are root's or a jail's.
-        let is_plain = self.monitor == MonitorKind::Firecracker && self.jailer == Jailer::Off;
-        self.first_uid.filter(|_| !is_plain)
+        // A monitor without a jail opens its files itself, which are root's.
+        self.first_uid.filter(|_| !self.is_unjailed())
+    }
+
+    /// Whether monitors are without the jail that they could have.
+    pub(crate) fn is_unjailed(&self) -> bool {
+        self.monitor == MonitorKind::Firecracker && self.jailer == Jailer::Off
     }
 
     /// What the network of this instance is to be like.

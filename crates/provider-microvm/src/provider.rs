@@ -10,6 +10,7 @@ use seats::{
     SeatSpec, Stage, Survey, Timeline, WorkshopId,
 };
 
+use crate::config::UNJAILED;
 use crate::core::Core;
 use crate::edges::{CniNet, Edges, KernelNet, Machines, Network, RealMachines, ThisHost};
 use crate::guard::Guard;
@@ -107,6 +108,9 @@ impl MicrovmProvider {
     /// [`StateError::Taken`] when another service runs over the folder. What is wrong with one seat is no error: it is
     /// logged, and told of that seat.
     pub async fn start(&self) -> Result<(), StartError> {
+        if self.core.config.is_unjailed() {
+            tracing::warn!("{UNJAILED}; name Firecracker's jailer by microvm.jailer");
+        }
         let lock = self.core.state.lock()?;
         *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some((lock, None));
         let network = &self.core.edges.network;

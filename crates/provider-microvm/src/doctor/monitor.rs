@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use seats::Finding;
 
 use crate::MicrovmConfig;
+use crate::config::UNJAILED;
 use crate::vmm::{
     Accel, Accelerator, Firecracker, Monitor as _, MonitorKind, Qemu, VmmError, accelerator, firecracker,
 };
@@ -86,11 +87,7 @@ async fn jailer(firecracker: &Firecracker) -> Finding {
     const NAME: &str = "jailer";
     match firecracker.check_jailer().await {
         Ok(Some(path)) => Finding::ok(NAME, format!("of the same release ({})", path.display())),
-        Ok(None) => Finding::warning(
-            NAME,
-            "seats' monitors run without a jail and as this service's user, as microvm.jailer says: who breaks out of a guest is root on this host",
-            "name Firecracker's jailer by microvm.jailer",
-        ),
+        Ok(None) => Finding::warning(NAME, UNJAILED, "name Firecracker's jailer by microvm.jailer"),
         Err(why @ VmmError::Powerless { .. }) => Finding::error(
             NAME,
             why.to_string(),
@@ -133,6 +130,32 @@ mod tests {
     use seats::Level;
 
     use super::*;
+    use crate::vmm::{Jailer, KeeperCommand};
+
+    #[tokio::test]
+    async fn monitors_without_a_jail_are_warned_of() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("firecracker");
+        std::fs::write(&program, "#!/bin/sh\necho Firecracker v1.16.1\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let keeper = KeeperCommand { program: "/bin/false".into(), args: Vec::new() };
+        let config = MicrovmConfig {
+            monitor: MonitorKind::Firecracker,
+            firecracker: program,
+            jailer: Jailer::Off,
+            ..MicrovmConfig::new(folder.path(), keeper)
+        };
+        let look = async |config: &MicrovmConfig| {
+            let findings = look(config).await;
+            findings.into_iter().find(|finding| finding.name == "jailer").unwrap()
+        };
+        let found = look(&config).await;
+        assert_eq!((found.level, &*found.detail), (Level::Warning, UNJAILED));
+        assert!(found.remedy.unwrap().contains("microvm.jailer"));
+        let jailed = MicrovmConfig { jailer: Jailer::Program("/nowhere/jailer".into()), ..config };
+        assert_eq!(look(&jailed).await.level, Level::Error);
+    }
 
     #[test]
     fn without_kvm_it_depends_on_what_is_wanted() {
