@@ -15,7 +15,9 @@ use rustix::thread::CapabilitySet;
 use seats::{Finding, ImageRef};
 
 use crate::images::whereabouts;
+use crate::vmm::MonitorKind;
 use crate::vmm::cgroup::Cgroup;
+use crate::vmm::jail::fits;
 use crate::{EngineConnect, MicrovmConfig};
 
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
@@ -38,6 +40,7 @@ pub async fn doctor(
 ) -> Vec<Finding> {
     let mut findings = monitor::look(config).await;
     findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
+    findings.extend(jails(config));
     findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config))]);
     findings.push(snapshots::look(config, memory_mib).await);
     findings.extend(network(config).await);
@@ -114,6 +117,31 @@ fn state_dir(folder: &Path) -> Finding {
     }
 }
 
+/// Whether jails can be where seats are: a jail is made of hard links to what is below these folders.
+fn jails(config: &MicrovmConfig) -> Option<Finding> {
+    const NAME: &str = "jails";
+    let is_jailed = config.monitor == MonitorKind::Firecracker && !config.is_unjailed();
+    is_jailed.then(|| {
+        let parts = [
+            config.state_dir.join("microvm/workshops"),
+            config.boot_folder(),
+            config.state_dir.join("images"),
+        ];
+        let [seats, boot, images] = parts.map(|part| existing(&part));
+        match fits(&seats, &[&boot, &images]) {
+            Ok(()) => Finding::ok(
+                NAME,
+                "seats, images and kernel are on one file system, where monitors can be run",
+            ),
+            Err(why) => Finding::error(
+                NAME,
+                why.to_string(),
+                "keep all of state_dir on one file system, mounted neither nodev nor noexec",
+            ),
+        }
+    })
+}
+
 fn disk(config: &MicrovmConfig) -> Finding {
     const NAME: &str = "disk";
     let there = existing(&config.state_dir);
@@ -187,7 +215,7 @@ mod tests {
     use seats::Level;
 
     use super::*;
-    use crate::vmm::KeeperCommand;
+    use crate::vmm::{Jailer, KeeperCommand};
 
     fn config(state_dir: &Path) -> MicrovmConfig {
         MicrovmConfig::new(state_dir, KeeperCommand { program: "/bin/false".into(), args: Vec::new() })
@@ -206,6 +234,25 @@ mod tests {
         assert!(found.detail.starts_with(&closed.display().to_string()), "{}", found.detail);
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o711)).unwrap();
         assert_eq!(state_dir(&closed.join("not/there/yet")).level, Level::Ok);
+    }
+
+    #[test]
+    fn where_jails_cannot_be_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let firecracker = MicrovmConfig { monitor: MonitorKind::Firecracker, ..config(folder.path()) };
+        let found = jails(&firecracker).unwrap();
+        assert_eq!(found.level, Level::Ok, "{}", found.detail);
+        // What is not there yet will be where its folder is.
+        let elsewhere = MicrovmConfig { boot: Some("/proc/self/boot".into()), ..firecracker.clone() };
+        let found = jails(&elsewhere).unwrap();
+        assert_eq!(found.level, Level::Error);
+        assert!(found.detail.starts_with("/proc/self is on another file system than "), "{}", found.detail);
+        for unjailed in [
+            MicrovmConfig { monitor: MonitorKind::Qemu, ..firecracker.clone() },
+            MicrovmConfig { jailer: Jailer::Off, ..firecracker },
+        ] {
+            assert!(jails(&unjailed).is_none());
+        }
     }
 
     #[test]

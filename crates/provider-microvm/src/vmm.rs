@@ -31,7 +31,7 @@ mod exit;
 pub mod firecracker;
 pub mod folder;
 pub mod identity;
-mod jail;
+pub(crate) mod jail;
 pub mod keeper;
 mod limits;
 mod monitor;

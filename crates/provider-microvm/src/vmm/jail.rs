@@ -25,6 +25,7 @@
 //! has the folder's lock; `program` looks at the jailer and at what it is to run; `reach` connects to the sockets in it. How a jailer works is told in Firecracker's docs/jailer.md.
 
 mod error;
+mod place;
 mod program;
 mod reach;
 mod remove;
@@ -34,6 +35,7 @@ mod stage;
 mod tests;
 
 pub(super) use error::JailError;
+pub(crate) use place::fits;
 pub(super) use program::{check, find, jailable, not_run, powers};
 pub(super) use reach::connect;
 pub(super) use remove::remove;

@@ -7,7 +7,7 @@ use crate::vmm::SpecError;
 
 /// Why there is no jail. Whose it was to be, is told by whoever tells it.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::vmm) enum JailError {
+pub(crate) enum JailError {
     /// What was asked for is out of bounds; nothing was changed.
     #[error(transparent)]
     Spec(#[from] SpecError),

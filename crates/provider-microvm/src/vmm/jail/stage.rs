@@ -8,9 +8,10 @@ use std::os::unix::fs::{
 };
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, OFlags, StatVfsMountFlags, linkat, statvfs};
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use rustix::io::Errno;
 
+use super::place::mounted;
 use super::{Access, JailError, JailFile, JailSpec, remove};
 
 /// Removes what was there, and makes the jail with its files. A stale socket is gone with what was there: Firecracker would refuse to listen on
@@ -34,31 +35,11 @@ fn make(spec: &JailSpec) -> Result<(), JailError> {
         let making = JailError::io(format!("making {}", folder.display()));
         DirBuilder::new().mode(0o700).create(&folder).map_err(making)?;
     }
-    mounted(spec)?;
+    mounted(&spec.base)?;
     let root = spec.root();
     let opening = JailError::io(format!("opening {}", root.display()));
     let folder: OwnedFd = File::open(&root).map_err(opening)?.into();
     spec.files.iter().try_for_each(|file| put(spec, file, &folder))
-}
-
-/// Whether the monitor can run and open its devices there.
-fn mounted(spec: &JailSpec) -> Result<(), JailError> {
-    let base = &spec.base;
-    let looking = JailError::io(format!("looking at the file system of {}", base.display()));
-    let flags = statvfs(base).map_err(io::Error::from).map_err(looking)?.f_flag;
-    match obstacle(flags) {
-        None => Ok(()),
-        Some((option, why)) => Err(JailError::Mounted { base: base.clone(), option, why }),
-    }
-}
-
-/// The option of a mount that is in the way, and what it prevents.
-fn obstacle(flags: StatVfsMountFlags) -> Option<(&'static str, &'static str)> {
-    let obstacles = [
-        (StatVfsMountFlags::NODEV, "nodev", "has to open /dev/kvm there"),
-        (StatVfsMountFlags::NOEXEC, "noexec", "is run from there"),
-    ];
-    obstacles.iter().find(|(flag, ..)| flags.contains(*flag)).map(|(_, option, why)| (*option, *why))
 }
 
 fn put(spec: &JailSpec, staged: &JailFile, root: &OwnedFd) -> Result<(), JailError> {
@@ -116,22 +97,4 @@ fn trouble_of_shared(spec: &JailSpec, about: &fs::Metadata) -> Option<String> {
     writable.then(|| {
         "is shared by VMs, and could be written by this one's monitor: make it root's, mode 0644".into()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_system_where_no_monitor_runs_is_told() {
-        let usual = StatVfsMountFlags::NOSUID | StatVfsMountFlags::RELATIME;
-        assert_eq!(obstacle(usual), None);
-        for (flag, name) in [(StatVfsMountFlags::NODEV, "nodev"), (StatVfsMountFlags::NOEXEC, "noexec")] {
-            let (option, why) = obstacle(usual | flag).unwrap();
-            assert_eq!(option, name);
-            let error = JailError::Mounted { base: "/x".into(), option, why };
-            let said = error.to_string();
-            assert!(said.contains(&format!("/x is mounted {name}, and a jailed monitor ")), "{said}");
-        }
-    }
 }
