@@ -57,6 +57,10 @@ pub(crate) enum Bench {
     /// A microVM seat beside the same guest started by hand, and a killed service that finds its seats again.
     #[cfg(target_os = "linux")]
     Microvm(microvm::Options),
+    /// The part of it that runs in an outer guest.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    MicrovmGuests(microvm::NestedOptions),
 }
 
 /// How much is measured, and of what.
@@ -96,14 +100,17 @@ pub(crate) struct Options {
 }
 
 /// Measures, prints the result and writes it to `target/bench/`.
-pub(crate) async fn run(repo: &Repo, stop: &Stop, bench: &Bench) -> Result<bool> {
+pub(crate) async fn run(stop: &Stop, bench: &Bench) -> Result<bool> {
     match bench {
-        // The floor and the bare calls would carry the weight of a debug build.
-        Bench::Class(_) if cfg!(debug_assertions) => build::again_in_release(repo, stop).await,
-        Bench::Class(options) => class::run(repo, stop, options).await.map(|()| true),
-        // Here other programs do all the work.
-        Bench::Rootfs(options) => rootfs::run(repo, stop, options).await.map(|()| true),
+        // In an outer guest there is no cargo to ask where things are.
         #[cfg(target_os = "linux")]
-        Bench::Microvm(options) => microvm::run(repo, stop, options).await,
+        Bench::MicrovmGuests(options) => microvm::in_outer_guest(stop, options).await.map(|()| true),
+        // The floor and the bare calls would carry the weight of a debug build.
+        Bench::Class(_) if cfg!(debug_assertions) => build::again_in_release(&Repo::find()?, stop).await,
+        Bench::Class(options) => class::run(&Repo::find()?, stop, options).await.map(|()| true),
+        // Here other programs do all the work.
+        Bench::Rootfs(options) => rootfs::run(&Repo::find()?, stop, options).await.map(|()| true),
+        #[cfg(target_os = "linux")]
+        Bench::Microvm(options) => microvm::run(&Repo::find()?, stop, options).await,
     }
 }

@@ -30,7 +30,12 @@ pub(crate) fn error(text: &str) {
     eprintln!("{word} {text}");
 }
 
-/// Text in a terminal's style, plain when the output goes elsewhere.
+/// Text in a terminal's style, plain when the output goes elsewhere or the terminal has none.
 pub(crate) fn styled(style: &str, text: &str) -> String {
-    if std::io::stdout().is_terminal() { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    let has_styles = std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
+    if has_styles && std::io::stdout().is_terminal() {
+        format!("\x1b[{style}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }

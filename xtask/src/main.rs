@@ -94,19 +94,22 @@ async fn main() -> ExitCode {
 
 /// Whether the task found everything in order; an error is a task that could not be carried out.
 async fn run(task: Task) -> Result<bool> {
-    let repo = Repo::find()?;
     let stop = Stop::listen()?;
+    let repo = Repo::find;
     match task {
-        Task::Ci => Ok(lint::run(&repo, &stop).await?
-            && openapi::run(&repo, &stop, true).await?
-            && tier::run(&repo, &stop, &tier::Choice::default()).await?),
-        Task::Fmt { check } => lint::fmt(&repo, &stop, check).await,
-        Task::Lint => lint::run(&repo, &stop).await,
-        Task::Test(choice) => tier::run(&repo, &stop, &choice).await,
-        Task::Openapi { check } => openapi::run(&repo, &stop, check).await,
-        Task::Demo(options) => demo::run(&repo, &stop, &options).await,
-        Task::Bench(what) => bench::run(&repo, &stop, &what).await,
-        Task::Agent => agent::run(&repo, &stop).await,
+        Task::Ci => {
+            let repo = repo()?;
+            Ok(lint::run(&repo, &stop).await?
+                && openapi::run(&repo, &stop, true).await?
+                && tier::run(&repo, &stop, &tier::Choice::default()).await?)
+        }
+        Task::Fmt { check } => lint::fmt(&repo()?, &stop, check).await,
+        Task::Lint => lint::run(&repo()?, &stop).await,
+        Task::Test(choice) => tier::run(&repo()?, &stop, &choice).await,
+        Task::Openapi { check } => openapi::run(&repo()?, &stop, check).await,
+        Task::Demo(options) => demo::run(&repo()?, &stop, &options).await,
+        Task::Bench(what) => bench::run(&stop, &what).await,
+        Task::Agent => agent::run(&repo()?, &stop).await,
         Task::Leaks { workshop } => leaks::run(workshop.as_deref()).await,
     }
 }

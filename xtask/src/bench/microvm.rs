@@ -11,15 +11,19 @@
 //! ```
 //!
 //! Then seats go on from a snapshot, and the same guest does that was saved by hand, and classes come up both ways. A class is up while the service is
-//! killed and started again. At last, where `FIRECRACKER_BIN` and `JAILER_BIN` name programs, seats are asked for until their Firecracker runs. All of it is
+//! killed and started again. At last, where `FIRECRACKER_BIN` and `JAILER_BIN` name programs, seats are asked for until their Firecracker runs, and then the same is measured of
+//! Firecracker's guests as of QEMU's: on this host where its KVM runs guests, and else in a guest that is itself a host ([`nested`]). All of it is
 //! in a network namespace of its own, without a Docker engine, by a build of this program that is started again in there. A budget that is missed is a result.
 
 mod bare;
 mod class;
 mod firecracker;
+mod guests;
 mod host;
 mod inside;
 mod memory;
+mod monitor;
+mod nested;
 mod print;
 mod restored;
 mod seat;
@@ -28,8 +32,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use self::guests::Amount;
+pub(crate) use self::nested::{Options as NestedOptions, inside as in_outer_guest};
 use super::build;
 use crate::agent;
 use crate::child::{Family, show};
@@ -39,12 +45,24 @@ use crate::stop::Stop;
 /// How long an interrupted bench may take to end its guests.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// Whose seats are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Qemu,
+    Firecracker,
+}
+
 /// How much is measured.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// How often each way boots, after one turn that does not count.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// The seats of one monitor alone.
+    #[arg(long)]
+    monitor: Option<Which>,
+    #[command(flatten)]
+    amount: Amount,
+    /// The rounds of Firecracker where its guests run in a guest, and each takes many times as long; classes come up once each way there.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    nested_rounds: u32,
     /// The class that a killed service finds again.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     seats: u16,
@@ -54,6 +72,18 @@ pub(crate) struct Options {
     /// The network namespace from which this program started itself in another one.
     #[arg(long, hide = true)]
     outside: Option<PathBuf>,
+}
+
+impl Options {
+    /// How much is measured in a guest.
+    fn nested_amount(&self) -> Amount {
+        Amount { rounds: self.nested_rounds, classes: 1, ..self.amount }
+    }
+}
+
+/// The image of the seats.
+fn image() -> String {
+    format!("{}:latest", vm_testbed::IMAGE)
 }
 
 /// Measures, prints the result and writes it to `target/bench/`.
@@ -73,7 +103,15 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     let mut again = repo.command("unshare");
     again.args(["--net", "--mount", "--"]).arg(std::env::current_exe()?);
     again.args(["bench", "microvm", "--outside"]).arg(here).arg("--binary").arg(binary);
-    again.args(["--rounds", &options.rounds.to_string(), "--seats", &options.seats.to_string()]);
+    again.args(options.amount.arguments());
+    again.args([
+        "--nested-rounds",
+        &options.nested_rounds.to_string(),
+        "--seats",
+        &options.seats.to_string(),
+    ]);
+    let monitor = options.monitor.and_then(|which| which.to_possible_value());
+    again.args(monitor.map(|which| format!("--monitor={}", which.get_name())));
     let mut family = Family::spawn(&mut again).context("unshare (util-linux) cannot be run")?;
     let ended = stop.or(family.ended()).await;
     if ended.is_err() {

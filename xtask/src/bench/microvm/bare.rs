@@ -1,157 +1,91 @@
 //! The floor: the same guest on the same machine, started by hand.
 
-mod saved;
+mod firecracker;
+mod qemu;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use anyhow::{Result, ensure};
+use tokio::process::Child;
 
-pub(super) use self::saved::Saved;
 use super::host::Host;
-use super::seat::{LOOK, agent_is_up};
-use crate::bench::objects::{CPUS, MEMORY_MIB};
+use super::monitor::Monitor;
+use super::seat::LOOK;
 
-/// What the service gives the kernel of a guest that is translated.
-const COMMAND_LINE: &str =
-    "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 tsc=reliable quiet";
 /// The disks of a seat, and which of them the guest may write.
 const DISKS: [(&str, bool); 3] = [("root", false), ("scratch", true), ("data", true)];
 /// What a disk has. The guest looks at none of them before its agent is up.
 const DISK_BYTES: u64 = 64 << 20;
 const CONSOLE: &str = "console.log";
-const CONTROL: &str = "qmp.sock";
 const AGENT: &str = "agent.sock";
+/// The folder of a command, below the host's; it goes with the command.
+const FOLDER: &str = "bare";
 /// Far longer than any boot takes.
 const HANG: Duration = Duration::from_secs(240);
+/// How long an agent may take to answer before it is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// What the command took.
-pub(super) struct Bare {
-    /// From the start of QEMU until its control socket has answered, the processors still stopped.
+/// What a command took that boots the guest.
+pub(super) struct Boot {
+    /// From the start of the monitor: of QEMU until its control socket has answered, the processors still stopped; of Firecracker until it says that its guest runs.
     pub(super) answer: Duration,
     /// From there, with the processors running, until the agent waits for its host.
     pub(super) boot: Duration,
 }
 
+/// What a command took that goes on from a saved guest.
+pub(super) struct Restored {
+    /// From the start of the monitor until its processors run.
+    pub(super) run: Duration,
+    /// From there until the agent answers its host.
+    pub(super) agent: Duration,
+}
+
+/// A guest that waits for its host, in files.
+pub(super) enum Saved {
+    Qemu(qemu::Saved),
+    Firecracker(firecracker::Saved),
+}
+
+/// Makes what all commands of this monitor use.
+pub(super) async fn prepare(monitor: &Monitor) -> Result<()> {
+    match monitor {
+        Monitor::Qemu => Ok(()),
+        Monitor::Firecracker(_) => firecracker::prepare().await,
+    }
+}
+
 /// Boots the guest once.
-pub(super) async fn boot(host: &Host) -> Result<Bare> {
-    let folder = host.folder().join("bare");
-    std::fs::create_dir(&folder)?;
-    let booted = booted(host, &folder).await;
-    std::fs::remove_dir_all(&folder)?;
-    booted
-}
-
-async fn booted(host: &Host, folder: &Path) -> Result<Bare> {
-    let mut qemu = Qemu::start(command(host, folder, &[])?, folder).await?;
-    let answer = qemu.began.elapsed();
-    qemu.asked("cont", json!({})).await?;
-    qemu.boot().await?;
-    let boot = qemu.began.elapsed() - answer;
-    qemu.child.kill().await?;
-    Ok(Bare { answer, boot })
-}
-
-/// A command that runs, its processors stopped at first.
-struct Qemu {
-    child: Child,
-    qmp: BufReader<UnixStream>,
-    folder: PathBuf,
-    began: Instant,
-}
-
-impl Qemu {
-    /// Starts it and waits until its control socket has answered.
-    async fn start(mut command: Command, folder: &Path) -> Result<Self> {
-        let began = Instant::now();
-        let mut child = command.spawn().context("qemu-system-x86_64 cannot be run")?;
-        let qmp = loop {
-            // It is made and listened at in two steps.
-            match UnixStream::connect(folder.join(CONTROL)).await {
-                Ok(stream) => break BufReader::new(stream),
-                Err(_) => wait(&mut child, began).await?,
-            }
-        };
-        let mut this = Self { child, qmp, folder: folder.to_owned(), began };
-        this.asked("qmp_capabilities", json!({})).await?;
-        Ok(this)
+pub(super) async fn boot(host: &Host, monitor: &Monitor) -> Result<Boot> {
+    match monitor {
+        Monitor::Qemu => qemu::boot(host).await,
+        Monitor::Firecracker(programs) => firecracker::boot(host, &programs.firecracker).await,
     }
+}
 
-    /// Waits until the guest's agent waits for its host.
-    async fn boot(&mut self) -> Result<()> {
-        while !agent_is_up(&self.folder.join(CONSOLE)) {
-            wait(&mut self.child, self.began).await?;
+impl Saved {
+    /// Boots the guest and saves it.
+    pub(super) async fn make(host: &Host, monitor: &Monitor) -> Result<Self> {
+        match monitor {
+            Monitor::Qemu => qemu::Saved::make(host).await.map(Self::Qemu),
+            Monitor::Firecracker(programs) => {
+                firecracker::Saved::make(host, &programs.firecracker).await.map(Self::Firecracker)
+            }
         }
-        Ok(())
     }
 
-    /// Sends a command, and reads to its answer (QEMU Machine Protocol Specification, "Issuing Commands").
-    async fn asked(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let line = json!({ "execute": command, "arguments": arguments });
-        self.qmp.get_mut().write_all(format!("{line}\n").as_bytes()).await?;
-        loop {
-            let mut line = String::new();
-            ensure!(self.qmp.read_line(&mut line).await? > 0, "the bare QEMU command ended at {command}");
-            let mut said: Value = serde_json::from_str(&line)?;
-            ensure!(said["error"].is_null(), "the bare QEMU command refuses {command}: {line}");
-            if said.get("return").is_some() {
-                return Ok(said["return"].take());
-            }
+    /// Goes on from it once.
+    pub(super) async fn restore(&self, host: &Host) -> Result<Restored> {
+        match self {
+            Self::Qemu(saved) => saved.restore(host).await,
+            Self::Firecracker(saved) => saved.restore(host).await,
         }
     }
 }
 
-/// The command, with more options; its processors are stopped at first.
-fn command(host: &Host, folder: &Path, more: &[String]) -> Result<Command> {
-    let (kernel, initramfs) = host.boot()?;
-    let listening = |path: &Path| format!("path={},server=on,wait=off", path.display());
-    // A machine that is saved finds its state again by the names of its parts, so its memory has one.
-    let machine = "microvm,pit=on,pic=on,rtc=on,acpi=on,memory-backend=memory";
-    let own = [format!("memory-backend-ram,id=memory,size={MEMORY_MIB}M")];
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-M", machine, "-accel", "tcg,tb-size=128", "-cpu", "max"])
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"])
-        .args(["-smp", &CPUS.to_string(), "-m", &format!("{MEMORY_MIB}M"), "-object"])
-        .args(if more.is_empty() { &own } else { more })
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initramfs)
-        .args(["-append", COMMAND_LINE, "-chardev", "stdio,id=console,signal=off"])
-        .args(["-serial", "chardev:console", "-netdev", "hubport,id=net,hubid=0"])
-        .args(["-device", "virtio-net-device,netdev=net", "-device", "virtio-serial-device"])
-        .arg("-chardev")
-        .arg(format!("socket,id=agent,{}", listening(&folder.join(AGENT))))
-        .args(["-device", "virtserialport,chardev=agent,name=clarateach.agent"])
-        .args(["-object", "rng-builtin,id=entropy", "-device", "virtio-rng-device,rng=entropy"])
-        .arg("-qmp")
-        .arg(format!("unix:{}", listening(&folder.join(CONTROL)).trim_start_matches("path=")))
-        .stdin(Stdio::null())
-        .stdout(File::create(folder.join(CONSOLE))?)
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    for (serial, may_write) in DISKS {
-        let file: PathBuf = folder.join(serial);
-        File::create(&file)?.set_len(DISK_BYTES)?;
-        let read_only = if may_write { "off" } else { "on" };
-        qemu.arg("-blockdev").arg(format!(
-            "driver=raw,node-name={serial},read-only={read_only},file.driver=file,file.filename={}",
-            file.display()
-        ));
-        qemu.arg("-device").arg(format!("virtio-blk-device,drive={serial},serial={serial}"));
-    }
-    Ok(qemu)
-}
-
-/// A moment, if it still runs.
+/// A moment, if the command still runs.
 async fn wait(child: &mut Child, began: Instant) -> Result<()> {
-    ensure!(child.try_wait()?.is_none(), "the bare QEMU command ended before its guest was up");
+    ensure!(child.try_wait()?.is_none(), "the bare command ended before its guest was up");
     ensure!(began.elapsed() < HANG, "the bare guest does not come up");
     tokio::time::sleep(LOOK).await;
     Ok(())

@@ -3,18 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::host::Host;
 use super::memory::Memory;
-use super::seat::{monitor, ms};
+use super::seat::{ms, processes};
 use crate::bench::service::Client;
 use crate::bench::ways::Made;
 
-/// How many.
-pub(super) const SEATS: u16 = 8;
-/// As many of them stay when the rest go, to see what those had.
-const STAY: u16 = 4;
 /// How long seats have been idle when their memory is looked at.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long the kernel has to give back what the seats had that went.
@@ -23,7 +19,7 @@ const GONE: Duration = Duration::from_secs(1);
 const WORKSHOP: &str = "class";
 
 /// What one class showed, in milliseconds unless said.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Class {
     /// From the request until the last agent has answered.
     pub(super) agent: f64,
@@ -35,21 +31,22 @@ pub(super) struct Class {
     pub(super) all: Memory,
 }
 
-/// Makes a class, looks at it, and takes it away.
-pub(super) async fn class(host: &Host, client: &Client, image: &str) -> Result<Class> {
+/// Makes a class of at least two, looks at it, takes a half of it away to see what that had, and then the rest.
+pub(super) async fn class(host: &Host, client: &Client, image: &str, seats: u16) -> Result<Class> {
     let began = Instant::now();
-    let made = client.create(WORKSHOP, SEATS, image).await?;
+    let made = client.create(WORKSHOP, seats, image).await?;
     let workspace = ms(began.elapsed());
-    let agent = (0..usize::from(SEATS)).map(|seat| to_agent(&made, seat)).fold(0.0, f64::max);
+    let agent = (0..usize::from(seats)).map(|seat| to_agent(&made, seat)).fold(0.0, f64::max);
     tokio::time::sleep(IDLE).await;
-    let all = of(host, SEATS)?;
-    for seat in STAY + 1..=SEATS {
+    let all = of(host, seats)?;
+    let stay = seats / 2;
+    for seat in stay + 1..=seats {
         client.destroy_seat(WORKSHOP, seat).await?;
     }
     tokio::time::sleep(GONE).await;
-    let stayed = of(host, STAY)?;
+    let stayed = of(host, stay)?;
     client.destroy(WORKSHOP).await?;
-    let each = |all: f64, stayed: f64| (all - stayed) / f64::from(SEATS - STAY);
+    let each = |all: f64, stayed: f64| (all - stayed) / f64::from(seats - stay);
     let further = Memory { guest: each(all.guest, stayed.guest), beyond: each(all.beyond, stayed.beyond) };
     Ok(Class { agent, workspace, further, all })
 }
@@ -69,7 +66,7 @@ pub(super) fn to_agent(made: &Made, seat: usize) -> f64 {
 fn of(host: &Host, seats: u16) -> Result<Memory> {
     let mut sum = Memory { guest: 0.0, beyond: 0.0 };
     for seat in 1..=seats {
-        let of_seat = Memory::of(&monitor(&host.seat(WORKSHOP, seat))?);
+        let of_seat = Memory::of(&processes(&host.seat(WORKSHOP, seat))?);
         let Memory { guest, beyond } = of_seat.with_context(|| format!("seat {seat}"))?;
         sum = Memory { guest: sum.guest + guest, beyond: sum.beyond + beyond };
     }

@@ -16,10 +16,10 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::host::Host;
+use super::monitor::Programs;
 use super::seat::{LOOK, ms};
 use crate::bench::objects::MEMORY_MIB;
 use crate::bench::service::Client;
-use crate::console;
 
 const WORKSHOP: &str = "firecracker";
 /// Far longer than a monitor takes to start.
@@ -36,25 +36,21 @@ pub(super) struct Firecracker {
     pub(super) alone: Vec<f64>,
 }
 
-/// Measures so many rounds of each; nothing where there is no Firecracker.
-pub(super) async fn measure(host: &Host, rounds: u32, image: &str) -> Result<Option<Firecracker>> {
-    let (firecracker, jailer) =
-        match vm_testbed::firecracker().and_then(|one| Ok((one, vm_testbed::jailer()?))) {
-            Ok(both) => both,
-            Err(why) => {
-                console::dim(&format!("Firecracker is not measured: {why}"));
-                return Ok(None);
-            }
-        };
-    host.prepare("firecracker").await?;
-    let jailed = turns(host, &firecracker, Some(&jailer), rounds, image).await?;
+/// Measures so many rounds of each.
+pub(super) async fn measure(
+    host: &Host,
+    Programs { firecracker, jailer }: &Programs,
+    rounds: u32,
+    image: &str,
+) -> Result<Firecracker> {
+    let jailed = turns(host, firecracker, Some(jailer), rounds, image).await?;
     let mut measured = Firecracker { jailed, ..Firecracker::default() };
-    measured.plain = turns(host, &firecracker, None, rounds, image).await?;
+    measured.plain = turns(host, firecracker, None, rounds, image).await?;
     for round in 0..=rounds {
-        let took = alone(host, &firecracker).await?;
+        let took = alone(host, firecracker).await?;
         measured.alone.extend((round > 0).then_some(took));
     }
-    Ok(Some(measured))
+    Ok(measured)
 }
 
 async fn turns(

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
+use vm_testbed::BootError;
 
-use super::bare::Saved;
-use super::class::{Class, class};
-use super::firecracker::{self, Firecracker};
+use super::firecracker::Firecracker;
+use super::guests::{self, Guests};
 use super::host::Host;
-use super::restored::{Restored, stage};
-use super::seat::{Turn, WORKSHOP, ms, turn};
-use super::{Options, bare, print, restored};
+use super::monitor::{Monitor, Programs};
+use super::nested::{self, Place};
+use super::seat::ms;
+use super::{Options, firecracker, print};
 use crate::bench::service::Client;
 use crate::console;
 use crate::repo::Repo;
@@ -21,27 +22,16 @@ use crate::stop::Stop;
 /// Far longer than a service takes to know its seats again.
 const HANG: Duration = Duration::from_secs(120);
 const BETWEEN: Duration = Duration::from_millis(5);
-/// How many classes come up each way, at most.
-const CLASSES: u32 = 3;
 
 /// Everything that was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// Of the bare command: milliseconds until QEMU answers, and from there until the agent waits for its host.
-    pub(super) bare: Vec<(f64, f64)>,
-    pub(super) turns: Vec<Turn>,
-    /// Classes that boot.
-    pub(super) booted: Vec<Class>,
-    /// Milliseconds that the first seat waits for the snapshot that is made for its kind.
-    pub(super) made: Option<f64>,
-    /// Of the bare command that goes on from what was saved: milliseconds until its processors run, and from there until the agent answers.
-    pub(super) bare_restores: Vec<(f64, f64)>,
-    pub(super) restores: Vec<Restored>,
-    /// Classes that go on from a snapshot.
-    pub(super) restored: Vec<Class>,
+    pub(super) qemu: Option<Guests>,
     pub(super) adopted: Option<Adopted>,
-    /// Nothing where there is none.
+    /// The host's side alone; nothing where there is none.
     pub(super) firecracker: Option<Firecracker>,
+    /// Its seats, and where they ran.
+    pub(super) firecracker_guests: Option<(Place, Guests)>,
 }
 
 /// A service that was killed with a class up, and the next one.
@@ -56,10 +46,8 @@ pub(super) struct Adopted {
 
 /// Measures, prints, and leaves nothing behind.
 pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options, binary: &Path) -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("mb{}", std::process::id()));
-    let host = Host::new(repo, folder, binary).await;
-    let host = host.context("the host could not be prepared")?;
-    let measured = stop.or(measure(&host, options)).await;
+    let host = Host::new(binary).await.context("the host could not be prepared")?;
+    let measured = stop.or(measure(&host, options, binary)).await;
     let swept = host.sweep();
     let report = measured?;
     swept?;
@@ -71,79 +59,62 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options, binary: &Pa
     Ok(())
 }
 
-async fn measure(host: &Host, options: &Options) -> Result<Report> {
+async fn measure(host: &Host, options: &Options, binary: &Path) -> Result<Report> {
     let mut report = Report::default();
-    let image = format!("{}:latest", vm_testbed::IMAGE);
-    let service = host.serve("off").await?;
-    let client = Client::new(service.url(), service.id())?;
-    client.create(WORKSHOP, 1, &image).await?;
-    for round in 0..=options.rounds {
-        let (mut by_hand, mut seat) = (None, None);
-        for way in 0..2 {
-            // Another order each round.
-            if (way + round) % 2 == 0 {
-                let bare = bare::boot(host).await?;
-                by_hand = Some((ms(bare.answer), ms(bare.boot)));
-            } else {
-                seat = Some(turn(host, &client, &image).await?);
-            }
-        }
-        // The first round brings everything into the page cache.
-        if round > 0 {
-            report.bare.extend(by_hand);
-            report.turns.extend(seat);
-        }
+    let image = super::image();
+    if options.monitor != Some(super::Which::Firecracker) {
+        host.prepare(&Monitor::Qemu).await?;
+        report.qemu = Some(guests::measure(host, &Monitor::Qemu, options.amount, &image).await?);
+        report.adopted = Some(adopted(host, options, &image).await?);
     }
-    client.destroy(WORKSHOP).await?;
-    for _ in 0..options.rounds.min(CLASSES) {
-        report.booted.push(class(host, &client, &image).await?);
+    if options.monitor != Some(super::Which::Qemu) {
+        firecracker(host, options, binary, &image, &mut report).await?;
     }
-    service.stop().await?;
-    restores(host, options, &image, &mut report).await?;
-    report.adopted = Some(adopted(host, options, &image).await?);
-    report.firecracker = firecracker::measure(host, options.rounds, &image).await?;
     Ok(report)
 }
 
-/// The same from snapshots.
-async fn restores(host: &Host, options: &Options, image: &str, report: &mut Report) -> Result<()> {
-    let service = host.serve("auto").await?;
-    let client = Client::new(service.url(), service.id())?;
-    let first = client.create(WORKSHOP, 1, image).await?;
-    report.made = Some(stage(&first, "snapshot"));
-    let saved = Saved::make(host).await?;
-    for round in 0..=options.rounds {
-        let (mut by_hand, mut seat) = (None, None);
-        for way in 0..2 {
-            if (way + round) % 2 == 0 {
-                let bare = saved.restore(host).await?;
-                by_hand = Some((ms(bare.run), ms(bare.agent)));
-            } else {
-                seat = Some(restored::turn(&client, image).await?);
-            }
+/// As much of Firecracker as can be had.
+async fn firecracker(
+    host: &Host,
+    options: &Options,
+    binary: &Path,
+    image: &str,
+    report: &mut Report,
+) -> Result<()> {
+    let programs = match Programs::find() {
+        Ok(programs) => programs,
+        Err(BootError::Missing(why)) => {
+            console::dim(&format!("Firecracker is not measured: {why}"));
+            return Ok(());
         }
-        if round > 0 {
-            report.bare_restores.extend(by_hand);
-            report.restores.extend(seat);
+        Err(why) => return Err(why.into()),
+    };
+    let monitor = Monitor::Firecracker(programs.clone());
+    host.prepare(&monitor).await?;
+    report.firecracker = Some(firecracker::measure(host, &programs, options.amount.rounds, image).await?);
+    report.firecracker_guests = match host.why_no_kvm().await? {
+        None => {
+            let measured = guests::measure(host, &monitor, options.amount, image).await?;
+            Some((Place::Direct, measured))
         }
-    }
-    client.destroy(WORKSHOP).await?;
-    for _ in 0..options.rounds.min(CLASSES) {
-        report.restored.push(class(host, &client, image).await?);
-    }
-    service.stop().await
+        Some(why) => {
+            console::dim(&format!("guests of Firecracker are measured in a guest that is a host: {why}"));
+            nested::measure(options.nested_amount(), binary).await?
+        }
+    };
+    Ok(())
 }
 
 /// A class that outlives its service.
 async fn adopted(host: &Host, options: &Options, image: &str) -> Result<Adopted> {
-    let mut service = host.serve("off").await?;
+    let mut service = host.serve(&Monitor::Qemu, "off").await?;
     let client = Client::new(service.url(), service.id())?;
     client.create("adopted", options.seats, image).await?;
     let pid = rustix::process::Pid::from_raw(service.id()).context("the service has no number")?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     service.ended().await?;
     let began = Instant::now();
-    let next = host.serve("off").await?;
+    let next = host.serve(&Monitor::Qemu, "off").await?;
     let client = Client::new(next.url(), next.id())?;
     // It listens once it has found its seats again; whether they answer is up to their guests.
     let known = ms(began.elapsed());

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::class::to_agent;
 use super::seat::{SEAT, WORKSHOP, ms};
@@ -11,7 +11,7 @@ use crate::bench::service::Client;
 use crate::bench::ways::Made;
 
 /// What one turn showed, in milliseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Restored {
     /// From the request until the agent has answered.
     pub(super) agent: f64,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::host::Host;
@@ -23,7 +23,7 @@ pub(super) const WORKSHOP: &str = "bench";
 pub(super) const SEAT: u16 = 2;
 
 /// What one turn showed, in milliseconds unless said.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Turn {
     /// From the request until the monitor's record is there, which its keeper writes once it runs.
     pub(super) started: f64,
@@ -73,7 +73,7 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
         workspace: ms(all - agent),
         stages: stages(&made)?,
         disk_bytes: allocated(&folder.join("scratch.img"))? + allocated(&folder.join("data.img"))?,
-        memory: Memory::of(&monitor(&folder)?)?,
+        memory: Memory::of(&processes(&folder)?)?,
     };
     client.destroy_seat(WORKSHOP, SEAT).await?;
     Ok(turn)
@@ -85,11 +85,15 @@ pub(super) fn agent_is_up(console: &Path) -> bool {
     String::from_utf8_lossy(&text).contains("clarateach-agent: waits for the host")
 }
 
-/// The process numbers of a seat's monitor and keeper.
-pub(super) fn monitor(folder: &Path) -> Result<[i64; 2]> {
+/// The process numbers of a seat's keeper, of what it started, and of what that did in turn: a jailed monitor is the child of the first process of its namespace.
+pub(super) fn processes(folder: &Path) -> Result<Vec<i64>> {
     let record: Value = serde_json::from_slice(&fs::read(folder.join("run/vmm.json"))?)?;
     let pid = |of: &str| record[of]["pid"].as_i64().with_context(|| format!("no {of} in {record}"));
-    Ok([pid("vmm")?, pid("keeper")?])
+    let (keeper, started) = (pid("keeper")?, pid("vmm")?);
+    let path = format!("/proc/{started}/task/{started}/children");
+    let children = fs::read_to_string(&path).context(path)?;
+    let children = children.split_whitespace().map(|child| Ok(child.parse()?));
+    [Ok(keeper), Ok(started)].into_iter().chain(children).collect()
 }
 
 /// Blocks of stat(2) have 512 bytes.

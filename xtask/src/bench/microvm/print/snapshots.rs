@@ -1,20 +1,20 @@
 //! Seats that go on from a snapshot, beside those that boot.
 
-use super::super::class::{Class, SEATS, is_to_agent};
-use super::super::inside::Report;
+use super::super::class::{Class, is_to_agent};
+use super::super::guests::Guests;
 use super::super::restored::Restored;
 use super::super::seat::Turn;
 use super::table;
 use crate::bench::spread::Spread;
 
-pub(super) fn print(report: &Report) {
-    let of = |what: fn(&Restored) -> f64| Spread::of(report.restores.iter().map(what));
-    let bare = |what: fn(&(f64, f64)) -> f64| Spread::of(report.bare_restores.iter().map(what));
-    let booted = |what: fn(&Turn) -> f64| Spread::of(report.turns.iter().map(what));
+pub(super) fn print(prefix: &str, measured: &Guests) {
+    let of = |what: fn(&Restored) -> f64| Spread::of(measured.restores.iter().map(what));
+    let bare = |what: fn(&(f64, f64)) -> f64| Spread::of(measured.bare_restores.iter().map(what));
+    let booted = |what: fn(&Turn) -> f64| Spread::of(measured.turns.iter().map(what));
     table(
-        "from a snapshot, or booted",
+        &format!("{prefix}from a snapshot, or booted"),
         [
-            ("making the snapshot, ms", Spread::of(report.made)),
+            ("making the snapshot, ms", Spread::of(measured.made)),
             ("request to agent, ms", of(|turn| turn.agent)),
             ("  of it the restore, ms", of(|turn| turn.restore)),
             ("the same by a bare command, ms", bare(|bare| bare.0 + bare.1)),
@@ -24,10 +24,10 @@ pub(super) fn print(report: &Report) {
             ("booted: request to workspace, ms", booted(to_workspace)),
         ],
     );
-    let booted = |what: fn(&Class) -> f64| Spread::of(report.booted.iter().map(what));
-    let restored = |what: fn(&Class) -> f64| Spread::of(report.restored.iter().map(what));
+    let booted = |what: fn(&Class) -> f64| Spread::of(measured.booted.iter().map(what));
+    let restored = |what: fn(&Class) -> f64| Spread::of(measured.restored.iter().map(what));
     table(
-        &format!("a class of {SEATS}"),
+        &format!("{prefix}a class of {}", measured.class),
         [
             ("restored: to the last agent, ms", restored(|class| class.agent)),
             ("restored: to the last workspace, ms", restored(|class| class.workspace)),
@@ -42,13 +42,13 @@ pub(super) fn print(report: &Report) {
 }
 
 /// What a restore takes of what a boot does, and its budget.
-pub(super) fn ratios(report: &Report) -> [(&'static str, Option<f64>, f64); 6] {
+pub(super) fn ratios(measured: &Guests) -> [(&'static str, Option<f64>, f64); 6] {
     let seat = |restored: fn(&Restored) -> f64, booted: fn(&Turn) -> f64| {
-        ratio(report.restores.iter().map(restored), report.turns.iter().map(booted))
+        ratio(measured.restores.iter().map(restored), measured.turns.iter().map(booted))
     };
     let class =
-        |what: fn(&Class) -> f64| ratio(report.restored.iter().map(what), report.booted.iter().map(what));
-    let service = report.restores.iter().map(|turn| turn.restore);
+        |what: fn(&Class) -> f64| ratio(measured.restored.iter().map(what), measured.booted.iter().map(what));
+    let service = measured.restores.iter().map(|turn| turn.restore);
     [
         ("restore / boot, to agent", seat(|turn| turn.agent, to_agent), 0.3),
         ("restore / boot, to workspace", seat(|turn| turn.workspace, to_workspace), 0.3),
@@ -56,7 +56,7 @@ pub(super) fn ratios(report: &Report) -> [(&'static str, Option<f64>, f64); 6] {
         ("restore / boot of a class, to workspaces", class(|class| class.workspace), 0.3),
         (
             "restore: service / bare command",
-            ratio(service, report.bare_restores.iter().map(|bare| bare.0 + bare.1)),
+            ratio(service, measured.bare_restores.iter().map(|bare| bare.0 + bare.1)),
             1.1,
         ),
         (

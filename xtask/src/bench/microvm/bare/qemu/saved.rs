@@ -1,30 +1,20 @@
 //! The same guest saved by hand, and gone on from.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use guest_protocol::link;
 use serde_json::json;
 use tokio::net::UnixStream;
 
-use super::{AGENT, Host, LOOK, MEMORY_MIB, Qemu, command};
-
-/// How long an agent may take to answer before it is asked again.
-const AGAIN: Duration = Duration::from_millis(500);
+use super::super::{AGAIN, HANG, Restored};
+use super::{AGENT, FOLDER, Host, MEMORY_MIB, Qemu, command};
+use crate::bench::microvm::seat::LOOK;
 
 /// A guest that waits for its host, in files.
 pub(in crate::bench::microvm) struct Saved {
     memory: PathBuf,
     state: PathBuf,
-}
-
-/// What a command took that goes on from there.
-pub(in crate::bench::microvm) struct Restored {
-    /// From the start of QEMU until its processors run.
-    pub(in crate::bench::microvm) run: Duration,
-    /// From there until the agent answers its host.
-    pub(in crate::bench::microvm) agent: Duration,
 }
 
 impl Saved {
@@ -46,7 +36,7 @@ impl Saved {
 
     /// Goes on from it once.
     pub(in crate::bench::microvm) async fn restore(&self, host: &Host) -> Result<Restored> {
-        let folder = host.folder().join("bare");
+        let folder = host.folder().join(FOLDER);
         std::fs::create_dir(&folder)?;
         let restored = async {
             let backend = format!("memory-backend-file,share=off,{}", self.backend());
@@ -56,7 +46,7 @@ impl Saved {
             qemu.asked("cont", json!({})).await?;
             let run = qemu.began.elapsed();
             let mut stream = UnixStream::connect(folder.join(AGENT)).await?;
-            let opened = tokio::time::timeout(super::HANG, link::open(&mut stream, AGAIN)).await;
+            let opened = tokio::time::timeout(HANG, link::open(&mut stream, AGAIN)).await;
             opened.context("the guest that was saved does not answer")??;
             let agent = qemu.began.elapsed() - run;
             qemu.child.kill().await?;

@@ -1,0 +1,204 @@
+//! Firecracker by hand, not jailed.
+
+mod api;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use guest_protocol::{BootWords, VSOCK_PORT, link};
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use super::{AGAIN, AGENT, Boot, CONSOLE, DISK_BYTES, DISKS, FOLDER, HANG, Restored, wait};
+use crate::bench::microvm::host::Host;
+use crate::bench::microvm::seat::agent_is_up;
+use crate::bench::objects::{CPUS, MEMORY_MIB};
+use crate::child::output;
+
+/// What the service gives the kernel, but for what tells the agent of its machine.
+const COMMAND_LINE: &str =
+    "console=ttyS0 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce";
+/// One after the other they have the same TAP device.
+const TAP: &str = "bare0";
+const CONTROL: &str = "api.sock";
+
+/// Makes the TAP device; it goes with the network namespace.
+pub(super) async fn prepare() -> Result<()> {
+    output(Command::new("ip").args(["tuntap", "add", "dev", TAP, "mode", "tap"])).await.map(drop)
+}
+
+/// Boots the guest once.
+pub(super) async fn boot(host: &Host, program: &Path) -> Result<Boot> {
+    let folder = host.folder().join(FOLDER);
+    fs::create_dir(&folder)?;
+    let booted = async {
+        let mut vm = Vm::configured(host, program, &folder)?;
+        let answer = vm.runs().await?;
+        vm.boot().await?;
+        let boot = vm.began.elapsed() - answer;
+        vm.child.kill().await?;
+        Ok(Boot { answer, boot })
+    };
+    let booted = booted.await;
+    fs::remove_dir_all(&folder)?;
+    booted
+}
+
+/// A guest that waits for its host, in files. Its disks stay where they were, as the files say.
+pub(in crate::bench::microvm) struct Saved {
+    program: PathBuf,
+    memory: PathBuf,
+    state: PathBuf,
+}
+
+impl Saved {
+    /// Boots the guest and saves it.
+    pub(super) async fn make(host: &Host, program: &Path) -> Result<Self> {
+        let folder = host.folder().join("saved-firecracker");
+        fs::create_dir(&folder)?;
+        let saved =
+            Self { program: program.to_owned(), memory: folder.join("memory"), state: folder.join("state") };
+        let mut vm = Vm::configured(host, program, &folder)?;
+        vm.runs().await?;
+        vm.boot().await?;
+        vm.asked("PATCH", "/vm", json!({ "state": "Paused" })).await?;
+        let files =
+            json!({ "snapshot_type": "Full", "snapshot_path": saved.state, "mem_file_path": saved.memory });
+        vm.asked("PUT", "/snapshot/create", files).await?;
+        vm.child.kill().await?;
+        Ok(saved)
+    }
+
+    /// Goes on from it once.
+    pub(super) async fn restore(&self, host: &Host) -> Result<Restored> {
+        let folder = host.folder().join(FOLDER);
+        fs::create_dir(&folder)?;
+        let restored = async {
+            let mut vm = Vm::start(&self.program, &folder, None)?;
+            while UnixStream::connect(folder.join(CONTROL)).await.is_err() {
+                wait(&mut vm.child, vm.began).await?;
+            }
+            let load = json!({
+                "snapshot_path": self.state,
+                "mem_backend": { "backend_type": "File", "backend_path": self.memory },
+                "vsock_override": { "uds_path": folder.join(AGENT) },
+                "resume_vm": true,
+            });
+            vm.asked("PUT", "/snapshot/load", load).await?;
+            let run = vm.began.elapsed();
+            vm.reach().await?;
+            let agent = vm.began.elapsed() - run;
+            vm.child.kill().await?;
+            Ok(Restored { run, agent })
+        };
+        let restored = restored.await;
+        fs::remove_dir_all(&folder)?;
+        restored
+    }
+}
+
+/// A command that runs.
+struct Vm {
+    child: Child,
+    folder: PathBuf,
+    began: Instant,
+}
+
+impl Vm {
+    /// Starts one that boots.
+    fn configured(host: &Host, program: &Path, folder: &Path) -> Result<Self> {
+        let file = folder.join("settings.json");
+        fs::write(&file, settings(host, folder)?.to_string())?;
+        Self::start(program, folder, Some(&file))
+    }
+
+    fn start(program: &Path, folder: &Path, settings: Option<&Path>) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("--api-sock").arg(folder.join(CONTROL));
+        if let Some(file) = settings {
+            command.arg("--config-file").arg(file);
+        }
+        command.stdin(Stdio::null()).stdout(File::create(folder.join(CONSOLE))?);
+        command.stderr(Stdio::null()).kill_on_drop(true);
+        let began = Instant::now();
+        let child = command.spawn().context("Firecracker cannot be run")?;
+        Ok(Self { child, folder: folder.to_owned(), began })
+    }
+
+    /// Waits until it says that its guest runs; how long that took from its start.
+    async fn runs(&mut self) -> Result<Duration> {
+        while !api::runs(&self.folder.join(CONTROL)).await {
+            wait(&mut self.child, self.began).await?;
+        }
+        Ok(self.began.elapsed())
+    }
+
+    /// Waits until the guest's agent waits for its host.
+    async fn boot(&mut self) -> Result<()> {
+        while !agent_is_up(&self.folder.join(CONSOLE)) {
+            wait(&mut self.child, self.began).await?;
+        }
+        Ok(())
+    }
+
+    async fn asked(&self, method: &str, path: &str, body: Value) -> Result<()> {
+        api::ask(&self.folder.join(CONTROL), method, path, &body).await.map(drop)
+    }
+
+    /// Waits until the guest's agent answers its host.
+    async fn reach(&mut self) -> Result<()> {
+        let answered = async {
+            // A guest that has just gone on resets its first connections (docs/vsock.md of Firecracker).
+            while !self.answers().await {
+                wait(&mut self.child, self.began).await?;
+            }
+            Ok(())
+        };
+        let answered = tokio::time::timeout(HANG, answered).await;
+        answered.context("the guest that was saved does not answer")?
+    }
+
+    async fn answers(&self) -> bool {
+        let opened = async {
+            let mut stream = api::connect(&self.folder.join(AGENT), VSOCK_PORT).await?;
+            link::open(&mut stream, AGAIN).await?;
+            Ok::<_, anyhow::Error>(())
+        };
+        opened.await.is_ok()
+    }
+}
+
+/// The machine and devices of a seat.
+fn settings(host: &Host, folder: &Path) -> Result<Value> {
+    let (kernel, initramfs) = host.boot()?;
+    let mut drives = Vec::new();
+    for (name, may_write) in DISKS {
+        let disk = folder.join(name);
+        File::create(&disk)?.set_len(DISK_BYTES)?;
+        drives.push(json!({
+            "drive_id": name, "path_on_host": disk, "is_root_device": false, "is_read_only": !may_write,
+            "cache_type": "Writeback",
+        }));
+    }
+    let disks = DISKS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let words = BootWords { disks: Some(disks), vsock_port: Some(VSOCK_PORT) };
+    Ok(json!({
+        "boot-source": {
+            "kernel_image_path": kernel, "initrd_path": initramfs, "boot_args": format!("{COMMAND_LINE} {words} quiet"),
+        },
+        "machine-config": { "vcpu_count": CPUS, "mem_size_mib": MEMORY_MIB },
+        "drives": drives,
+        "network-interfaces": [
+            { "iface_id": "eth0", "host_dev_name": TAP, "guest_mac": "02:00:00:00:00:00" },
+        ],
+        "vsock": { "guest_cid": 3, "uds_path": folder.join(AGENT) },
+        "entropy": {},
+        "balloon": {
+            "amount_mib": 0, "deflate_on_oom": true, "stats_polling_interval_s": 30, "free_page_reporting": true,
+        },
+    }))
+}
