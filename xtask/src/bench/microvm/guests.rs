@@ -14,7 +14,7 @@ use crate::bench::service::Client;
 use crate::console;
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
 pub(super) struct Amount {
     /// How often each way boots, after one turn that does not count.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -144,4 +144,26 @@ async fn classes(
         classes.push(class(host, client, image, amount.class).await?);
     }
     Ok(classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Told {
+        #[command(flatten)]
+        amount: Amount,
+    }
+
+    #[test]
+    fn how_much_is_told_as_it_is_read() {
+        let amount = Amount { rounds: 2, classes: 1, class: 4 };
+        let told = [String::from("bench")].into_iter().chain(amount.arguments());
+        assert_eq!(Told::try_parse_from(told).unwrap_or_else(|why| panic!("{why}")).amount, amount);
+        let alone = Told::try_parse_from(["bench", "--class=1"]);
+        assert!(alone.is_err(), "what a further seat has takes two");
+    }
 }

@@ -103,3 +103,26 @@ async fn measured(host: &Host, monitor: &Monitor, amount: Amount) -> Result<Gues
     host.prepare(monitor).await?;
     guests::measure(host, monitor, amount, &super::image()).await
 }
+
+#[cfg(test)]
+mod tests {
+    use vm_testbed::Console;
+
+    use super::*;
+
+    fn ended(code: i32, said: &str) -> OuterRun {
+        OuterRun { code, said: said.into(), ready: Duration::from_secs(1), console: Console::default() }
+    }
+
+    #[test]
+    fn the_result_is_the_line_that_says_so() {
+        let measured = Guests { class: 8, bare: vec![(1.5, 2.0)], ..Guests::default() };
+        let line = format!("{RESULT}{}", serde_json::to_string(&measured).unwrap());
+        let found = result(&ended(0, &format!("firecracker: boots\n{line}\n"))).unwrap();
+        assert_eq!((found.class, found.bare), (8, vec![(1.5, 2.0)]));
+        let none = result(&ended(0, "firecracker: boots\n")).unwrap_err();
+        assert!(none.to_string().contains("has no result"), "{none}");
+        let failed = result(&ended(1, &line)).unwrap_err();
+        assert!(failed.to_string().contains("ended with 1"), "what failed later has no result: {failed}");
+    }
+}

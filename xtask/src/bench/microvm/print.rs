@@ -157,3 +157,24 @@ fn stage(turn: &Turn, name: &str) -> f64 {
 fn figure(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_figures_are_marked_and_compared_with_their_own() {
+        let measured = Guests {
+            bare: vec![(1.0, 100.0)],
+            bare_restores: vec![(10.0, 10.0)],
+            restores: vec![super::super::restored::Restored { agent: 30.0, workspace: 40.0, restore: 21.0 }],
+            ..Guests::default()
+        };
+        let nested = Place::Nested { outer_memory_mib: 4096 };
+        let report = Report { firecracker_guests: Some((nested, measured)), ..Report::default() };
+        let verdicts = verdicts(&report);
+        let [verdict] = verdicts.as_slice() else { panic!("{verdicts:?}") };
+        assert_eq!(verdict.what, "Firecracker, nested: restore: service / bare command");
+        assert!((verdict.measured - 1.05).abs() < 1e-9 && verdict.met, "{verdict:?}");
+    }
+}

@@ -42,3 +42,58 @@ pub(super) async fn connect(socket: &Path, port: u32) -> Result<UnixStream> {
     ensure!(line.starts_with(b"OK "), "the guest's vsock socket said {:?}", String::from_utf8_lossy(&line));
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// What one who connects reads until `end`, and his answer's way.
+    async fn heard(listener: &UnixListener, end: &[u8], answer: &[u8]) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(end) {
+            heard.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(answer).await.unwrap();
+        String::from_utf8(heard).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_error_with_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("api.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let body = json!({ "state": "Paused" });
+        let done = ask(&socket, "PATCH", "/vm", &body);
+        let (done, heard) = tokio::join!(done, heard(&listener, b"}", b"HTTP/1.1 204 \r\n\r\n"));
+        done.unwrap();
+        assert!(
+            heard.starts_with("PATCH /vm HTTP/1.1\r\n") && heard.contains("Content-Length: 18\r\n"),
+            "{heard}"
+        );
+
+        let refusal = b"HTTP/1.1 400 \r\n\r\n{\"fault_message\":\"no\"}";
+        let done = ask(&socket, "PATCH", "/vm", &body);
+        let (done, _) = tokio::join!(done, self::heard(&listener, b"}", refusal));
+        let why = done.unwrap_err().to_string();
+        assert!(why.contains("PATCH /vm") && why.contains("\"fault_message\":\"no\""), "{why}");
+    }
+
+    #[tokio::test]
+    async fn what_stands_behind_the_answer_is_the_guests() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let connected = connect(&socket, 1024);
+        let (connected, heard) = tokio::join!(connected, heard(&listener, b"\n", b"OK 1073741824\nhello"));
+        assert_eq!(heard, "CONNECT 1024\n");
+        let mut rest = String::new();
+        connected.unwrap().read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "hello");
+        let (connected, _) = tokio::join!(connect(&socket, 1024), self::heard(&listener, b"\n", b""));
+        assert!(connected.is_err(), "nobody listens there");
+    }
+}
