@@ -60,7 +60,7 @@ pub(crate) struct Options {
     monitor: Option<Which>,
     #[command(flatten)]
     amount: Amount,
-    /// The rounds of Firecracker where its guests run in a guest, and each takes many times as long; classes come up once each way there.
+    /// The rounds of Firecracker where its guests run in a guest, and each takes many times as long.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     nested_rounds: u32,
     /// The class that a killed service finds again.
@@ -77,7 +77,7 @@ pub(crate) struct Options {
 impl Options {
     /// How much is measured in a guest.
     fn nested_amount(&self) -> Amount {
-        Amount { rounds: self.nested_rounds, classes: 1, ..self.amount }
+        Amount { rounds: self.nested_rounds, ..self.amount }
     }
 }
 
@@ -104,12 +104,8 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     again.args(["--net", "--mount", "--"]).arg(std::env::current_exe()?);
     again.args(["bench", "microvm", "--outside"]).arg(here).arg("--binary").arg(binary);
     again.args(options.amount.arguments());
-    again.args([
-        "--nested-rounds",
-        &options.nested_rounds.to_string(),
-        "--seats",
-        &options.seats.to_string(),
-    ]);
+    again.arg(format!("--nested-rounds={}", options.nested_rounds));
+    again.arg(format!("--seats={}", options.seats));
     let monitor = options.monitor.and_then(|which| which.to_possible_value());
     again.args(monitor.map(|which| format!("--monitor={}", which.get_name())));
     let mut family = Family::spawn(&mut again).context("unshare (util-linux) cannot be run")?;
