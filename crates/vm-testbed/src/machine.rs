@@ -13,6 +13,8 @@ pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// The serial line; `reboot=t` ends the machine by a triple fault, which is the one way that microvm has. Under TCG the clock's
 /// calibration hangs, so its outcome is given, and on a busy host its check finds wrongly that it is off.
 const ARGUMENTS: &str = "console=ttyS0 reboot=t panic=-1 tsc_early_khz=2000000 lpj=4000000 tsc=reliable";
+/// How often one without a timer is started again.
+const AGAIN: usize = 2;
 
 /// A disk of a machine, `/dev/vda` for the first.
 #[derive(Clone, Debug)]
@@ -85,12 +87,20 @@ impl Machine {
         self.argument("nolapic_timer").argument("no_timer_check")
     }
 
-    /// Runs it until it ends.
+    /// Runs it until it ends. One whose kernel gave its timer up, as it may on a busy host, is started again before its script runs, twice at most.
     ///
     /// # Errors
     /// When there is no QEMU, QEMU fails, or the guest is still there after `limit`; it is killed then.
     pub fn run(&self, initramfs: Initramfs, limit: Duration) -> Result<Console, BootError> {
-        self.start(initramfs)?.wait(limit)
+        let first_root = initramfs.finish();
+        let mut console = self.started(&first_root)?.wait(limit)?;
+        for _ in 0..AGAIN {
+            if console.after("guest: no timer").next().is_none() {
+                break;
+            }
+            console = self.started(&first_root)?.wait(limit)?;
+        }
+        Ok(console)
     }
 
     /// Starts it.
@@ -98,8 +108,12 @@ impl Machine {
     /// # Errors
     /// When there is no QEMU, or its files cannot be written.
     pub fn start(&self, initramfs: Initramfs) -> Result<Started, BootError> {
+        self.started(&initramfs.finish())
+    }
+
+    fn started(&self, first_root: &[u8]) -> Result<Started, BootError> {
         let folder = tempfile::tempdir().map_err(BootError::io(std::env::temp_dir()))?;
-        Started::of(folder, initramfs, |first_root, console| self.command(first_root, console))
+        Started::of(folder, first_root, |first_root, console| self.command(first_root, console))
     }
 
     fn command(&self, first_root: &Path, console: &Path) -> Command {
@@ -169,12 +183,12 @@ impl Started {
     /// Starts QEMU by a command that is made of the first root's file and of the file for the console, both in this folder.
     pub(crate) fn of(
         folder: tempfile::TempDir,
-        initramfs: Initramfs,
+        content: &[u8],
         command: impl FnOnce(&Path, &Path) -> Command,
     ) -> Result<Self, BootError> {
         let (first_root, console, said) =
             (folder.path().join("initramfs"), folder.path().join("console"), folder.path().join("said"));
-        fs::write(&first_root, initramfs.finish()).map_err(BootError::io(&first_root))?;
+        fs::write(&first_root, content).map_err(BootError::io(&first_root))?;
         let errors = File::create(&said).map_err(BootError::io(&said))?;
         let mut command = command(&first_root, &console);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);

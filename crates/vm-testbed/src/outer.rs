@@ -101,8 +101,9 @@ impl Outer {
         archive.file("command", 0o755, command_line(program).as_bytes())?;
         archive.file("start", 0o755, START.replace("FOR_GUESTS", FOR_GUESTS).as_bytes())?;
         let started = Instant::now();
-        let mut guest =
-            Started::of(folder, archive, |first_root, console| self.command(first_root, console, &output))?;
+        let mut guest = Started::of(folder, &archive.finish(), |first_root, console| {
+            self.command(first_root, console, &output)
+        })?;
         let mut lines = Lines::new(output);
         let console = loop {
             let has_ended = guest.has_ended()?;

@@ -51,6 +51,20 @@ echo "probe: $(echo '{"probe":{"generation":5}}' | $keeper)"
     Ok(())
 }
 
+#[test]
+#[ignore = "needs QEMU and a guest kernel"]
+fn a_guest_without_a_timer_ends_before_its_script_runs() -> Result<()> {
+    if !can_run(&[Need::Guest]) {
+        return Ok(());
+    }
+    let kernel = Kernel::find()?;
+    let archive = Initramfs::new(&kernel, &[], "echo 'guest: runs'\n")?;
+    let console = Machine::new(kernel).without_timer().run(archive, PATIENCE)?;
+    let said: Vec<_> = console.after("guest: ").collect();
+    ensure!(said == ["no timer"], "{said:?}\n{}", console.tail());
+    Ok(())
+}
+
 /// How a host has its cgroups (cgroups(7); for the hybrid one `docs/CGROUP_DELEGATION.md` of systemd), and where those of a VM are then.
 struct Layout {
     /// Mounts them, in the folder where that is.
