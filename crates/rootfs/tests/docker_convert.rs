@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,22 +16,10 @@ use rootfs::ext4::Size;
 use rootfs::layer::{Budget, contents, scan};
 use rootfs::source::{Choice, Image};
 use rootfs::{Digest, EntryKind, Limits, Meta, NodeKind, Quiet};
+use support::{docker, saved};
 
 fn sized(bytes: u64) -> Options {
     Options { size: Size::Exactly(bytes), ..Options::default() }
-}
-
-fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// An image in a file, as the engine writes it.
-fn saved(image: &str, folder: &Path) -> PathBuf {
-    let file = folder.join("image.tar");
-    docker(&["save", "--output", file.to_str().unwrap(), image]);
-    file
 }
 
 /// What the engine itself makes of the image: one archive without layers.

@@ -2,25 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
-use std::path::{Path, PathBuf};
+mod support;
+
 use std::process::{Command, Stdio};
 
 use rootfs::Limits;
 use rootfs::inspect::{Level, LinkKind, Report, Verdict, inspect};
 use rootfs::source::{Choice, Image};
-
-fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// An image in a file, as the engine writes it.
-fn saved(image: &str, folder: &Path) -> PathBuf {
-    let file = folder.join("image.tar");
-    docker(&["save", "--output", file.to_str().unwrap(), image]);
-    file
-}
+use support::{docker, saved};
 
 fn report(image: &str) -> Report {
     let folder = tempfile::tempdir().unwrap();

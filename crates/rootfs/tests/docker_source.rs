@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
+use rootfs::Quiet;
 use rootfs::source::engine::{EngineError, fetch};
 use rootfs::source::{Choice, Image, SpoolError, host_architecture};
-use rootfs::{Progress, Quiet, Stage};
-use support::{built, docker, held_open, is_empty};
+use support::{FillsUp, Heard, built, docker, held_open, is_empty, saved};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use vm_testbed::{Need, SmallDisk, can_run};
 
 const IMAGE: &str = "clarateach-testbed:latest";
 /// How the engine is reached.
@@ -60,29 +61,12 @@ fn wire(folder: &Path, most: usize, then: Then) -> PathBuf {
     socket
 }
 
-/// Remembers what it is told.
-#[derive(Default)]
-struct Heard(std::sync::Mutex<(Option<u64>, u64)>);
-
-impl Progress for Heard {
-    fn begin(&self, stage: Stage, total: Option<u64>) {
-        assert_eq!(stage, Stage::Fetch);
-        self.0.lock().unwrap().0 = total;
-    }
-
-    fn advance(&self, bytes: u64) {
-        self.0.lock().unwrap().1 += bytes;
-    }
-}
-
 #[tokio::test]
 #[ignore = "docker tier: needs a Docker engine"]
 async fn by_name_and_by_id_it_is_what_the_engine_saves() {
     let folder = tempfile::tempdir().unwrap();
     let spool = tempfile::tempdir().unwrap();
-    let saved = folder.path().join("image.tar");
-    docker(&["save", "--output", saved.to_str().unwrap(), IMAGE]);
-    let saved = Image::open(&saved, &Choice::default()).unwrap();
+    let saved = Image::open(&saved(IMAGE, folder.path()), &Choice::default()).unwrap();
     let expected = built(&saved);
     let id = docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE]);
     let short = id.strip_prefix("sha256:").unwrap().get(..12).unwrap();
@@ -180,12 +164,11 @@ async fn settled(folder: &Path) {
 #[tokio::test]
 #[ignore = "docker tier: needs a Docker engine"]
 async fn a_disk_without_room_is_told_before_anything_is_fetched() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(_mounted) = support::SmallDisk::mount(folder.path(), 64) else {
-        println!("skipped: a small file system cannot be mounted here (needs root)");
+    if !can_run(&[Need::Root]) {
         return;
-    };
-    let begun = support::FillsUp(folder.path().to_owned());
+    }
+    let folder = SmallDisk::new(64).unwrap();
+    let begun = FillsUp(folder.path().to_owned());
     let error = fetch(&engine(Path::new(SOCKET)), IMAGE, folder.path(), None, &begun).await.unwrap_err();
     let size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", IMAGE]).parse().unwrap();
     match &error {
@@ -201,14 +184,13 @@ async fn a_disk_without_room_is_told_before_anything_is_fetched() {
 #[tokio::test]
 #[ignore = "docker tier: needs a Docker engine"]
 async fn a_disk_that_fills_up_is_told_and_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    if !can_run(&[Need::Root]) {
+        return;
+    }
     let size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", IMAGE]).parse().unwrap();
     let kilobytes = u32::try_from(size / 1024 + 64).unwrap();
-    let Some(_mounted) = support::SmallDisk::mount(folder.path(), kilobytes) else {
-        println!("skipped: a small file system cannot be mounted here (needs root)");
-        return;
-    };
-    let filling = support::FillsUp(folder.path().to_owned());
+    let folder = SmallDisk::new(kilobytes).unwrap();
+    let filling = FillsUp(folder.path().to_owned());
     let error = fetch(&engine(Path::new(SOCKET)), IMAGE, folder.path(), None, &filling).await.unwrap_err();
     assert!(
         matches!(&error, EngineError::Spool(SpoolError::Full { folder: at }) if at == folder.path()),

@@ -7,15 +7,15 @@ mod helper;
 mod support;
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use rootfs::source::registry::{Options, RegistryError, fetch};
 use rootfs::source::{Image, SpoolError, Wrong, host_architecture};
-use rootfs::{Digest, Progress, Quiet, Stage};
+use rootfs::{Digest, Quiet};
 use rstest::rstest;
 use support::image::{INDEX, Parts, index, parts};
 use support::server::{Ask, Reply, Server, honest};
-use support::{held_open, is_empty};
+use support::{FillsUp, Heard, held_open, is_empty};
+use vm_testbed::{Need, SmallDisk, can_run};
 
 /// A folder of Docker's with the name `u` and the password `geheim` for one registry.
 fn docker_config(registry: &str) -> tempfile::TempDir {
@@ -57,20 +57,6 @@ async fn server(answer: impl Fn(&Parts, &Ask) -> Option<Reply> + Send + Sync + '
     let shared = parts.clone();
     let server = Server::start(move |ask| answer(&shared, ask).unwrap_or_else(|| honest(&shared, ask))).await;
     (server, parts)
-}
-
-#[derive(Default)]
-struct Heard(Mutex<(Option<u64>, u64)>);
-
-impl Progress for Heard {
-    fn begin(&self, stage: Stage, total: Option<u64>) {
-        assert_eq!(stage, Stage::Fetch);
-        self.0.lock().unwrap().0 = total;
-    }
-
-    fn advance(&self, bytes: u64) {
-        self.0.lock().unwrap().1 += bytes;
-    }
 }
 
 #[tokio::test]
@@ -361,11 +347,10 @@ async fn a_circle_of_redirects_ends() {
 
 #[tokio::test]
 async fn a_disk_without_room_is_told_before_a_layer_is_fetched() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(_mounted) = support::SmallDisk::mount(folder.path(), 64) else {
-        println!("skipped: a small file system cannot be mounted here (needs root)");
+    if !can_run(&[Need::Root]) {
         return;
-    };
+    }
+    let folder = SmallDisk::new(64).unwrap();
     let (server, parts) = server(|_, _| None).await;
     let empty = tempfile::tempdir().unwrap();
     let error =
@@ -380,14 +365,13 @@ async fn a_disk_without_room_is_told_before_a_layer_is_fetched() {
 
 #[tokio::test]
 async fn a_disk_that_fills_up_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(_mounted) = support::SmallDisk::mount(folder.path(), 1024) else {
-        println!("skipped: a small file system cannot be mounted here (needs root)");
+    if !can_run(&[Need::Root]) {
         return;
-    };
+    }
+    let folder = SmallDisk::new(1024).unwrap();
     let (server, _) = server(|_, _| None).await;
     let empty = tempfile::tempdir().unwrap();
-    let filling = support::FillsUp(folder.path().to_owned());
+    let filling = FillsUp(folder.path().to_owned());
     let error =
         fetch(&server.image(), &options(empty.path()), folder.path(), None, &filling).await.unwrap_err();
     assert!(matches!(error, RegistryError::Spool(SpoolError::Full { .. })), "{error}");

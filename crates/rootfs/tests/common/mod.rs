@@ -26,19 +26,21 @@ pub(crate) fn layer(path: &str, content: &[u8]) -> Vec<u8> {
 
 /// A layout that is being made.
 pub(crate) struct Layout {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    path: PathBuf,
 }
 
 impl Layout {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
-        std::fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
-        Self { folder }
+        let path = folder.path().join("layout");
+        std::fs::create_dir_all(path.join("blobs/sha256")).unwrap();
+        std::fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
+        Self { _folder: folder, path }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     pub(crate) fn blob_path(&self, digest: Digest) -> PathBuf {
@@ -74,6 +76,7 @@ impl Layout {
         std::fs::write(self.path().join("index.json"), index.to_string()).unwrap();
     }
 
+    /// An archive of it beside it, which goes with it.
     pub(crate) fn archive(&self) -> PathBuf {
         let file = self.path().with_extension("tar");
         let mut archive = tar::Builder::new(std::fs::File::create(&file).unwrap());

@@ -8,6 +8,7 @@ pub mod server;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use rootfs::build::{Options, build};
 use rootfs::source::Image;
@@ -18,6 +19,13 @@ pub fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
     assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// An image in a file, as the engine writes it.
+pub fn saved(image: &str, folder: &Path) -> PathBuf {
+    let file = folder.join("image.tar");
+    docker(&["save", "--output", file.to_str().unwrap(), image]);
+    file
 }
 
 /// The digest of the file that an image becomes.
@@ -41,20 +49,6 @@ pub fn held_open(folder: &Path) -> usize {
         .count()
 }
 
-/// A small file system, gone when it is dropped.
-pub struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    pub fn mount(folder: &Path, kilobytes: u32) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "tmpfs"])
-            .arg(folder)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then(|| Self(folder.to_owned()))
-    }
-}
-
 /// Fills a disk as soon as an image begins to come: there was room a moment before.
 pub struct FillsUp(pub PathBuf);
 
@@ -74,8 +68,17 @@ impl Progress for FillsUp {
     fn advance(&self, _: u64) {}
 }
 
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(&self.0).status());
+/// Remembers what it is told while an image comes: how much that is in all, and how much came.
+#[derive(Default)]
+pub struct Heard(pub Mutex<(Option<u64>, u64)>);
+
+impl Progress for Heard {
+    fn begin(&self, stage: Stage, total: Option<u64>) {
+        assert_eq!(stage, Stage::Fetch);
+        self.0.lock().unwrap().0 = total;
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.0.lock().unwrap().1 += bytes;
     }
 }

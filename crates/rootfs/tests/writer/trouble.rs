@@ -8,9 +8,10 @@ use rootfs::ext4::Size;
 use rootfs::writer::WriterKind;
 use rootfs::{Init, InitConfig, InitError, Progress, Quiet, Stage};
 use rstest::rstest;
+use vm_testbed::{Need, SmallDisk, can_run};
 
 use crate::item::{Item, Kind, expected, file, folder, image, item, layer};
-use crate::seen::{What, by_kernel, debugfs, e2fsck, tool};
+use crate::seen::{What, by_kernel, debugfs, e2fsck};
 
 fn with_init(path: &Path) -> Options {
     Options { init: Some(Init::open(path).unwrap()), ..Options::default() }
@@ -94,31 +95,9 @@ fn a_file_that_is_there_is_not_touched() {
     assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
 }
 
-/// A small disk that ends with this.
-struct Disk(tempfile::TempDir);
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        assert!(tool("umount").arg(self.0.path()).status().unwrap().success());
-    }
-}
-
-impl Disk {
-    fn new(kilobytes: u32) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={kilobytes}k");
-        let mounted =
-            tool("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output().unwrap();
-        if !mounted.status.success() {
-            eprintln!("SKIPPED: a full disk, for it needs root to make a small one");
-            return None;
-        }
-        Some(Self(folder))
-    }
-
-    fn names(&self) -> usize {
-        std::fs::read_dir(self.0.path()).unwrap().count()
-    }
+/// How many names there are on a disk.
+fn names(disk: &SmallDisk) -> usize {
+    std::fs::read_dir(disk.path()).unwrap().count()
 }
 
 /// Leaves so many KiB of a disk when the writing begins; there was room a moment before.
@@ -147,32 +126,38 @@ fn a_disk_that_fills_up_is_said_and_nothing_is_left(
     #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
     #[values(0, 3000)] kilobytes: u32,
 ) {
-    let Some(disk) = Disk::new(32 << 10) else { return };
+    if !can_run(&[Need::Root]) {
+        return;
+    }
+    let disk = SmallDisk::new(32 << 10).unwrap();
     let place = tempfile::tempdir().unwrap();
     let image = image(place.path(), &layer(&five_megabytes()));
-    let path = disk.0.path().join("rootfs.ext4");
-    let filling = Leaves(disk.0.path().to_owned(), kilobytes);
+    let path = disk.path().join("rootfs.ext4");
+    let filling = Leaves(disk.path().to_owned(), kilobytes);
     let error = build(&image, &path, &Options { writer, ..Options::default() }, &filling).unwrap_err();
     assert!(error.to_string().contains("No space left on device"), "{error}");
-    std::fs::remove_file(disk.0.path().join("somebody's")).unwrap();
-    assert_eq!(disk.names(), 0);
+    std::fs::remove_file(disk.path().join("somebody's")).unwrap();
+    assert_eq!(names(&disk), 0);
 }
 
 #[rstest]
 fn a_disk_without_room_is_said_before_anything_is_written(
     #[values(WriterKind::Mkext4, WriterKind::Mke2fs)] writer: WriterKind,
 ) {
-    let Some(disk) = Disk::new(4000) else { return };
+    if !can_run(&[Need::Root]) {
+        return;
+    }
+    let disk = SmallDisk::new(4000).unwrap();
     let place = tempfile::tempdir().unwrap();
     let image = image(place.path(), &layer(&five_megabytes()));
-    let path = disk.0.path().join("rootfs.ext4");
+    let path = disk.path().join("rootfs.ext4");
     // It would have said that the writing begins.
-    let filling = Leaves(disk.0.path().to_owned(), 0);
+    let filling = Leaves(disk.path().to_owned(), 0);
     let error = build(&image, &path, &Options { writer, ..Options::default() }, &filling).unwrap_err();
     let BuildError::NoRoom(room) = &error else { panic!("{error}") };
-    assert_eq!((room.folder.as_path(), room.free), (disk.0.path(), 4000 << 10));
+    assert_eq!((room.folder.as_path(), room.free), (disk.path(), 4000 << 10));
     assert!(room.needed > 5_000_000, "{room}");
-    assert_eq!(disk.names(), 0);
+    assert_eq!(names(&disk), 0);
 }
 
 #[test]
@@ -189,8 +174,11 @@ fn a_disk_with_exactly_enough_room_is_enough() {
     let kilobytes = u32::try_from(needed / 1024).unwrap();
     let options = Options { size, ..Options::default() };
     for (kilobytes, is_enough) in [(kilobytes, true), (kilobytes - 4, false)] {
-        let Some(disk) = Disk::new(kilobytes) else { return };
-        let built = build(&image, &disk.0.path().join("rootfs.ext4"), &options, &Quiet);
+        if !can_run(&[Need::Root]) {
+            return;
+        }
+        let disk = SmallDisk::new(kilobytes).unwrap();
+        let built = build(&image, &disk.path().join("rootfs.ext4"), &options, &Quiet);
         assert_eq!(built.is_ok(), is_enough, "{built:?}");
         assert!(is_enough || matches!(built, Err(BuildError::NoRoom(_))));
     }
