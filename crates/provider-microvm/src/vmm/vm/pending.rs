@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
 use super::{identity, limits, timeout, watched};
-use crate::vmm::jail::JailSpec;
 use crate::vmm::CgroupSpec;
+use crate::vmm::jail::JailSpec;
 use crate::vmm::keeper::{Keepers, Launch};
 
 /// A VM whose keeper is not told yet that it shall live.
