@@ -6,13 +6,13 @@
 //! Their way out is looked after here too, in the time of nobody who waits for a seat: the host may get another one, or a Docker engine that stands in it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use seats::{ProviderError, Scope, SeatRef, Stage, WorkshopId};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::core::Core;
 use crate::edges::{NetError, WorkshopNet};
@@ -32,8 +32,7 @@ impl Guard {
         let network = core.edges.network.clone();
         let core = Arc::downgrade(core);
         Self(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut tick = pin!(tokio::time::sleep(EVERY));
             let (mut said, mut said_of_the_way) = (None, None);
             // Whoever has just found the seats has seen to their being kept apart.
             let mut is_time = false;
@@ -51,9 +50,12 @@ impl Guard {
                     tracing::error!(why, "whether seats reach the world is not known, or they do not");
                 }
                 is_time = tokio::select! {
-                    _ = ticks.tick() => true,
+                    () = &mut tick => true,
                     () = network.news() => false,
                 };
+                if is_time {
+                    tick.set(tokio::time::sleep(EVERY));
+                }
             }
         }))
     }

@@ -1,20 +1,29 @@
-//! Which rules are in force: not what they say, but which they are.
+//! Which rules are in force.
 //!
-//! The kernel numbers the rules of a table in the order in which they came (`nf_tables_alloc_handle` of `net/netfilter/nf_tables_api.c`) and
-//! uses no number twice. So who has put rules there and still finds their numbers finds his rules; one that is missing, that is new or that was replaced
-//! is somebody else's doing.
+//! The kernel tells a rule as it was given it, in expressions, with what its counters have counted and with a number that it gave it
+//! (`nf_tables_fill_rule_info` of `net/netfilter/nf_tables_api.c`). So who has put rules there, and finds them again with nothing but the counters changed, finds
+//! his rules; one that is missing, that is new or that was replaced is somebody else's doing. What they mean need not be understood for that.
 
 use std::collections::BTreeMap;
 
-use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute, RuleMessage};
+use netlink_packet_netfilter::nftables::{
+    ExpressionAttribute, ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage,
+};
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
 
 /// A chain of our tables: whether it is in the one of the family bridge, and its name.
 type Chain = (bool, String);
 
-/// The rules of our tables by their chains, each by its number, in their order.
+/// The rules of our tables by their chains, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules(BTreeMap<Chain, Vec<u64>>);
+pub(crate) struct Rules(BTreeMap<Chain, Vec<Rule>>);
+
+/// A rule: its number, and what it says without what it counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rule {
+    number: u64,
+    says: Vec<ListAttribute<ExpressionAttribute>>,
+}
 
 impl Rules {
     /// Whether there are as many in each chain as a text for `nft` adds, and no other chain has any.
@@ -43,19 +52,29 @@ impl Rules {
     /// Adds one that the kernel tells of.
     pub(super) fn add(&mut self, message: &NetfilterMessage) {
         let NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) = &message.inner else { return };
-        let (mut chain, mut number) = (None, None);
+        let (mut chain, mut told) = (None, Rule::default());
         for attribute in &rule.attributes {
             match attribute {
                 RuleAttribute::Chain(name) => chain = Some(name),
-                RuleAttribute::Handle(handle) => number = Some(*handle),
+                RuleAttribute::Handle(number) => told.number = *number,
+                RuleAttribute::Expressions(says) => {
+                    told.says = says.iter().filter(|one| !is_counter(one)).cloned().collect();
+                }
                 _ => {}
             }
         }
-        if let (Some(chain), Some(number)) = (chain, number) {
+        if let Some(chain) = chain {
             let is_of_bridge = message.header.family == NetfilterProtoFamily::Bridge;
-            self.0.entry((is_of_bridge, chain.clone())).or_default().push(number);
+            self.0.entry((is_of_bridge, chain.clone())).or_default().push(told);
         }
     }
+}
+
+fn is_counter(expression: &ListAttribute<ExpressionAttribute>) -> bool {
+    let ListAttribute::Element(attributes) = expression else { return false };
+    attributes
+        .iter()
+        .any(|attribute| matches!(attribute, ExpressionAttribute::Name(name) if name == "counter"))
 }
 
 #[cfg(test)]
@@ -67,8 +86,10 @@ mod tests {
         let text = "add table inet t\nadd chain inet t one { type filter hook input priority 0; }\nadd rule inet t one drop\n\
                     add rule inet t one accept\nadd rule bridge t two jump one\n";
         let of = |one: &[u64], two: &[u64]| {
-            let chains =
-                [((false, "one".to_owned()), one.to_vec()), ((true, "two".to_owned()), two.to_vec())];
+            let rules = |numbers: &[u64]| {
+                numbers.iter().map(|number| Rule { number: *number, ..Rule::default() }).collect::<Vec<_>>()
+            };
+            let chains = [((false, "one".to_owned()), rules(one)), ((true, "two".to_owned()), rules(two))];
             Rules(chains.into_iter().filter(|(_, rules)| !rules.is_empty()).collect())
         };
         assert!(of(&[4, 5], &[3]).are_those_of(text));

@@ -117,7 +117,7 @@ impl Network for CniNet {
     }
 
     async fn news(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
