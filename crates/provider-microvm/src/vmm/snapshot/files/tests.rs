@@ -104,7 +104,7 @@ fn what_reads_differently_from_how_it_was_written_gets_no_name() {
         unfinished.state().write_all_at(b"processors", 0).unwrap();
         let memory = Memory::empty(1).unwrap();
         File::options().write(true).open(memory.path()).unwrap().write_all_at(b"page", 8192).unwrap();
-        let (written, description) = unfinished.fill(&memory, traits()).unwrap();
+        let (written, description) = unfinished.fill(&memory, Traits::sample()).unwrap();
         unfinished.verify(&written, &description).unwrap();
         // As a disk does that is about to fail.
         let disk = File::options().write(true).open(at.path().join("golden.new").join(spoilt)).unwrap();
