@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) echoes_on: Option<u32>,
     /// What is done with the calls of a method and path instead of answering them.
     pub(crate) tricks: Vec<(&'static str, Trick)>,
+    /// Whether it says each call on its console.
+    pub(crate) tells: bool,
 }
 
 /// What is done with a call.
@@ -58,6 +60,7 @@ impl Default for Options {
             has_drivers: true,
             echoes_on: None,
             tricks: Vec::new(),
+            tells: false,
         }
     }
 }
@@ -76,11 +79,14 @@ impl Fake {
     /// # Errors
     /// When the socket is there already, from another one or a dead one: the real one ends with code 1.
     pub(crate) fn start(socket: &Path, options: Options) -> io::Result<Self> {
-        let tricks = options.tricks.clone();
+        let (tricks, tells) = (options.tricks.clone(), options.tells);
         let process = Arc::new(Mutex::new(Process::new(options)));
         let inner = Arc::clone(&process);
         let server = Server::start(socket, move |request| {
             let called = format!("{} {}", request.method, request.path);
+            if tells {
+                say(&called);
+            }
             let trick = tricks.iter().find(|(call, _)| *call == called).map(|(_, trick)| trick);
             let answer = |request: &Request| inner.lock().unwrap().handle(request);
             match trick {
@@ -111,4 +117,9 @@ impl Fake {
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Process) -> T) -> T {
         look(&self.process.lock().unwrap())
     }
+}
+
+#[expect(clippy::print_stdout, reason = "it is the console")]
+fn say(called: &str) {
+    println!("fake: {called}");
 }

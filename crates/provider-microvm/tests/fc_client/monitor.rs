@@ -16,14 +16,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::bench::{Bench, PATIENCE, real};
 use crate::fake::{Fake, Options, Trick};
 
+mod faults;
 mod metrics;
 mod network;
 mod stuck;
 
 /// Where the fake's socket is to be.
 const SOCKET: &str = "FAKE_FIRECRACKER_SOCKET";
-/// The call at which the fake dies, or that it never answers.
+/// The call at which the fake dies, that it refuses, or that it never answers.
 const DIES_AT: &str = "FAKE_FIRECRACKER_DIES_AT";
+const REFUSES_AT: &str = "FAKE_FIRECRACKER_REFUSES_AT";
 const HANGS_AT: &str = "FAKE_FIRECRACKER_HANGS_AT";
 /// The test that is the fake.
 const NAME: &str = "monitor::a_vm_of_the_fake_is_started_adopted_and_ended";
@@ -56,8 +58,13 @@ async fn a_vm_of_the_real_one_is_started_adopted_and_ended() -> Result<()> {
     reason = "it is the console, and the last words of a monitor"
 )]
 async fn be_the_fake(socket: &Path) -> Result<()> {
-    let mut options = Options { echoes_on: Some(1024), ..Options::default() };
-    for (variable, trick) in [(DIES_AT, Trick::Dies), (HANGS_AT, Trick::Late(PATIENCE * 10))] {
+    let mut options = Options { echoes_on: Some(1024), tells: true, ..Options::default() };
+    let fault = r#"{"fault_message":"on purpose"}"#;
+    let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{fault}", fault.len());
+    let refuses = Trick::Says(refusal.into_bytes());
+    for (variable, trick) in
+        [(DIES_AT, Trick::Dies), (REFUSES_AT, refuses), (HANGS_AT, Trick::Late(PATIENCE * 10))]
+    {
         if let Ok(call) = std::env::var(variable) {
             options.tricks.push((call.leak(), trick));
         }
@@ -93,11 +100,15 @@ impl Place {
     }
 
     fn monitor(&self) -> Firecracker {
+        Firecracker::new(self.options())
+    }
+
+    fn options(&self) -> FirecrackerOptions {
         let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
         let mut options = FirecrackerOptions::new(keeper);
         options.jailer = Jailer::Off;
         options.program.clone_from(&self.program);
-        Firecracker::new(options)
+        options
     }
 
     fn folder(&self) -> RunFolder {
@@ -236,30 +247,6 @@ async fn what_the_process_refuses_is_told_and_leaves_nothing() -> Result<()> {
         said.starts_with("seat demo/1: PUT /drives/data: Firecracker refuses: Drive config error"),
         "{said}"
     );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_process_that_dies_while_it_starts_is_told_with_its_end() -> Result<()> {
-    let place = Place::told(DIES_AT, "PUT /vsock")?;
-    let why = refused(&place, &place.monitor(), &place.spec()?).await?.to_string();
-    let expected =
-        "seat demo/1: the VM ended while it started: the VM monitor gave up with exit code 1: fake: ends";
-    ensure!(why == expected, "{why}");
-    ensure!(place.console().contains("fake: listens"));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_process_that_does_not_answer_is_given_up() -> Result<()> {
-    let place = Place::told(HANGS_AT, "PUT /entropy")?;
-    let keeper = KeeperCommand { program: env!("CARGO_BIN_EXE_vmm-keeper").into(), args: Vec::new() };
-    let mut options = FirecrackerOptions::new(keeper);
-    options.jailer = Jailer::Off;
-    options.program.clone_from(&place.program);
-    options.start_timeout = Duration::from_secs(10);
-    let why = refused(&place, &Firecracker::new(options), &place.spec()?).await?.to_string();
-    ensure!(why == "seat demo/1: the VM's start did not happen within 10 s", "{why}");
     Ok(())
 }
 
