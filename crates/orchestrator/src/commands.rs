@@ -1,5 +1,6 @@
 //! The commands.
 
+mod came_up;
 mod class;
 mod doctor;
 mod findings;

@@ -34,6 +34,9 @@ pub(crate) struct Instance {
     /// Its image.
     #[serde(default)]
     pub(crate) image: Option<String>,
+    /// What makes seats there: `docker`, `microvm` or `sim`.
+    #[serde(default)]
+    pub(crate) provider: Option<String>,
     /// Why it is not running.
     #[serde(default)]
     pub(crate) reason: Option<String>,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::came_up::{self, CameUp};
 use super::progress::Progress;
 use super::seat::{fields, keeping, removed, show_seats};
 use super::{connect, wish};
@@ -121,7 +122,7 @@ fn finish(answer: &Value, what: &str, ui: Ui) -> anyhow::Result<Exit> {
 }
 
 fn table(seats: &[SeatReport], ui: Ui) -> std::io::Result<()> {
-    let mut table = ui.table(&["SEAT", "OUTCOME", "STATUS", "ENDPOINT", "REASON"]);
+    let mut table = ui.table(&["SEAT", "OUTCOME", "STATUS", "ENDPOINT", "CAME UP", "STAGES", "REASON"]);
     for report in seats {
         let instance = report.instance.as_ref();
         let reason = report.reason.as_deref().or_else(|| instance?.reason.as_deref());
@@ -130,13 +131,16 @@ fn table(seats: &[SeatReport], ui: Ui) -> std::io::Result<()> {
             report.outcome.as_str(),
             instance.map_or("-", |seat| seat.status.as_str()),
             instance.and_then(|seat| seat.endpoint.as_deref()).unwrap_or("-"),
+            CameUp::of(report).map_or_else(|| "-".to_owned(), |up| up.short()).as_str(),
+            came_up::stages(report).as_str(),
             reason.unwrap_or_default(),
         ]);
     }
     ui.line(&table.trim_fmt())
 }
 
-/// A seat of a class in a row for a shell script: the outcome, then the columns of a seat.
+/// A seat of a class in a row for a shell script: the outcome, the columns of a seat, how it came up (`restored`, `booted` or `started`), and how many
+/// milliseconds each stage took.
 fn row(workshop: &str, report: &SeatReport, ui: Ui) -> std::io::Result<()> {
     let instance = report.instance.clone().unwrap_or_else(|| Instance {
         workshop: workshop.to_owned(),
@@ -144,7 +148,9 @@ fn row(workshop: &str, report: &SeatReport, ui: Ui) -> std::io::Result<()> {
         ..Instance::default()
     });
     let reason = report.reason.clone().or_else(|| instance.reason.clone());
-    ui.row(std::iter::once(report.outcome.clone()).chain(fields(&Instance { reason, ..instance })))
+    let way = CameUp::of(report).map(|up| up.way.word().to_owned()).unwrap_or_default();
+    let first = std::iter::once(report.outcome.clone()).chain(fields(&Instance { reason, ..instance }));
+    ui.row(first.chain([way, came_up::millis(report)]))
 }
 
 fn show_workshops(answer: &Value, ui: Ui) -> anyhow::Result<Exit> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::came_up::{CameUp, Way};
 use crate::client::types::{SeatReport, StageEvent};
 use crate::ui::{Output, Ui};
 
@@ -38,7 +39,9 @@ impl Progress {
         let line = line(report);
         match &self.bar {
             Some(bar) => {
-                if report.failed() {
+                // Those that came up as they should are in the table that follows.
+                let fell_back = CameUp::of(report).is_some_and(|up| up.way == Way::Booted { instead: true });
+                if report.failed() || fell_back {
                     bar.suspend(|| self.ui.note(&line));
                 }
                 self.redraw();
@@ -80,40 +83,28 @@ impl Drop for Progress {
 fn line(report: &SeatReport) -> String {
     let endpoint = report.instance.as_ref().and_then(|seat| seat.endpoint.as_deref());
     let detail = report.reason.as_deref().or(endpoint).unwrap_or_default();
-    let way = way(&report.timings).unwrap_or_default();
+    let way = CameUp::of(report).and_then(|up| up.long()).unwrap_or_default();
     let words = [&*format!("seat {}: {}", report.seat, report.outcome), detail, &way];
     let words = words.into_iter().filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// How a seat came up that was to be restored from a snapshot.
-fn way(timings: &BTreeMap<String, f64>) -> Option<String> {
-    let seconds = |stage| timings.get(stage).map(|millis| millis / 1000.0);
-    let restore = seconds("restore")?;
-    Some(match (seconds("start"), seconds("snapshot")) {
-        (Some(start), _) => {
-            format!("(booted in {start:.1} s; no snapshot could be used, the service's log says why)")
-        }
-        (None, Some(snapshot)) => {
-            format!("(restored from a snapshot in {restore:.1} s, after {snapshot:.1} s for the snapshot)")
-        }
-        (None, None) => format!("(restored from a snapshot in {restore:.1} s)"),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(timings: &str) -> String {
+    fn said(provider: &str, timings: &str) -> String {
+        let seat = format!(r#"{{"seat": 3, "status": "running", "provider": "{provider}"}}"#);
         let report =
-            format!(r#"{{"seat": 3, "outcome": "created", "instance": null, "timings": {timings}}}"#);
+            format!(r#"{{"seat": 3, "outcome": "created", "instance": {seat}, "timings": {timings}}}"#);
         line(&serde_json::from_str(&report).unwrap())
     }
 
     #[test]
     fn seats_tell_how_they_came_up() {
-        assert_eq!(said(r#"{"create": 12.0, "start": 700.0}"#), "seat 3: created");
+        assert_eq!(said("docker", r#"{"create": 12.0, "start": 700.0}"#), "seat 3: created");
+        let said = |timings| said("microvm", timings);
+        assert_eq!(said(r#"{"create": 12.0, "start": 9000.0}"#), "seat 3: created (booted in 9.0 s)");
         assert_eq!(said(r#"{"restore": 812.5}"#), "seat 3: created (restored from a snapshot in 0.8 s)");
         assert!(said(r#"{"restore": 812.5, "snapshot": 4100}"#).contains("in 0.8 s, after 4.1 s for"));
         assert!(said(r#"{"restore": 1.5, "snapshot": 1, "start": 9000.0}"#).contains("(booted in 9.0 s; no"));

@@ -12,6 +12,12 @@ fn a_class_comes_up_is_listed_and_goes() {
         "{}",
         up.out
     );
+    let header = up.out.lines().next().unwrap();
+    assert!(
+        header.contains("ENDPOINT") && header.contains("CAME UP  ") && header.contains("STAGES"),
+        "{header}"
+    );
+    assert!(up.out.lines().skip(1).all(|line| line.contains("  started ")), "{}", up.out);
     // Without a terminal the progress is a line per seat, and has no control characters.
     assert!(up.err.contains("seat 5: created http://127.0.0.1:") && !up.err.contains('\x1b'), "{}", up.err);
 
@@ -79,14 +85,21 @@ fn a_shell_script_reads_rows() {
     let id = service.run(&["seat", "show", "abc", "1", "--output", "json"]).json()["id"].clone();
     assert_eq!(up[0][..5], ["created", "abc", "1", "running", id.as_str().unwrap()]);
     assert!(up[0][6].starts_with("http://127.0.0.1:"), "{up:?}");
-    assert_eq!(up[0][7..], ["3001,3002", "clarateach-workspace", "-"]);
+    assert_eq!(up[0][7..11], ["3001,3002", "clarateach-workspace", "-", "started"]);
+    let stages: Vec<_> = up[0][11].split(',').map(|stage| stage.split_once('=').unwrap()).collect();
+    assert!(stages.iter().all(|(_, millis)| millis.parse::<u64>().is_ok()), "{stages:?}");
+    let start = stages.iter().position(|(stage, _)| *stage == "start").unwrap();
+    assert_eq!(stages.last().unwrap().0, "ready", "{stages:?}");
+    assert!(start < stages.len() - 1, "{stages:?}");
+    assert_eq!((up[0].len(), up[1].len()), (12, 12));
     assert_eq!(up[1][..3], ["conflict", "abc", "2"]);
     assert!(up[1][9].contains("another env"), "{up:?}");
+    assert_eq!(up[1][10], "-");
 
     // A seat is the same row everywhere.
     let listed = run(&["seat", "list", "abc"], 0);
     assert_eq!(listed, run(&["class", "list", "abc"], 0));
-    assert_eq!(listed[0], up[0][1..]);
+    assert_eq!(listed[0], up[0][1..10]);
     assert_eq!([listed[0].clone()], run(&["seat", "show", "abc", "1"], 0)[..]);
     assert_eq!([listed[1].clone()], run(&["seat", "create", "abc", "2", "--env", "A=1"], 0)[..]);
     assert_eq!(run(&["class", "list"], 0), [["abc", "2", "2", "0", "0", "0"]]);
