@@ -62,3 +62,25 @@ fn a_keeper_without_a_service_ends_at_once() {
     let help = run(orchestrator(folder.path()).arg("--help")).code(0).out;
     assert!(!help.contains("vmm-keeper"), "{help}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn monitors_without_a_jail_are_warned_of_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    // Another service has the folder, so that this one ends before it looks at the host's network.
+    fs::create_dir_all(folder.path().join("state/microvm")).unwrap();
+    let other = fs::File::create(folder.path().join("state/microvm/lock")).unwrap();
+    other.lock().unwrap();
+    let warnings = |jailer: &[&str]| {
+        let serve = ["serve", "--provider", "microvm", "--state-dir", "state", "--listen", "127.0.0.1:0"];
+        let firecracker = ["--microvm-monitor", "firecracker", "--microvm-snapshot", "off"];
+        let done = run(orchestrator(folder.path()).args(serve).args(firecracker).args(jailer));
+        assert!(done.code != 0 && done.err.contains("is used by another service"), "{}", done.err);
+        let lines = done.err.lines().filter(|line| line.contains("run without a jail"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let warned = warnings(&["--microvm-jailer", "off"]);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("WARN") && warned[0].contains("microvm.jailer"), "{warned:?}");
+    assert!(warnings(&[]).is_empty());
+}
