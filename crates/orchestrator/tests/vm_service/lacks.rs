@@ -104,7 +104,7 @@ fn a_firecracker_that_cannot_be_used_is_said_and_nothing_is_left() {
 }
 
 /// `doctor` under another program that changes what it may, or what it sees.
-fn doctor(host: &Host, under: &[&str], more: &[&str]) -> Value {
+pub(crate) fn doctor(host: &Host, under: &[&str], more: &[&str]) -> Value {
     let service = orchestrator(host.folder());
     let doctor = ["doctor", "--provider", "microvm", "--url", "http://127.0.0.1:1", "--output", "json"];
     let program: &OsStr = service.get_program();
@@ -118,7 +118,7 @@ fn doctor(host: &Host, under: &[&str], more: &[&str]) -> Value {
 
 /// What a check says, and what to do.
 #[track_caller]
-fn check<'a>(report: &'a Value, name: &str) -> [&'a str; 3] {
+pub(crate) fn check<'a>(report: &'a Value, name: &str) -> [&'a str; 3] {
     let checks = report["checks"].as_array().unwrap();
     let check =
         checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));

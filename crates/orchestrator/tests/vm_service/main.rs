@@ -22,6 +22,7 @@ mod process;
 mod registry;
 mod rights;
 mod same;
+mod snapshot;
 mod steps;
 mod trouble;
 
