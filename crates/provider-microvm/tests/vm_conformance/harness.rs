@@ -17,9 +17,20 @@ use crate::host::{Host, START_TIMEOUT};
 use crate::sight::{FOREIGN, run};
 
 pub(crate) struct OnMicrovms {
-    host: Host,
+    host: Arc<Host>,
+    /// What seats run that are to run.
+    good: Image,
     /// Through which the harness speaks to agents: a monitor lets one process do that.
     own: Arc<MicrovmProvider>,
+}
+
+/// An image whose seats answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// As small as can be.
+    Testbed,
+    /// The reference workspace image.
+    Workspace,
 }
 
 const MARKER: &str = "/workspace/marker";
@@ -32,8 +43,12 @@ impl OnMicrovms {
     pub(crate) fn new(snapshot: SnapshotUse) -> Result<Self, Stop> {
         let mut host = Host::new().map_err(fail)?;
         host.config.snapshot = snapshot;
+        Ok(Self::over(Arc::new(host), Image::Testbed))
+    }
+
+    pub(crate) fn over(host: Arc<Host>, good: Image) -> Self {
         let own = host.provider();
-        Ok(Self { host, own })
+        Self { host, good, own }
     }
 
     async fn agent(&self, seat: &SeatRef) -> Result<Agent, Stop> {
@@ -80,6 +95,7 @@ impl Harness for OnMicrovms {
 
     fn image(&self, kind: TestImage) -> Result<ImageRef, Stop> {
         let tag = match kind {
+            TestImage::Good if self.good == Image::Workspace => return Ok(vm_testbed::WORKSPACE.parse()?),
             TestImage::Good => "latest",
             TestImage::Other => "other",
             TestImage::Slow => "slow",
@@ -182,8 +198,13 @@ impl Harness for OnMicrovms {
     }
 
     async fn can_connect(&self, from: &SeatRef, to: SocketAddr) -> Result<bool, Stop> {
-        let script =
-            format!("nc -w 5 {} {} </dev/null >/dev/null 2>&1 && echo yes || echo no", to.ip(), to.port());
+        let (ip, port) = (to.ip(), to.port());
+        let connect = match self.good {
+            Image::Testbed => format!("nc -w 5 {ip} {port} </dev/null"),
+            // It has no such program, and a shell that can do it itself.
+            Image::Workspace => format!("timeout 5 bash -c ': </dev/tcp/{ip}/{port}'"),
+        };
+        let script = format!("{connect} >/dev/null 2>&1 && echo yes || echo no");
         Ok(self.exec(from, &["/bin/sh", "-c", &script]).await?.trim() == "yes")
     }
 
@@ -192,7 +213,11 @@ impl Harness for OnMicrovms {
     }
 
     fn small(&self) -> Limits {
-        Limits { cpu_millis: 1000, memory_mib: 128, pids: 64 }
+        let memory_mib = match self.good {
+            Image::Testbed => 128,
+            Image::Workspace => 256,
+        };
+        Limits { cpu_millis: 1000, memory_mib, pids: 64 }
     }
 
     fn class_size(&self) -> u16 {

@@ -1,12 +1,12 @@
 //! The conformance suite over real guests under QEMU, or Firecracker where a variable says so; one of them on an operator's network, and those of its checks over seats that go on from a snapshot
-//! in which that can make a difference.
+//! in which that can make a difference; and those of them over the reference workspace image in which the image can.
 //!
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
 //! for this check alone. Guests run without hardware virtualization, on any machine.
 //!
 //! By hand, as root:
 //! `cargo test -p provider-microvm --test vm_conformance -- --ignored --test-threads=2`, after `cargo xtask agent` and
-//! `scripts/ensure-guest-kernel.sh`.
+//! `scripts/ensure-guest-kernel.sh`; `CLARATEACH_WORKSPACE` names an archive of the reference image (`images/workspace/build.sh --archive`).
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
@@ -15,6 +15,7 @@ mod cni;
 mod harness;
 mod host;
 mod sight;
+mod workspace;
 
 use provider_microvm::SnapshotUse;
 
