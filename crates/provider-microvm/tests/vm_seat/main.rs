@@ -11,6 +11,7 @@
 
 mod bed;
 mod clock;
+mod etc;
 mod forks;
 mod forty;
 mod full_disk;
