@@ -113,6 +113,7 @@ impl Host {
             format!("--state-dir={}", path("state")),
             format!("--microvm-image-archives={}", path("archives")),
             format!("--microvm-cgroup={}", cgroup()),
+            format!("--microvm-first-uid={}", first_user()),
             format!("--seats-image={}:latest", vm_testbed::IMAGE),
         ]
     }
@@ -129,6 +130,11 @@ impl Host {
         remove_cgroups(&Path::new("/sys/fs/cgroup").join(cgroup()));
         fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
     }
+}
+
+/// Where the users of monitors begin: not where those of another service of this host do, or of another bench.
+fn first_user() -> u32 {
+    0x6000_0000 + std::process::id() % (1 << 20) * 256
 }
 
 fn cgroup() -> String {
