@@ -15,7 +15,6 @@ async fn seen(provider: &MicrovmProvider, wish: &SeatSpec) -> Instance {
 }
 
 /// Waits until the seat is so.
-#[track_caller]
 async fn until(provider: &MicrovmProvider, wish: &SeatSpec, status: Status) -> Instance {
     let look = async {
         loop {
