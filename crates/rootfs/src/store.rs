@@ -207,7 +207,9 @@ impl Store {
     pub fn unpin(&self, name: &EntryName, owner: &Owner) -> Result<(), StoreError> {
         let pin = self.entry(name).join(PINS).join(owner.as_str());
         match fs::remove_file(&pin) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&pin, why)),
+            Err(why) if !matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(StoreError::io(&pin, why))
+            }
             _ => Ok(()),
         }
     }

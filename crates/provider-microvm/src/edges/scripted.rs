@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// What was done, in order.
     pub(crate) steps: Vec<String>,
     pub(crate) fault: Option<Fault>,
+    /// What somebody else does on the host meanwhile, when a step of this name is reached for the first time.
+    pub(crate) meanwhile: Option<Meanwhile>,
     /// Steps that fail each time, without effect.
     pub(crate) broken: BTreeSet<String>,
     pub(crate) memory_mib: u64,
@@ -87,6 +89,7 @@ impl Default for State {
             machines: BTreeMap::new(),
             steps: Vec::new(),
             fault: None,
+            meanwhile: None,
             broken: BTreeSet::new(),
             memory_mib: 16_384,
             free_bytes: 100 << 30,
@@ -102,6 +105,9 @@ impl Default for State {
         }
     }
 }
+
+/// The name of a step, and what somebody does then.
+pub(crate) type Meanwhile = (&'static str, Box<dyn FnOnce() + Send>);
 
 /// What a guest does that goes on from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +209,9 @@ impl World {
             let mut state = self.state();
             let number = state.steps.len();
             state.steps.push(name.clone());
+            if let Some((_, happens)) = state.meanwhile.take_if(|(at, _)| *at == name) {
+                happens();
+            }
             match state.fault.filter(|fault| fault.at == number) {
                 _ if state.broken.contains(&name) => Some(What::FailsBefore),
                 fault => fault.map(|fault| fault.what),

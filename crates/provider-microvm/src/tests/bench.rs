@@ -60,6 +60,11 @@ impl Bench {
         self.config.state_dir.join("microvm")
     }
 
+    /// The folder of the one image that is there.
+    pub(super) fn image_folder(&self) -> PathBuf {
+        glob(&self.config.state_dir.join("images"), "pins")[0].parent().unwrap().to_owned()
+    }
+
     pub(super) fn seat_folder(&self, seat: &SeatRef) -> PathBuf {
         self.state().join(format!("workshops/{}/{}", seat.workshop, seat.seat))
     }

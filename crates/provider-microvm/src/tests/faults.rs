@@ -44,6 +44,58 @@ async fn a_create_that_fails_leaves_nothing(#[case] what: What) {
     assert_eq!(bench.left(), [] as [String; 0]);
 }
 
+/// Where something stands in the way of a file that a create makes.
+#[derive(Clone, Copy, Debug)]
+enum InTheWay {
+    /// In the seat's folder.
+    OfSeat(&'static str),
+    /// In the folder of its image.
+    OfImage(&'static str),
+}
+
+#[rstest]
+#[case::of_the_record("free subnet", InTheWay::OfSeat(".seat.json.new"), "record")]
+#[case::of_the_pin("free subnet", InTheWay::OfImage("pins"), "pin")]
+#[case::of_the_first_disk("free subnet", InTheWay::OfSeat("scratch.new"), "disks")]
+#[case::of_the_second_disk("free subnet", InTheWay::OfSeat("data.new"), "disks")]
+#[case::of_the_last_record("configure", InTheWay::OfSeat(".seat.json.new"), "record")]
+#[tokio::test]
+async fn a_create_whose_files_cannot_be_made_leaves_nothing(
+    #[case] when: &'static str,
+    #[case] where_: InTheWay,
+    #[case] told: &str,
+) {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    let wish = spec(seat("rust-101", 1));
+    // The image is there.
+    up(&provider, &wish).await;
+    provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+    let obstacle = match where_ {
+        InTheWay::OfSeat(name) => bench.seat_folder(&wish.seat).join(name),
+        InTheWay::OfImage(name) => bench.image_folder().join(name),
+    };
+    let happens = {
+        let obstacle = obstacle.clone();
+        move || match where_ {
+            InTheWay::OfSeat(_) => std::fs::create_dir_all(obstacle.join("in the way")).unwrap(),
+            InTheWay::OfImage(_) => {
+                std::fs::remove_dir_all(&obstacle).unwrap();
+                std::fs::write(obstacle, "in the way").unwrap();
+            }
+        }
+    };
+    bench.world.state().meanwhile = Some((when, Box::new(happens)));
+    let error = create(&provider, &wish).await.unwrap_err().to_string();
+    assert!(error.starts_with("seat rust-101/1: ") && error.contains(told), "{error}");
+    assert!(bench.world.state().meanwhile.is_none(), "{when} was not reached");
+    assert_eq!(bench.left(), [] as [String; 0], "{error}");
+    if matches!(where_, InTheWay::OfImage(_)) {
+        std::fs::remove_file(&obstacle).unwrap();
+    }
+    up(&provider, &wish).await;
+}
+
 #[rstest]
 #[case(What::FailsBefore)]
 #[case(What::FailsAfter)]
