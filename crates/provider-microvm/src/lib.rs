@@ -14,6 +14,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod clocks;
 mod config;
 mod console;
 mod core;

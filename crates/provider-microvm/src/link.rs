@@ -19,19 +19,18 @@ use guest_protocol::{Health, Phase};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::clocks::{Clocks, asleep};
 use crate::edges::{Guest, Machine};
 
 /// Between two tries to join: at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How far a guest's clock may be from the host's, beside what asking for it took.
-const TOLERANCE: Duration = Duration::from_secs(1);
+pub(crate) const TOLERANCE: Duration = Duration::from_secs(1);
 /// How long an agent may take to tell of a change.
 const TOLD: Duration = Duration::from_secs(5);
 /// How often a VM is let go that stands still for want of space.
 const UNSTICK_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked whether the host slept.
-const SLEPT_EVERY: Duration = Duration::from_secs(5);
 
 /// How a link is.
 #[derive(Clone, Default)]
@@ -201,7 +200,7 @@ async fn follow(
         Ok(changes) => changes,
         Err(why) => return why.to_string(),
     };
-    let mut clocks = Clocks::new(patience.clock_every);
+    let mut clocks = Clocks::new(patience.clock_every, asleep);
     // One that waits for its configuration gets its clock with that.
     let mut has_clock = false;
     loop {
@@ -250,45 +249,6 @@ async fn step(guest: &Arc<dyn Guest>) -> Result<Option<Duration>, guest_protocol
     let unix_ns = u64::try_from(now().as_nanos()).unwrap_or(u64::MAX);
     guest.set_time(unix_ns).await?;
     Ok(Some(drift))
-}
-
-/// When a clock is to be looked at: at first, now and then, and at once after the host slept.
-struct Clocks {
-    every: Duration,
-    /// When it was, and how long the host had slept by then.
-    looked: Option<(Instant, Duration)>,
-}
-
-impl Clocks {
-    fn new(every: Duration) -> Self {
-        Self { every, looked: None }
-    }
-
-    /// Waits until it is time. May be dropped and called again.
-    async fn due(&mut self) {
-        while let Some((looked, slept)) = self.looked {
-            let left = self.every.saturating_sub(looked.elapsed());
-            tokio::time::sleep(left.min(SLEPT_EVERY)).await;
-            if looked.elapsed() >= self.every || asleep() > slept + TOLERANCE {
-                break;
-            }
-        }
-        self.looked = Some((Instant::now(), asleep()));
-    }
-}
-
-/// For how long the host has slept since it was started: the clock that counts that, less the one that does not
-/// (`clock_gettime(2)`).
-fn asleep() -> Duration {
-    use rustix::time::{ClockId, clock_gettime};
-    let read = |clock| {
-        let time = clock_gettime(clock);
-        Duration::new(
-            u64::try_from(time.tv_sec).unwrap_or_default(),
-            u32::try_from(time.tv_nsec).unwrap_or_default(),
-        )
-    };
-    read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
 }
 
 fn now() -> Duration {
