@@ -64,5 +64,11 @@ mod restored_seats {
         no_secret_gets_out,
         the_environment_arrives_unchanged,
         seats_cannot_reach_each_other,
+        the_limits_arrive,
+        fifty_creates_of_one_seat_make_one,
+        removed_data_is_gone,
+        destroy_leaves_nothing,
+        a_mute_image_becomes_an_error,
+        a_drain_lets_running_work_end,
     }
 }
