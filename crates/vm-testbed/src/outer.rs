@@ -11,6 +11,8 @@
 //! loopback. Its root is no initramfs, from which no jailer could go away (`pivot_root(2)`), and `/run` is a file system in memory, where hard links
 //! and sockets work as on a disk.
 
+mod clock;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
@@ -130,7 +132,9 @@ impl Outer {
         let mut qemu = Command::new(QEMU);
         qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,la57=off", "-smp", "2"]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        qemu.args(["-m", &self.memory.to_string(), "-append", ARGUMENTS]);
+        let arguments = clock::ticks_per_ms()
+            .map_or_else(|| ARGUMENTS.to_owned(), |ticks| format!("{ARGUMENTS} tsc_early_khz={ticks}"));
+        qemu.args(["-m", &self.memory.to_string(), "-append", &arguments]);
         qemu.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(first_root);
         for file in [console, output] {
             qemu.args(["-serial", &format!("file:{}", option(file))]);
