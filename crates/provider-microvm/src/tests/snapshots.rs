@@ -1,6 +1,6 @@
 //! Seats that go on from a snapshot, and what happens when that cannot be.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seats::{DataPolicy, Provider as _, Scope, Stage, Timeline};
 
@@ -42,8 +42,13 @@ async fn the_first_seat_makes_a_snapshot_and_all_go_on_from_it() {
     assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
 
     bench.world.script(None);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let before = now();
     up(&provider, &second).await;
     assert_eq!(steps(&bench), ["restore"]);
+    // Its guest's clock stood still since it was saved, and it is told the time with everything else.
+    let clock = bench.machine(&second.seat).config.lock().unwrap().as_ref().unwrap().clock_unix_ns.unwrap();
+    assert!((before..=now()).contains(&Duration::from_nanos(clock)));
     // Another service reads it from the disk.
     provider.destroy(&second.seat, DataPolicy::Remove).await.unwrap();
     bench.world.script(None);

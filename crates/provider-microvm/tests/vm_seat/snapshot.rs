@@ -122,7 +122,7 @@ fn a_class_of_four_goes_on_from_one_snapshot() {
                 let before = now();
                 let again = stages(bed, &wishes[0]).await;
                 assert!(again.contains(&Stage::Restore) && !again.contains(&Stage::Start), "{again:?}");
-                // Nothing of the seat was done by the saved guest's clock, also not before somebody looked at it again.
+                // The saved guest's clock stood still for that long. It is set with the configuration, and looked at again after that.
                 let written: u64 =
                     bed.shell(seat, "/bin/busybox date -r /etc/hostname +%s").await.parse().unwrap();
                 let latest = now() + NEAR;
