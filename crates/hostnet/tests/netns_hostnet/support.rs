@@ -90,6 +90,8 @@ pub(crate) fn internet() -> Namespace {
     run("ip link add up0 type veth peer name eth0");
     run(&format!("ip link set eth0 netns {}", internet.pid()));
     run(&format!("ip address add {HOST}/24 dev up0"));
+    // The addresses that the kernel gives itself come late, and are no part of what is compared.
+    run("ip link set up0 addrgenmode none");
     run("ip link set up0 up");
     internet.ip(&format!("address add {SERVER}/24 dev eth0"));
     internet.ip(&format!("address add {OTHER_SERVER}/32 dev lo"));
