@@ -16,11 +16,12 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::host::Host;
-use super::monitor::Programs;
-use super::seat::{LOOK, ms};
+use super::monitor::{Monitor, Programs};
+use super::seat::{LOOK, SEAT, ms};
 use crate::bench::objects::MEMORY_MIB;
 use crate::bench::service::Client;
 
+/// The workshop of the turns. Its first seat stays, as that of [`super::seat::WORKSHOP`] does, and runs in QEMU, in which guests come up everywhere.
 const WORKSHOP: &str = "firecracker";
 /// Far longer than a monitor takes to start.
 const HANG: Duration = Duration::from_secs(60);
@@ -43,6 +44,9 @@ pub(super) async fn measure(
     rounds: u32,
     image: &str,
 ) -> Result<Firecracker> {
+    let service = host.serve(&Monitor::Qemu, "off").await?;
+    Client::new(service.url(), service.id())?.create(WORKSHOP, SEAT - 1, image).await?;
+    service.stop().await?;
     let jailed = turns(host, firecracker, Some(jailer), rounds, image).await?;
     let mut measured = Firecracker { jailed, ..Firecracker::default() };
     measured.plain = turns(host, firecracker, None, rounds, image).await?;
@@ -50,6 +54,9 @@ pub(super) async fn measure(
         let took = alone(host, firecracker).await?;
         measured.alone.extend((round > 0).then_some(took));
     }
+    let service = host.serve(&Monitor::Qemu, "off").await?;
+    Client::new(service.url(), service.id())?.destroy(WORKSHOP).await?;
+    service.stop().await?;
     Ok(measured)
 }
 
@@ -66,7 +73,7 @@ async fn turns(
     let measured = async {
         for round in 0..=rounds {
             let one = turn(host, &client, image).await?;
-            // The first converts the image, and brings everything into the page cache.
+            // The first brings everything into the page cache.
             took.extend((round > 0).then_some(one));
         }
         Ok(())
@@ -78,7 +85,7 @@ async fn turns(
 
 /// Makes a seat until its monitor's record is there, and takes it away.
 async fn turn(host: &Host, client: &Client, image: &str) -> Result<f64> {
-    let record = host.seat(WORKSHOP, 1).join("run/vmm.json");
+    let record = host.seat(WORKSHOP, SEAT).join("run/vmm.json");
     let began = Instant::now();
     let watching = async {
         while !record.exists() {
@@ -86,7 +93,7 @@ async fn turn(host: &Host, client: &Client, image: &str) -> Result<f64> {
         }
         ms(began.elapsed())
     };
-    let creating = client.try_create(WORKSHOP, 1, image);
+    let creating = client.try_create(WORKSHOP, SEAT, image);
     tokio::pin!(watching, creating);
     let mut seen = None;
     let answer = loop {
@@ -96,7 +103,7 @@ async fn turn(host: &Host, client: &Client, image: &str) -> Result<f64> {
         }
     };
     let took = seen.with_context(|| format!("no monitor was seen: {answer:?}"))?;
-    client.destroy(WORKSHOP).await?;
+    client.destroy_seat(WORKSHOP, SEAT).await?;
     Ok(took)
 }
 
