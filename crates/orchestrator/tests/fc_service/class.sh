@@ -65,6 +65,22 @@ addresses() {
     orchestrator --output=tsv class list demo | cut -f 5
 }
 
+# Waits until the service tells what both seats' monitors count, and what their guests tell of their memory; the guests have read their disks by then.
+measured() {
+    local metrics try
+    for try in {1..150}; do
+        metrics=$(curl -sf -m 60 "$url/metrics" | grep '^orchestrator_microvm_') || fail "no metrics"
+        if grep -q '^orchestrator_microvm_monitors_measured 2$' <<<"$metrics" &&
+            grep -q '^orchestrator_microvm_guests_reporting 2$' <<<"$metrics" &&
+            grep -q "^orchestrator_microvm_$1" <<<"$metrics"; then
+            said curl -sf -m 60 "$url/metrics" | grep -E '^(#.*curl|orchestrator_microvm_)'
+            return
+        fi
+        sleep 1
+    done
+    fail "after $try looks not both seats are measured: $metrics"
+}
+
 cp -a --sparse=always "$PREPARED" "$state"
 said uname -r
 said "$FIRECRACKER_BIN" --version
@@ -94,6 +110,7 @@ done
 # shellcheck disable=SC2086 # words
 [ "$(printf '%s\n' $uids | sort -u | wc -l)" = 2 ] || fail "two seats are one user"
 monitors="$(monitor 1) $(monitor 2)"
+measured 'disk_bytes_total{direction="read"} [1-9]'
 
 said kill -9 "$service"
 wait "$service" || true
@@ -101,6 +118,8 @@ serve
 said orchestrator class list demo
 [ "$(monitor 1) $(monitor 2)" = "$monitors" ] || fail "the monitors are others than before"
 for address in $(addresses); do answers "$address"; done
+# A service that comes later hears of what happens from then on.
+measured 'processor_exits_total{reason="memory"} [1-9]'
 said orchestrator class up demo --seats 2
 
 # All that the class had goes with it.
@@ -120,5 +139,6 @@ said orchestrator class up demo --seats 2 --wait 15m
 for address in $(addresses); do answers "$address"; done
 [ "$(grep -l '"restored"' "$state"/microvm/workshops/demo/*/seat.json | wc -l)" = 2 ] || fail "not both seats go on from the snapshot"
 said ls -l "$state"/microvm/snapshots/*
+measured 'processor_exits_total{reason="memory"} [1-9]'
 class_down
 echo "the class is done"
