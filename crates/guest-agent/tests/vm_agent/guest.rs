@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guest_protocol::client::{Agent, LinkOptions};
-use guest_protocol::{GuestConfig, Health, Run, Workspace};
+use guest_protocol::{GuestConfig, Health, HostsEntry, Resolver, Run, Workspace};
 use rootfs::build::Options;
 use tokio::net::UnixStream;
 use vm_testbed::{Disk, Initramfs, Kernel, Machine, Started};
@@ -94,6 +94,13 @@ impl Guest {
         config.workspace = Some(Workspace { path: "/workspace".parse().unwrap() });
         config.entropy = vec![7; 64].into();
         config.limits.pids = Some(100);
+        config.hosts =
+            vec![HostsEntry { address: [10, 0, 0, 1].into(), names: vec!["gw".into(), "host".into()] }];
+        config.resolver = Some(Resolver {
+            nameservers: vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()],
+            search: vec!["a.test".into(), "b.test".into()],
+            options: vec!["ndots:1".into()],
+        });
         config
     }
 

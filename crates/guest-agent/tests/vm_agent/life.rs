@@ -21,6 +21,9 @@ fn lesson() -> Image {
     let mut image = Image::busybox();
     image.folder("workspace", 0o750, (1000, 44));
     image.file("workspace/lesson.txt", 0o640, (1000, 1000), b"lesson one\n");
+    // As Docker leaves them in images: one with what the build had, one that leads elsewhere.
+    image.file("etc/hosts", 0o644, (0, 0), b"192.0.2.1 of-the-build\n");
+    image.link("etc/resolv.conf", "/workspace/lesson.txt");
     image.run.user = "learner".into();
     image.run.working_dir = "/made/for/it".into();
     image.runs("echo hello $(id -un) in $(pwd) of $(hostname); exec sleep 100000")
@@ -47,6 +50,15 @@ async fn a_seat_is_made_used_stopped_and_made_again() {
     );
     assert_eq!(shell(&agent, None, "hostname; cat /etc/hostname").await, "seat-7\nseat-7");
     assert_eq!(shell(&agent, None, "cat /etc/machine-id").await, "0123456789abcdef".repeat(2));
+    // Whom it knows by name, and whom it asks for other names.
+    assert_eq!(
+        shell(&agent, None, "cat /etc/hosts").await,
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tseat-7\n10.0.0.1\tgw host"
+    );
+    assert_eq!(
+        shell(&agent, None, "cat /etc/resolv.conf; stat -c '%F %a %u' /etc/hosts /etc/resolv.conf").await,
+        "nameserver 10.0.0.1\nnameserver 10.0.0.2\nsearch a.test b.test\noptions ndots:1\nregular file 644 0\nregular file 644 0"
+    );
     let files =
         "stat -c '%a %u:%g' /workspace /workspace/lesson.txt; ls -A /workspace; cat /workspace/lesson.txt";
     assert_eq!(shell(&agent, None, files).await, "750 1000:44\n640 1000:1000\nlesson.txt\nlesson one");
