@@ -17,7 +17,7 @@ pub(crate) struct Cli {
     /// How results are printed.
     ///
     /// The columns of tsv: seats have WORKSHOP SEAT STATUS ID IP ENDPOINT PORTS IMAGE REASON, 'class up' has the
-    /// OUTCOME before them, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, 'doctor', 'rootfs inspect' and
+    /// OUTCOME before them and CAME_UP STAGES behind, workshops have WORKSHOP SEATS RUNNING STARTING STOPPED ERROR, 'doctor', 'rootfs inspect' and
     /// 'microvm' have LEVEL CHECK DETAIL REMEDY, 'rootfs build' has IMAGE ROOTFS SIZE ALLOCATED SHA256 OUTCOME, 'rootfs list'
     /// ENTRY STATE NAMES PLATFORM SIZE ALLOCATED USED NEEDED_BY, 'rootfs verify' ENTRY RESULT DIGEST FILE_SYSTEM and
     /// 'rootfs gc' ENTRY OUTCOME ALLOCATED. More may come after the last one in a later version.
