@@ -1,6 +1,8 @@
 //! More than one of everything: services on one host, workshops of one service, and seats that want one address.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -13,6 +15,13 @@ fn addresses(seats: &[Value]) -> BTreeSet<&str> {
     seats.iter().map(|seat| seat["ip"].as_str().unwrap()).collect()
 }
 
+/// Whom the monitor of a workshop's first seat runs as.
+fn user(state: &Path, workshop: &str) -> u64 {
+    let record = fs::read(state.join("microvm/workshops").join(workshop).join("1/run/vmm.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    record["user"]["uid"].as_u64().unwrap()
+}
+
 #[test]
 #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
 fn services_and_workshops_with_the_same_numbers_do_not_touch_each_other() {
@@ -22,7 +31,7 @@ fn services_and_workshops_with_the_same_numbers_do_not_touch_each_other() {
         let nothing = host.left(&[&one]);
         let second = host.folder().join("second");
         host.setup(&second);
-        let (directory, command) = host.service(&second, &["--microvm-first-uid=1073750000"]);
+        let (directory, command) = host.service(&second, &[]);
         let two = Service::launch(directory, command);
         assert_eq!(host.left(&[&one, &two]), nothing, "a service without seats has something");
 
@@ -40,6 +49,10 @@ fn services_and_workshops_with_the_same_numbers_do_not_touch_each_other() {
         all_answer(&of_one, 2);
         all_answer(&of_two, 1);
         assert_eq!(addresses(&[&of_one[..], &of_two].concat()).len(), 3, "{of_one:?} {of_two:?}");
+        // Both count their users from the same number.
+        let users = [(host.state(), "demo"), (host.state(), "other"), (&second, "demo")];
+        let users = BTreeSet::from(users.map(|(state, workshop)| user(state, workshop)));
+        assert_eq!(users.len(), 3, "{users:?}");
 
         // A service that comes back takes up what is its own and leaves the rest alone.
         one.kill();
