@@ -7,7 +7,7 @@
 //!   service   PUT /workshops/{id} of a release build, one seat             what there is
 //!
 //!   request ──► monitor runs ──► the agent waits for its host ──► the workspace takes connections on both ports
-//!               └───────── bare: the same way to here ─────┘
+//!                  └──────────────────── bare: the same way ───────────────────────┘
 //! ```
 //!
 //! Then seats go on from a snapshot, and the same guest does that was saved by hand, and classes come up both ways. A class is up while the service is

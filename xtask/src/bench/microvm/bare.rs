@@ -1,21 +1,23 @@
 //! The floor: the same guest on the same machine, started by hand.
 
+mod disks;
 mod firecracker;
+mod network;
 mod qemu;
+mod workspace;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 
+use self::disks::Disk;
+pub(super) use self::network::make as network;
 use super::host::Host;
 use super::monitor::Monitor;
 use super::seat::LOOK;
 
-/// The disks of a seat, and which of them the guest may write.
-const DISKS: [(&str, bool); 3] = [("root", false), ("scratch", true), ("data", true)];
-/// What a disk has. The guest looks at none of them before its agent is up.
-const DISK_BYTES: u64 = 64 << 20;
 const CONSOLE: &str = "console.log";
 const AGENT: &str = "agent.sock";
 /// The folder of a command, below the host's; it goes with the command.
@@ -25,12 +27,15 @@ const HANG: Duration = Duration::from_secs(240);
 /// How long an agent may take to answer before it is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What a command took that boots the guest.
+/// What a command took that boots the guest, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boot {
     /// From the start of the monitor: of QEMU until its control socket has answered, the processors still stopped; of Firecracker until it says that its guest runs.
-    pub(super) answer: Duration,
+    pub(super) alone: f64,
     /// From there, with the processors running, until the agent waits for its host.
-    pub(super) boot: Duration,
+    pub(super) agent: f64,
+    /// From there until the workspace of a guest that is configured by hand takes connections on both ports.
+    pub(super) workspace: f64,
 }
 
 /// What a command took that goes on from a saved guest.
@@ -45,14 +50,6 @@ pub(super) struct Restored {
 pub(super) enum Saved {
     Qemu(qemu::Saved),
     Firecracker(firecracker::Saved),
-}
-
-/// Makes what all commands of this monitor use.
-pub(super) async fn prepare(monitor: &Monitor) -> Result<()> {
-    match monitor {
-        Monitor::Qemu => Ok(()),
-        Monitor::Firecracker(_) => firecracker::prepare().await,
-    }
 }
 
 /// Boots the guest once.

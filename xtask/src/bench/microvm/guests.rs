@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::bare::{self, Saved};
+use super::bare::{self, Boot, Saved};
 use super::class::{Class, class};
 use super::host::Host;
 use super::monitor::Monitor;
@@ -38,8 +38,8 @@ impl Amount {
 /// What was measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Guests {
-    /// Of the bare command that boots: milliseconds of its monitor alone, and from there until the agent waits for its host.
-    pub(super) bare: Vec<(f64, f64)>,
+    /// Of the bare command that boots.
+    pub(super) bare: Vec<Boot>,
     pub(super) turns: Vec<Turn>,
     /// The seats of a class.
     pub(super) class: u16,
@@ -57,7 +57,6 @@ pub(super) struct Guests {
 /// Measures seats of a monitor for which the host is prepared.
 pub(super) async fn measure(host: &Host, monitor: &Monitor, amount: Amount, image: &str) -> Result<Guests> {
     let mut measured = Guests { class: amount.class, ..Guests::default() };
-    bare::prepare(monitor).await?;
     boots(host, monitor, amount, image, &mut measured).await?;
     restores(host, monitor, amount, image, &mut measured).await?;
     Ok(measured)
@@ -79,8 +78,7 @@ async fn boots(
         for way in 0..2 {
             // Another order each round.
             if (way + round) % 2 == 0 {
-                let bare = bare::boot(host, monitor).await?;
-                by_hand = Some((ms(bare.answer), ms(bare.boot)));
+                by_hand = Some(bare::boot(host, monitor).await?);
             } else {
                 seat = Some(turn(host, &client, image).await?);
             }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde_json::Value;
 use tokio::process::Command;
 
+use super::bare;
 use super::monitor::Monitor;
 use crate::child::output;
 use crate::service::{Service, isolated};
@@ -24,6 +25,7 @@ impl Host {
     pub(super) async fn new(binary: &Path) -> Result<Self> {
         let up = output(Command::new("ip").args(["link", "set", "lo", "up"])).await;
         up.context("loopback cannot be brought up: is this a namespace of its own?")?;
+        bare::network().await.context("bare guests have no network")?;
         let folder = std::env::temp_dir().join(format!("mb{}", std::process::id()));
         fs::create_dir(&folder)?;
         // The users of monitors must reach the kernel in it.

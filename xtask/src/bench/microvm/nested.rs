@@ -108,6 +108,7 @@ async fn measured(host: &Host, monitor: &Monitor, amount: Amount) -> Result<Gues
 mod tests {
     use vm_testbed::Console;
 
+    use super::super::bare::Boot;
     use super::*;
 
     fn ended(code: i32, said: &str) -> OuterRun {
@@ -116,10 +117,11 @@ mod tests {
 
     #[test]
     fn the_result_is_the_line_that_says_so() {
-        let measured = Guests { class: 8, bare: vec![(1.5, 2.0)], ..Guests::default() };
+        let bare = vec![Boot { alone: 1.5, agent: 2.0, workspace: 3.0 }];
+        let measured = Guests { class: 8, bare: bare.clone(), ..Guests::default() };
         let line = format!("{RESULT}{}", serde_json::to_string(&measured).unwrap());
         let found = result(&ended(0, &format!("firecracker: boots\n{line}\n"))).unwrap();
-        assert_eq!((found.class, found.bare), (8, vec![(1.5, 2.0)]));
+        assert_eq!((found.class, found.bare), (8, bare));
         let none = result(&ended(0, "firecracker: boots\n")).unwrap_err();
         assert!(none.to_string().contains("has no result"), "{none}");
         let failed = result(&ended(1, &line)).unwrap_err();

@@ -2,6 +2,7 @@
 
 mod snapshots;
 
+use super::bare::Boot;
 use super::guests::Guests;
 use super::inside::Report;
 use super::nested::Place;
@@ -42,6 +43,9 @@ pub(super) fn print(report: &Report) {
         let allowed = format!("{} {}", figure(verdict.budget), verdict.unit);
         budgets.row([verdict.what, measured, allowed, if verdict.met { "met" } else { "missed" }.into()]);
     }
+    for (what, ratio) in told(report) {
+        budgets.row([what, format!("{} ×", figure(ratio)), String::new(), "told".into()]);
+    }
     budgets.print();
 }
 
@@ -65,16 +69,19 @@ fn of_firecracker(place: Place) -> String {
 
 fn guests(prefix: &str, alone: &str, measured: &Guests) {
     let of = |what: fn(&Turn) -> f64| Spread::of(measured.turns.iter().map(what));
+    let bare = |what: fn(&Boot) -> f64| Spread::of(measured.bare.iter().map(what));
     let rows = [
+        ("request to monitor's process, ms", of(|turn| turn.process)),
         ("request to monitor, ms", of(|turn| turn.started)),
         ("  of it the record, ms", of(|turn| stage(turn, "check"))),
         ("  of it the network, ms", of(|turn| stage(turn, "network"))),
         ("  of it the disks, ms", of(|turn| stage(turn, "volume"))),
         ("  of it the monitor, ms", of(|turn| stage(turn, "create"))),
-        (alone, Spread::of(measured.bare.iter().map(|bare| bare.0))),
+        (alone, bare(|bare| bare.alone)),
         ("monitor to agent, ms", of(|turn| turn.agent)),
-        ("the same by a bare command, ms", Spread::of(measured.bare.iter().map(|bare| bare.1))),
+        ("the same by a bare command, ms", bare(|bare| bare.agent)),
         ("agent to workspace, ms", of(|turn| turn.workspace)),
+        ("agent to workspace, the same by a bare command, ms", bare(|bare| bare.workspace)),
         ("disks of a new seat, KiB", of(|turn| turn.disk_bytes as f64 / 1024.0)),
         ("memory of the guest, MiB", of(|turn| turn.memory.guest)),
         ("memory beyond it, MiB", of(|turn| turn.memory.beyond)),
@@ -123,11 +130,12 @@ fn of_the_host(measured: &Guests) -> Vec<Verdict> {
     let mut most = |what: &str, measured: Option<f64>, unit, budget| {
         verdicts.extend(measured.map(|measured| Verdict::new(what, measured, unit, true, budget)));
     };
+    most("request to monitor's process", of(|turn| turn.process), "ms", 50.0);
     most("request to monitor", of(|turn| turn.started), "ms", 50.0);
     most("network of a seat", of(|turn| stage(turn, "network")), "ms", 5.0);
     most("disks of a seat", of(|turn| stage(turn, "volume")), "ms", 10.0);
     most("disks of a seat", of(|turn| turn.disk_bytes as f64 / 1_048_576.0), "MiB", 1.0);
-    let alone = median(measured.bare.iter().map(|bare| bare.0));
+    let alone = median(measured.bare.iter().map(|bare| bare.alone));
     let ours = of(|turn| turn.started).zip(alone).map(|(started, alone)| started - alone);
     most("the same without what QEMU takes alone", ours, "ms", 50.0);
     verdicts
@@ -135,14 +143,35 @@ fn of_the_host(measured: &Guests) -> Vec<Verdict> {
 
 /// What is compared within one run.
 fn ratios(prefix: &str, measured: &Guests) -> Vec<Verdict> {
-    let bare = median(measured.bare.iter().map(|bare| bare.1));
-    let boot = median(measured.turns.iter().map(|turn| turn.agent)).zip(bare);
-    let boot = ("boot: service / bare command", boot.map(|(agent, bare)| agent / bare), 1.1);
-    let all = [boot].into_iter().chain(snapshots::ratios(measured));
+    let boot = to_bare(measured, |turn| turn.agent, |bare| bare.agent);
+    let whole = to_bare(measured, |turn| turn.agent + turn.workspace, |bare| bare.agent + bare.workspace);
+    let boots = [
+        ("boot: service / bare command", boot, 1.1),
+        ("boot to workspace: service / bare command", whole, 1.1),
+    ];
+    let all = boots.into_iter().chain(snapshots::ratios(measured));
     let judged = all.filter_map(|(what, ratio, budget)| {
         Some(Verdict::new(format!("{prefix}{what}"), ratio?, "×", true, budget))
     });
     judged.collect()
+}
+
+/// What is compared and has no budget: a part of what has one.
+fn told(report: &Report) -> Vec<(String, f64)> {
+    let qemu = report.qemu.iter().map(|measured| (String::new(), measured));
+    let firecracker = report.firecracker_guests.iter();
+    let firecracker = firecracker.map(|(place, measured)| (of_firecracker(*place), measured));
+    let workspaces = qemu.chain(firecracker).filter_map(|(prefix, measured)| {
+        let ratio = to_bare(measured, |turn| turn.workspace, |bare| bare.workspace)?;
+        Some((format!("{prefix}agent to workspace: service / bare command"), ratio))
+    });
+    workspaces.collect()
+}
+
+/// What seats take of what bare commands do, in the middle.
+fn to_bare(measured: &Guests, seat: fn(&Turn) -> f64, bare: fn(&Boot) -> f64) -> Option<f64> {
+    let bare = median(measured.bare.iter().map(bare))?;
+    Some(median(measured.turns.iter().map(seat))? / bare)
 }
 
 fn median(of: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -160,12 +189,15 @@ fn figure(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::memory::Memory;
     use super::*;
 
     #[test]
     fn nested_figures_are_marked_and_compared_with_their_own() {
         let measured = Guests {
-            bare: vec![(1.0, 100.0)],
+            bare: vec![Boot { alone: 1.0, agent: 100.0, workspace: 50.0 }],
             bare_restores: vec![(10.0, 10.0)],
             restores: vec![super::super::restored::Restored { agent: 30.0, workspace: 40.0, restore: 21.0 }],
             ..Guests::default()
@@ -176,5 +208,32 @@ mod tests {
         let [verdict] = verdicts.as_slice() else { panic!("{verdicts:?}") };
         assert_eq!(verdict.what, "Firecracker, nested: restore: service / bare command");
         assert!((verdict.measured - 1.05).abs() < 1e-9 && verdict.met, "{verdict:?}");
+    }
+
+    #[test]
+    fn the_way_to_the_workspace_is_compared_in_part_and_as_a_whole() {
+        let memory = Memory { guest: 1.0, beyond: 1.0 };
+        let turn = Turn {
+            process: 20.0,
+            started: 60.0,
+            agent: 105.0,
+            workspace: 75.0,
+            stages: BTreeMap::new(),
+            disk_bytes: 0,
+            memory,
+        };
+        let bare = vec![Boot { alone: 40.0, agent: 100.0, workspace: 50.0 }];
+        let measured = Guests { bare, turns: vec![turn], ..Guests::default() };
+        let report = Report { qemu: Some(measured), ..Report::default() };
+        let verdicts = verdicts(&report);
+        let of = |what: &str| verdicts.iter().find(|verdict| verdict.what == what).unwrap();
+        assert!(of("request to monitor's process").met && !of("request to monitor").met, "{verdicts:?}");
+        let (part, whole) =
+            (of("boot: service / bare command"), of("boot to workspace: service / bare command"));
+        assert!((part.measured - 1.05).abs() < 1e-9 && part.met, "{part:?}");
+        assert!((whole.measured - 1.2).abs() < 1e-9 && !whole.met, "{whole:?}");
+        let told = told(&report);
+        let [(what, ratio)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((what.as_str(), *ratio), ("agent to workspace: service / bare command", 1.5));
     }
 }

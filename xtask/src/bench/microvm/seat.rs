@@ -25,6 +25,8 @@ pub(super) const SEAT: u16 = 2;
 /// What one turn showed, in milliseconds unless said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Turn {
+    /// From the request until its keeper has noted the monitor's process, or the first one of a jailed monitor's namespace.
+    pub(super) process: f64,
     /// From the request until the monitor's record is there, which its keeper writes once it runs.
     pub(super) started: f64,
     /// From then until the agent waits for its host.
@@ -43,6 +45,10 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
     let folder = host.seat(WORKSHOP, SEAT);
     let began = Instant::now();
     let watching = async {
+        while !has_process(&folder.join("run/keeper.lock")) {
+            tokio::time::sleep(LOOK).await;
+        }
+        let process = began.elapsed();
         while !folder.join("run/vmm.json").exists() {
             tokio::time::sleep(LOOK).await;
         }
@@ -50,7 +56,7 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
         while !agent_is_up(&folder.join("console.log")) {
             tokio::time::sleep(LOOK).await;
         }
-        (started, began.elapsed())
+        (process, started, began.elapsed())
     };
     let creating = async {
         let made = client.grow(WORKSHOP, SEAT - 1..SEAT, image).await;
@@ -66,8 +72,10 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
         }
     };
     let made = made?;
-    let (started, agent) = seen.context("the seat is up, and its agent was not seen on the console")?;
+    let (process, started, agent) =
+        seen.context("the seat is up, and its agent was not seen on the console")?;
     let turn = Turn {
+        process: ms(process),
         started: ms(started),
         agent: ms(agent - started),
         workspace: ms(all - agent),
@@ -83,6 +91,12 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
 pub(super) fn agent_is_up(console: &Path) -> bool {
     let text = fs::read(console).unwrap_or_default();
     String::from_utf8_lossy(&text).contains("clarateach-agent: waits for the host")
+}
+
+/// Whether a keeper has noted in its lock what it started. One that is just written to is not understood.
+fn has_process(lock: &Path) -> bool {
+    let owner = fs::read(lock).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    owner.is_some_and(|owner| owner["vmm"]["pid"].is_i64())
 }
 
 /// The process numbers of a seat's keeper, of what it started, and of what that did in turn: a jailed monitor is the child of the first process of its namespace.
@@ -113,4 +127,23 @@ fn stages(made: &Made) -> Result<BTreeMap<String, f64>> {
 
 pub(super) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_notes_what_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("keeper.lock");
+        assert!(!has_process(&lock), "there is no keeper");
+        let keeper = r#"{"boot_id": "x", "keeper": {"pid": 7, "start_time": 1}"#;
+        for (vmm, is_there) in
+            [(r#", "vmm": null}"#, false), (", \"vm", false), (r#", "vmm": {"pid": 8}}"#, true)]
+        {
+            fs::write(&lock, format!("{keeper}{vmm}")).unwrap();
+            assert_eq!(has_process(&lock), is_there, "{vmm}");
+        }
+    }
 }

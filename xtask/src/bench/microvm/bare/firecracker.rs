@@ -3,6 +3,7 @@
 mod api;
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -13,23 +14,16 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use super::{AGAIN, AGENT, Boot, CONSOLE, DISK_BYTES, DISKS, FOLDER, HANG, Restored, wait};
+use super::network::{MAC, TAP};
+use super::{AGAIN, AGENT, Boot, CONSOLE, Disk, FOLDER, HANG, Restored, disks, wait, workspace};
 use crate::bench::microvm::host::Host;
-use crate::bench::microvm::seat::agent_is_up;
+use crate::bench::microvm::seat::{agent_is_up, ms};
 use crate::bench::objects::{CPUS, MEMORY_MIB};
-use crate::child::output;
 
 /// What the service gives the kernel, but for what tells the agent of its machine.
 const COMMAND_LINE: &str =
     "console=ttyS0 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce";
-/// One after the other they have the same TAP device.
-const TAP: &str = "bare0";
 const CONTROL: &str = "api.sock";
-
-/// Makes the TAP device; it goes with the network namespace.
-pub(super) async fn prepare() -> Result<()> {
-    output(Command::new("ip").args(["tuntap", "add", "dev", TAP, "mode", "tap"])).await.map(drop)
-}
 
 /// Boots the guest once.
 pub(super) async fn boot(host: &Host, program: &Path) -> Result<Boot> {
@@ -39,9 +33,11 @@ pub(super) async fn boot(host: &Host, program: &Path) -> Result<Boot> {
         let mut vm = Vm::configured(host, program, &folder)?;
         let answer = vm.runs().await?;
         vm.boot().await?;
-        let boot = vm.began.elapsed() - answer;
+        let agent = vm.began.elapsed();
+        workspace::ready(host, || vm.agent()).await?;
+        let all = vm.began.elapsed();
         vm.child.kill().await?;
-        Ok(Boot { answer, boot })
+        Ok(Boot { alone: ms(answer), agent: ms(agent - answer), workspace: ms(all - agent) })
     };
     let booted = booted.await;
     fs::remove_dir_all(&folder)?;
@@ -162,11 +158,16 @@ impl Vm {
         answered.context("the guest that was saved does not answer")?
     }
 
+    /// A stream to the guest's agent.
+    async fn agent(&self) -> io::Result<UnixStream> {
+        api::connect(&self.folder.join(AGENT), VSOCK_PORT).await.map_err(io::Error::other)
+    }
+
     async fn answers(&self) -> bool {
         let opened = async {
-            let mut stream = api::connect(&self.folder.join(AGENT), VSOCK_PORT).await?;
+            let mut stream = self.agent().await?;
             link::open(&mut stream, AGAIN).await?;
-            Ok::<_, anyhow::Error>(())
+            Ok::<_, io::Error>(())
         };
         opened.await.is_ok()
     }
@@ -175,17 +176,16 @@ impl Vm {
 /// The machine and devices of a seat.
 fn settings(host: &Host, folder: &Path) -> Result<Value> {
     let (kernel, initramfs) = host.boot()?;
-    let mut drives = Vec::new();
-    for (name, may_write) in DISKS {
-        let disk = folder.join(name);
-        File::create(&disk)?.set_len(DISK_BYTES)?;
-        drives.push(json!({
-            "drive_id": name, "path_on_host": disk, "is_root_device": false, "is_read_only": !may_write,
+    let disks = disks::make(host, folder)?;
+    let drive = |Disk { name, file, may_write }: &Disk| {
+        json!({
+            "drive_id": name, "path_on_host": file, "is_root_device": false, "is_read_only": !may_write,
             "cache_type": "Writeback",
-        }));
-    }
-    let disks = DISKS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let words = BootWords { disks: Some(disks), vsock_port: Some(VSOCK_PORT) };
+        })
+    };
+    let drives: Vec<_> = disks.iter().map(drive).collect();
+    let names = disks.iter().map(|disk| disk.name.to_owned()).collect();
+    let words = BootWords { disks: Some(names), vsock_port: Some(VSOCK_PORT) };
     Ok(json!({
         "boot-source": {
             "kernel_image_path": kernel, "initrd_path": initramfs, "boot_args": format!("{COMMAND_LINE} {words} quiet"),
@@ -193,7 +193,7 @@ fn settings(host: &Host, folder: &Path) -> Result<Value> {
         "machine-config": { "vcpu_count": CPUS, "mem_size_mib": MEMORY_MIB },
         "drives": drives,
         "network-interfaces": [
-            { "iface_id": "eth0", "host_dev_name": TAP, "guest_mac": "02:00:00:00:00:00" },
+            { "iface_id": "eth0", "host_dev_name": TAP, "guest_mac": MAC },
         ],
         "vsock": { "guest_cid": 3, "uds_path": folder.join(AGENT) },
         "entropy": {},

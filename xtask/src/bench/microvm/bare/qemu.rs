@@ -14,9 +14,10 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 pub(super) use self::saved::Saved;
-use super::{AGENT, Boot, CONSOLE, DISK_BYTES, DISKS, FOLDER, wait};
+use super::network::{MAC, TAP};
+use super::{AGENT, Boot, CONSOLE, Disk, FOLDER, disks, wait, workspace};
 use crate::bench::microvm::host::Host;
-use crate::bench::microvm::seat::agent_is_up;
+use crate::bench::microvm::seat::{agent_is_up, ms};
 use crate::bench::objects::{CPUS, MEMORY_MIB};
 
 /// What the service gives the kernel of a guest that is translated.
@@ -38,9 +39,11 @@ async fn booted(host: &Host, folder: &Path) -> Result<Boot> {
     let answer = qemu.began.elapsed();
     qemu.asked("cont", json!({})).await?;
     qemu.boot().await?;
-    let boot = qemu.began.elapsed() - answer;
+    let agent = qemu.began.elapsed();
+    workspace::ready(host, || UnixStream::connect(folder.join(AGENT))).await?;
+    let all = qemu.began.elapsed();
     qemu.child.kill().await?;
-    Ok(Boot { answer, boot })
+    Ok(Boot { alone: ms(answer), agent: ms(agent - answer), workspace: ms(all - agent) })
 }
 
 /// A command that runs, its processors stopped at first.
@@ -109,8 +112,10 @@ fn command(host: &Host, folder: &Path, more: &[String]) -> Result<Command> {
         .arg("-initrd")
         .arg(initramfs)
         .args(["-append", COMMAND_LINE, "-chardev", "stdio,id=console,signal=off"])
-        .args(["-serial", "chardev:console", "-netdev", "hubport,id=net,hubid=0"])
-        .args(["-device", "virtio-net-device,netdev=net", "-device", "virtio-serial-device"])
+        .args(["-serial", "chardev:console", "-netdev"])
+        .arg(format!("tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off"))
+        .args(["-device", &format!("virtio-net-device,netdev=net,mac={MAC}")])
+        .args(["-device", "virtio-serial-device"])
         .arg("-chardev")
         .arg(format!("socket,id=agent,{}", listening(&folder.join(AGENT))))
         .args(["-device", "virtserialport,chardev=agent,name=clarateach.agent"])
@@ -121,15 +126,14 @@ fn command(host: &Host, folder: &Path, more: &[String]) -> Result<Command> {
         .stdout(File::create(folder.join(CONSOLE))?)
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
-    for (serial, may_write) in DISKS {
-        let file: PathBuf = folder.join(serial);
-        File::create(&file)?.set_len(DISK_BYTES)?;
+    for Disk { name, file, may_write } in disks::make(host, folder)? {
         let read_only = if may_write { "off" } else { "on" };
         qemu.arg("-blockdev").arg(format!(
-            "driver=raw,node-name={serial},read-only={read_only},file.driver=file,file.filename={}",
+            "driver=raw,node-name={name},read-only={read_only},discard=unmap,\
+             file.driver=file,file.filename={},file.discard=unmap",
             file.display()
         ));
-        qemu.arg("-device").arg(format!("virtio-blk-device,drive={serial},serial={serial}"));
+        qemu.arg("-device").arg(format!("virtio-blk-device,drive={name},serial={name}"));
     }
     Ok(qemu)
 }
