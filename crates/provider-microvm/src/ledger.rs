@@ -191,9 +191,9 @@ impl Core {
                 let subnet = found.ok().flatten().and_then(|record| record.wiring.subnet());
                 let removed = self.edges.network.remove_workshop(workshop, subnet).await;
                 removed.map_err(fail::net(whom.clone(), Stage::Network))?;
-                crate::records::remove(&folder.record()).map_err(io("removing its record"))?;
             }
         }
+        crate::records::remove(&folder.record()).map_err(io("removing its record"))?;
         folder.remove().map_err(io("removing its folder"))
     }
 

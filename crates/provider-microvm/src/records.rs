@@ -23,7 +23,7 @@ mod workshop;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,12 +59,11 @@ pub(crate) enum Unreadable {
 
 /// Replaces a record, on the disk when this returns.
 pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+    let (Some(folder), Some(new)) = (path.parent(), unfinished(path)) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let mut text = serde_json::to_vec_pretty(record)?;
     text.push(b'\n');
-    let new = folder.join(format!(".{}.new", name.to_string_lossy()));
     let write = || -> io::Result<()> {
         let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
         file.write_all(&text)?;
@@ -78,13 +77,24 @@ pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     })
 }
 
-/// Removes a record, gone from the disk when this returns. That it is not there is success.
+/// Removes a record, gone from the disk when this returns, with what a killed service left of one that it wrote. That it is not there is success.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let is_absent =
+        |why: &io::Error| matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     match fs::remove_file(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync),
-        Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
-        Err(why) => Err(why),
+        Ok(()) => path.parent().map_or(Ok(()), sync)?,
+        Err(why) if is_absent(&why) => {}
+        Err(why) => return Err(why),
     }
+    match unfinished(path).map_or(Ok(()), fs::remove_file) {
+        Err(why) if !is_absent(&why) => Err(why),
+        _ => Ok(()),
+    }
+}
+
+/// What a record is called until it is whole.
+fn unfinished(path: &Path) -> Option<PathBuf> {
+    Some(path.with_file_name(format!(".{}.new", path.file_name()?.to_string_lossy())))
 }
 
 fn sync(folder: &Path) -> io::Result<()> {

@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::edges::Found;
 use crate::fail;
 use crate::guard::Mended;
+use crate::locks;
 use crate::records::{Phase, WorkshopRecord};
 
 /// How many seats are looked after side by side.
@@ -82,6 +83,7 @@ impl Core {
         }
         self.sweep().await;
         self.sweep_snapshots().await;
+        self.sweep_locks().await;
         Ok(found)
     }
 
@@ -122,6 +124,18 @@ impl Core {
                 // Somebody may have flushed the packet filter, or removed a bridge, while no service ran.
                 self.rejoin(&record, mended).await?;
                 Ok(Outcome::Adopted)
+            }
+        }
+    }
+
+    /// Removes the files of turns that ended with a service that was killed.
+    async fn sweep_locks(&self) {
+        for path in self.state.locks().unwrap_or_default() {
+            // Whoever holds one removes it.
+            if !locks::is_held(&path)
+                && let Err(why) = self.locks.turn(path).await
+            {
+                tracing::warn!(%why, "a lock's file stays, and is used again");
             }
         }
     }

@@ -168,6 +168,12 @@ impl StateDir {
         self.folder.join("locks").join(format!(".snapshot.{name}"))
     }
 
+    /// The files of turns that are held, or were by a service that was killed.
+    pub(crate) fn locks(&self) -> io::Result<Vec<PathBuf>> {
+        let folder = self.folder.join("locks");
+        Ok(names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
+    }
+
     /// Held while addresses, numbers and memory are given out.
     pub(crate) fn ledger_lock(&self) -> PathBuf {
         self.folder.join("locks/.ledger")

@@ -79,7 +79,7 @@ fn unusable(folder: &Path) -> [(String, &'static [&'static str]); 5] {
             file("closed", 0o644, b"#!/bin/sh\necho Firecracker v1.16.1\n"),
             &["cannot be run: Permission denied"],
         ),
-        (file("foreign", 0o755, foreign), &["cannot be run: Exec format error"]),
+        (file("foreign", 0o755, foreign), &["is a program for aarch64"]),
         (file("other", 0o755, b"#!/bin/sh\necho hello\n"), &["does not look like Firecracker"]),
     ]
 }

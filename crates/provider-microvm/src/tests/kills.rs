@@ -154,3 +154,30 @@ fn live_seats_are_adopted_and_orphans_go() {
         assert_eq!(state.bridges.len(), 1);
     });
 }
+
+#[test]
+fn a_record_that_was_not_finished_and_the_file_of_a_turn_go_with_the_next_start() {
+    let bench = Bench::new();
+    let of_host = |path: &str| bench.state().join(path);
+    service().block_on(async {
+        bench.provider().start().await.unwrap();
+        for folder in ["workshops/empty", "workshops/half/1"] {
+            std::fs::create_dir_all(of_host(folder)).unwrap();
+        }
+        for file in [
+            "workshops/empty/.workshop.json.new",
+            "workshops/half/1/.seat.json.new",
+            "workshops/half/.workshop.json.new",
+            "locks/half.1",
+            "locks/.ledger",
+            "locks/.snapshot.0123",
+        ] {
+            std::fs::write(of_host(file), "{").unwrap();
+        }
+    });
+    assert_ne!(bench.left(), [] as [String; 0]);
+    service().block_on(async {
+        bench.provider().start().await.unwrap();
+        assert_eq!(bench.left(), [] as [String; 0]);
+    });
+}
