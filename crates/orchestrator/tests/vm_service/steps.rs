@@ -71,31 +71,44 @@ fn is_sound(service: &Service, living: &[Value], step: usize) {
     }
 }
 
+/// Kills the service at each change that a command brings about, once each, and looks at what the next one finds and leaves beside a seat that lives.
+/// `before` is done before the command, `after` by the service that comes after a kill, or by the one that was not killed.
+fn at_every_step(command: [&str; 4], before: impl Fn(&Service), after: impl Fn(&Service)) {
+    let host = Host::new();
+    let mut service = host.serve(&[]);
+    service.run(&["seat", "create", "living", "1"]).code(0);
+    let (living, there) = (list(&service, "living"), host.left(&[&service]));
+    let mut step = 0;
+    loop {
+        step += 1;
+        assert!(step < MOST, "there is no end of it");
+        before(&service);
+        let was_killed = killed_at(&host, &mut service, &command, step);
+        if was_killed {
+            service = host.serve(&[]);
+        }
+        is_sound(&service, &living, step);
+        after(&service);
+        assert_eq!(host.left(&[&service]), there, "step {step}");
+        if !was_killed {
+            break;
+        }
+    }
+    assert!(step > LEAST, "only {step} steps were seen");
+    all_answer(&list(&service, "living"), 1);
+}
+
 #[test]
 #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
 fn a_service_killed_at_every_step_of_a_create_leaves_nothing() {
     isolated!(a_service_killed_at_every_step_of_a_create_leaves_nothing, || {
-        let host = Host::new();
-        let mut service = host.serve(&[]);
-        service.run(&["seat", "create", "living", "1"]).code(0);
-        let (living, there) = (list(&service, "living"), host.left(&[&service]));
-        let mut step = 0;
-        loop {
-            step += 1;
-            assert!(step < MOST, "there is no end of it");
-            let was_killed = killed_at(&host, &mut service, &["seat", "create", "demo", "1"], step);
-            if was_killed {
-                service = host.serve(&[]);
-            }
-            is_sound(&service, &living, step);
-            service.run(&["class", "down", "demo"]).code(0);
-            assert_eq!(host.left(&[&service]), there, "step {step}");
-            if !was_killed {
-                break;
-            }
-        }
-        assert!(step > LEAST, "only {step} steps were seen");
-        all_answer(&list(&service, "living"), 1);
+        at_every_step(
+            ["seat", "create", "demo", "1"],
+            |_| {},
+            |service| {
+                service.run(&["class", "down", "demo"]).code(0);
+            },
+        );
     });
 }
 
@@ -103,32 +116,14 @@ fn a_service_killed_at_every_step_of_a_create_leaves_nothing() {
 #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
 fn a_service_killed_at_every_step_of_a_destroy_finishes_it() {
     isolated!(a_service_killed_at_every_step_of_a_destroy_finishes_it, || {
-        let host = Host::new();
-        let mut service = host.serve(&[]);
-        service.run(&["seat", "create", "living", "1"]).code(0);
-        let (living, there) = (list(&service, "living"), host.left(&[&service]));
-        let mut step = 0;
-        loop {
-            step += 1;
-            assert!(step < MOST, "there is no end of it");
-            service.run(&["seat", "create", "demo", "1"]).code(0);
-            let was_killed = killed_at(&host, &mut service, &["seat", "destroy", "demo", "1"], step);
-            if was_killed {
-                service = host.serve(&[]);
-                let left = list(&service, "demo");
-                // What was begun has been finished before it listened. Before the record says so it is not begun.
-                if !left.is_empty() {
-                    all_answer(&left, 1);
-                    service.run(&["class", "down", "demo"]).code(0);
-                }
+        let made = |service: &Service| drop(service.run(&["seat", "create", "demo", "1"]).code(0));
+        at_every_step(["seat", "destroy", "demo", "1"], made, |service| {
+            let left = list(service, "demo");
+            // What was begun has been finished before it listened. Before the record says so it is not begun.
+            if !left.is_empty() {
+                all_answer(&left, 1);
+                service.run(&["class", "down", "demo"]).code(0);
             }
-            is_sound(&service, &living, step);
-            assert_eq!(host.left(&[&service]), there, "step {step}");
-            if !was_killed {
-                break;
-            }
-        }
-        assert!(step > LEAST, "only {step} steps were seen");
-        all_answer(&list(&service, "living"), 1);
+        });
     });
 }
