@@ -31,20 +31,20 @@ const FOR_GUESTS: &str =
 /// Five levels of page tables do not work with nested paging, and no monitor restores clocks where the time stamp counter is not the clock. On a busy host
 /// the check of the timer finds wrongly that there is none. A kernel that failed ends, and does not go on with what is left of it. What costs time and is of
 /// no use here is off.
-const ARGUMENTS: &str =
-    "console=ttyS0 panic=-1 oops=panic quiet mitigations=off nokaslr random.trust_cpu=on tsc=reliable no_timer_check";
+const ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic quiet mitigations=off nokaslr random.trust_cpu=on tsc=reliable no_timer_check";
 /// How a kernel that failed itself says so; one that was asked too much says another reason.
 const FAILED: &str = "Kernel panic - not syncing: Fatal exception";
 /// How often a program is started whose outer guest's kernel failed. QEMU 7.2 rarely comes back from an inner guest with a state of which the outer guest's
 /// kernel dies (`stack guard page was hit`, in the inner guest's thread); that is for none of the tests to prevent.
 const TRIES: u32 = 3;
 /// What the program is told of this host's environment, when it is set here.
-const PASSED: [&str; 9] = [
+const PASSED: [&str; 10] = [
     "FIRECRACKER_BIN",
     "JAILER_BIN",
     "CLARATEACH_GUEST",
     "CLARATEACH_KERNEL",
     "CLARATEACH_AGENT",
+    "CLARATEACH_WORKSPACE",
     "CARGO_TARGET_DIR",
     "XDG_CACHE_HOME",
     "RUST_BACKTRACE",

@@ -10,8 +10,10 @@ use async_trait::async_trait;
 use conformance::{Harness, Inventory, Stop, TestImage};
 use guest_protocol::ExecRequest;
 use guest_protocol::client::Agent;
+use provider_microvm::vmm::MonitorKind;
 use provider_microvm::{MicrovmProvider, SnapshotUse};
 use seats::{ImageRef, Instance, Limits, ObjectKind, Provider, SeatRef, Status, WorkshopId};
+use vm_testbed::BootError;
 
 use crate::host::{Host, START_TIMEOUT};
 use crate::sight::{FOREIGN, run};
@@ -26,7 +28,7 @@ pub(crate) struct OnMicrovms {
 
 /// An image whose seats answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Image {
+enum Image {
     /// As small as can be.
     Testbed,
     /// The reference workspace image.
@@ -40,15 +42,25 @@ fn fail(error: impl std::fmt::Display) -> Stop {
 }
 
 impl OnMicrovms {
-    pub(crate) fn new(snapshot: SnapshotUse) -> Result<Self, Stop> {
+    /// For this check, over seats of the reference image where it was named.
+    pub(crate) fn new(check: &str, snapshot: SnapshotUse) -> Result<Self, Stop> {
         let mut host = Host::new().map_err(fail)?;
         host.config.snapshot = snapshot;
-        Ok(Self::over(Arc::new(host), Image::Testbed))
-    }
-
-    pub(crate) fn over(host: Arc<Host>, good: Image) -> Self {
+        if check == "a_mute_image_becomes_an_error" {
+            // To the end, so only as long as guests need: those in a guest need longer.
+            host.config.start_timeout /= if host.config.monitor == MonitorKind::Qemu { 4 } else { 2 };
+        }
+        let good = match vm_testbed::workspace() {
+            Ok(archive) => {
+                host.config.images.archives.push(archive);
+                Image::Workspace
+            }
+            Err(BootError::Missing(_)) => Image::Testbed,
+            Err(why) => return Err(fail(why)),
+        };
+        let host = Arc::new(host);
         let own = host.provider();
-        Self { host, good, own }
+        Ok(Self { host, good, own })
     }
 
     async fn agent(&self, seat: &SeatRef) -> Result<Agent, Stop> {
@@ -209,7 +221,7 @@ impl Harness for OnMicrovms {
     }
 
     fn start_timeout(&self) -> Duration {
-        START_TIMEOUT
+        self.host.config.start_timeout
     }
 
     fn small(&self) -> Limits {

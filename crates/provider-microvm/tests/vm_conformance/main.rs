@@ -1,5 +1,5 @@
-//! The conformance suite over real guests under QEMU, or Firecracker where a variable says so; one of them on an operator's network, and those of its checks over seats that go on from a snapshot
-//! in which that can make a difference; and those of them over the reference workspace image in which the image can.
+//! The conformance suite over real guests under QEMU, or Firecracker where a variable says so; one of them on an operator's network, and those of its checks
+//! over seats that go on from a snapshot in which that can make a difference. Guests are of the reference workspace image where it is named, else of the testbed's.
 //!
 //! Bridges and TAP devices are made, so every check runs in a network namespace of its own: by this test binary started again,
 //! for this check alone. Guests run without hardware virtualization, on any machine.
@@ -15,26 +15,18 @@ mod cni;
 mod harness;
 mod host;
 mod sight;
-mod workspace;
 
 use provider_microvm::SnapshotUse;
 
-async fn make() -> Result<harness::OnMicrovms, conformance::Stop> {
-    harness::OnMicrovms::new(SnapshotUse::Off)
-}
-
-async fn make_restored() -> Result<harness::OnMicrovms, conformance::Stop> {
-    harness::OnMicrovms::new(SnapshotUse::Auto)
-}
-
 macro_rules! isolated_checks {
-    ($within:literal, $make:path; $($name:ident,)*) => {$(
+    ($within:literal, $snapshot:path; $($name:ident,)*) => {$(
         #[test]
         #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
         fn $name() {
-            let name = concat!($within, "::", stringify!($name));
-            vm_testbed::isolated(name, || {
-                if let Err(why) = conformance::test_one(stringify!($name), $make) {
+            let check = stringify!($name);
+            vm_testbed::isolated(concat!($within, "::", stringify!($name)), || {
+                let make = async || crate::harness::OnMicrovms::new(check, $snapshot);
+                if let Err(why) = conformance::test_one(check, make) {
                     panic!("{why}");
                 }
             });
@@ -43,13 +35,13 @@ macro_rules! isolated_checks {
 }
 
 mod conformance_suite {
-    conformance::for_each_check!([isolated_checks] "conformance_suite", super::make);
+    conformance::for_each_check!([isolated_checks] "conformance_suite", super::SnapshotUse::Off);
 }
 
 /// Every check begins without a snapshot, so its first seat makes one and goes on from it. What is left out compares records, never starts a guest, or one that is as
 /// slow as can be.
 mod restored_seats {
-    isolated_checks! { "restored_seats", super::make_restored;
+    isolated_checks! { "restored_seats", super::SnapshotUse::Auto;
         a_created_seat_runs_and_answers,
         creating_starts_a_stopped_seat,
         kept_data_comes_back,
