@@ -6,8 +6,8 @@
 //!   bare      one QEMU command with the seat's machine and devices         what there can be at best
 //!   service   PUT /workshops/{id} of a release build, one seat             what there is
 //!
-//!   request ──► monitor runs ──► the agent waits for its host ──► the workspace takes connections on both ports
-//!                  └──────────────────── bare: the same way ───────────────────────┘
+//!   request ──► monitor's process ──► it runs ──► the agent waits for its host ──► the workspace takes connections on both ports
+//!                  └────────────────────────── bare: the same way ───────────────────────────────┘
 //! ```
 //!
 //! Then seats go on from a snapshot, and the same guest does that was saved by hand, and classes come up both ways. A class is up while the service is
@@ -24,6 +24,7 @@ mod inside;
 mod memory;
 mod monitor;
 mod nested;
+mod network;
 mod print;
 mod restored;
 mod seat;

@@ -13,7 +13,7 @@ use super::host::Host;
 use super::monitor::{Monitor, Programs};
 use super::nested::{self, Place};
 use super::seat::ms;
-use super::{Options, firecracker, print};
+use super::{Options, firecracker, network, print};
 use crate::bench::service::Client;
 use crate::console;
 use crate::repo::Repo;
@@ -26,6 +26,8 @@ const BETWEEN: Duration = Duration::from_millis(5);
 /// Everything that was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Report {
+    /// Milliseconds of each seat's network by itself.
+    pub(super) network: Vec<f64>,
     pub(super) qemu: Option<Guests>,
     pub(super) adopted: Option<Adopted>,
     /// The host's side alone; nothing where there is none.
@@ -60,7 +62,7 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options, binary: &Pa
 }
 
 async fn measure(host: &Host, options: &Options, binary: &Path) -> Result<Report> {
-    let mut report = Report::default();
+    let mut report = Report { network: network::ports().await?, ..Report::default() };
     let image = super::image();
     if options.monitor != Some(super::Which::Firecracker) {
         host.prepare(&Monitor::Qemu).await?;
