@@ -32,7 +32,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // A test that failed has said so already.
-        drop(Command::new("umount").arg(self.path()).stdin(Stdio::null()).output());
+        // A test that failed has said so already. Lazily: for a moment, a process that another test starts holds what this one has open.
+        drop(Command::new("umount").arg("--lazy").arg(self.path()).stdin(Stdio::null()).output());
     }
 }
