@@ -152,18 +152,12 @@ impl Core {
         let boot_id = self.edges.host.boot_id();
         record.host_boot =
             boot_id.map_err(fail::io(fail::seat(seat), Stage::Check, "reading the host's boot id"))?;
-        if self.config.first_uid().is_some() != record.uid.is_some() {
-            // The device is for its owner alone, who is given to it when it is made. Before the record says that there is another, so that this is done again
-            // when it fails.
-            self.clear(seat).await?;
-            let removed = self.edges.network.remove_port(seat).await;
-            removed.map_err(fail::net(fail::seat(seat), Stage::Network))?;
-        }
+        // Whoever has the seat's user from here on is somebody else.
+        self.clear(seat).await?;
         record.started_at = jiff::Timestamp::now();
         record.phase = Phase::Starting;
         record.restored = None;
         self.allot_again(record).await?;
-        self.clear(seat).await?;
         tell.stage(Stage::Network);
         let started = match self.network_of(seat).await {
             Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),

@@ -61,7 +61,7 @@ impl Core {
         let shown = self.edges.network.addresses().await;
         let shown = shown.map_err(fail::net(fail::seat(seat), Stage::Network))?;
         let ip = free_address(&workshop, &books, &shown)?;
-        let uid = self.free_user(seat, &books).await?;
+        let uid = self.free_user(seat, &books, None).await?;
         let made = Made {
             id: crate::random::hex::<32>().map_err(io("making an id"))?,
             host_boot: self.edges.host.boot_id().map_err(io("reading the host's boot id"))?,
@@ -100,19 +100,21 @@ impl Core {
         Ok((record, net))
     }
 
-    /// Gives a seat that is started again what its monitor is to have as things are configured now, and writes its record: a user of its own, or none.
+    /// Gives a seat that is started again what its monitor is to have as things are configured now, and writes its record: a user of its own, or none. Nothing
+    /// of the seat may run any more.
     pub(crate) async fn allot_again(&self, record: &mut SeatRecord) -> Result<(), ProviderError> {
         let seat = record.of();
         let io = |doing: &'static str| fail::io(fail::seat(&seat), Stage::Check, doing);
         let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io("waiting for the ledger"))?;
-        match (self.config.first_uid(), record.uid) {
-            (None, _) => record.uid = None,
-            (Some(_), Some(_)) => {}
-            (Some(_), None) => {
-                let books = self.books().await.map_err(io("reading the records"))?;
-                record.uid = self.free_user(&seat, &books).await?;
-            }
+        let books = self.books().await.map_err(io("reading the records"))?;
+        let uid = self.free_user(&seat, &books, record.uid).await?;
+        if uid != record.uid {
+            // The TAP device is for its owner alone, who is given to it when it is made. Before the record says that there is another, so that this is done
+            // again when it fails.
+            let removed = self.edges.network.remove_port(&seat).await;
+            removed.map_err(fail::net(fail::seat(&seat), Stage::Network))?;
         }
+        record.uid = uid;
         record.overhead_mib = Some(self.overhead_mib());
         self.write(record, Stage::Check).await
     }
@@ -236,15 +238,21 @@ impl Core {
         Ok(books)
     }
 
-    /// A user that neither a seat nor a process has; nothing where monitors run as the service's own.
-    async fn free_user(&self, seat: &SeatRef, books: &Books) -> Result<Option<u32>, ProviderError> {
+    /// A user that neither a seat nor a process has, the one that the seat had where it is still one; nothing where monitors run as the service's own.
+    async fn free_user(
+        &self,
+        seat: &SeatRef,
+        books: &Books,
+        had: Option<u32>,
+    ) -> Result<Option<u32>, ProviderError> {
         let Some(first) = self.config.first_uid() else { return Ok(None) };
         // Records of another state folder, or those that are gone with their seat's VM still there, are told of by nobody else.
         let host = self.edges.host.clone();
         let busy = blocking(move || host.users_from(first)).await;
         let busy = busy.map_err(fail::io(fail::seat(seat), Stage::Check, "reading whose processes run"))?;
         // The last number is no user (chown(2): it leaves the owner as it is).
-        let free = (first..u32::MAX).find(|uid| !books.uids.contains(uid) && !busy.contains(uid));
+        let mut others = (first..u32::MAX).filter(|uid| !books.uids.contains(uid) && !busy.contains(uid));
+        let free = had.filter(|uid| *uid >= first && !busy.contains(uid)).or_else(|| others.next());
         let full = || ProviderError::HostFull {
             for_whom: fail::seat(seat),
             detail: format!(

@@ -133,7 +133,15 @@ async fn a_user_with_a_process_of_somebody_else_is_no_seats() {
             up(&provider, &spec(seat.clone())).await;
             assert_eq!(user(&bench, seat), expected);
         }
+        // One that is started again keeps its user, unless somebody else has a process of that user by then.
+        for (strangers, expected) in [([6999, 7000], 7001), ([7000, 7001], 7002)] {
+            bench.world.state().users = strangers.into();
+            bench.machine(&seats[0]).end(How::Code(0));
+            up(&provider, &spec(seats[0].clone())).await;
+            assert_eq!(user(&bench, &seats[0]), expected);
+        }
         provider.destroy_workshop(&seats[0].workshop, DataPolicy::Remove).await.unwrap();
+        bench.world.state().users = [6999, 7000, 7002].into();
     }
 }
 
