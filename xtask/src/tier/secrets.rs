@@ -37,7 +37,7 @@ fn search(folder: &Path) -> Result<Option<Vec<String>>> {
         trouble.extend(told.map(|line| format!("an api key was printed at {}:{line}", file.display())));
     }
     // Without the logs of the services that they start, silence would mean nothing.
-    for tier in ["unit", "docker"] {
+    for tier in ["unit", "docker", "vm"] {
         let processes = folder.join(format!("{tier}-processes"));
         let kept = files.iter().any(|file| file.starts_with(&processes));
         if folder.join(format!("{tier}.log")).exists() && !kept {

@@ -108,6 +108,7 @@ impl fmt::Display for Exit {
 /// What Firecracker means by its exit codes (`FcExitCode`). QEMU has none but 0 and 1.
 fn meaning(code: i32) -> Option<&'static str> {
     Some(match code {
+        143 => "SIGTERM",
         148 => "a system call that its sandbox forbids",
         149 => "SIGBUS: a file that it has mapped became shorter, or cannot be read",
         150 => "SIGSEGV",

@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Far more than an emulated host needs on a busy machine: only what hangs gets there.
-pub(crate) const LIMIT: Duration = Duration::from_secs(45 * 60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90 * 60);
 
 /// One outer guest at a time: each has the memory of several other tests, and two processors.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {

@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use super::host::Host;
 use super::monitor::{Monitor, Programs};
-use super::seat::{LOOK, SEAT, ms};
+use super::seat::{LOOK, SEAT, ms, started_process};
 use crate::bench::objects::MEMORY_MIB;
 use crate::bench::service::Client;
 
@@ -29,12 +29,19 @@ const HANG: Duration = Duration::from_secs(60);
 /// What was measured, in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Firecracker {
-    /// From the request to a jailed monitor.
-    pub(super) jailed: Vec<f64>,
-    /// To one that is not.
-    pub(super) plain: Vec<f64>,
+    pub(super) jailed: Vec<Start>,
+    pub(super) plain: Vec<Start>,
     /// By a bare command with a file of settings, not jailed, until it answers that the guest runs.
     pub(super) alone: Vec<f64>,
+}
+
+/// From the request, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Start {
+    /// Until there is a process of Firecracker's: the jailer has become it, where there is one.
+    pub(super) process: f64,
+    /// Until it runs a guest, and its record is there.
+    pub(super) runs: f64,
 }
 
 /// Measures so many rounds of each.
@@ -66,13 +73,13 @@ async fn turns(
     jailer: Option<&Path>,
     rounds: u32,
     image: &str,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<Start>> {
     let service = host.serve_firecracker(firecracker, jailer).await?;
     let client = Client::new(service.url(), service.id())?;
     let mut took = Vec::new();
     let measured = async {
         for round in 0..=rounds {
-            let one = turn(host, &client, image).await?;
+            let one = turn(host, &client, firecracker, image).await?;
             // The first brings everything into the page cache.
             took.extend((round > 0).then_some(one));
         }
@@ -84,14 +91,19 @@ async fn turns(
 }
 
 /// Makes a seat until its monitor's record is there, and takes it away.
-async fn turn(host: &Host, client: &Client, image: &str) -> Result<f64> {
-    let record = host.seat(WORKSHOP, SEAT).join("run/vmm.json");
+async fn turn(host: &Host, client: &Client, firecracker: &Path, image: &str) -> Result<Start> {
+    let run = host.seat(WORKSHOP, SEAT).join("run");
+    let (lock, record) = (run.join("keeper.lock"), run.join("vmm.json"));
     let began = Instant::now();
     let watching = async {
+        while !started_process(&lock).is_some_and(|pid| is_or_has(pid, firecracker)) {
+            tokio::time::sleep(LOOK).await;
+        }
+        let process = ms(began.elapsed());
         while !record.exists() {
             tokio::time::sleep(LOOK).await;
         }
-        ms(began.elapsed())
+        Start { process, runs: ms(began.elapsed()) }
     };
     let creating = client.try_create(WORKSHOP, SEAT, image);
     tokio::pin!(watching, creating);
@@ -105,6 +117,16 @@ async fn turn(host: &Host, client: &Client, image: &str) -> Result<f64> {
     let took = seen.with_context(|| format!("no monitor was seen: {answer:?}"))?;
     client.destroy_seat(WORKSHOP, SEAT).await?;
     Ok(took)
+}
+
+/// Whether a process, or a child of it, runs this program. A jailed one runs a copy, of the same name.
+fn is_or_has(pid: i64, program: &Path) -> bool {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    [pid].into_iter().chain(children).any(|pid| {
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        exe.file_name().is_some_and(|name| Some(name) == program.file_name())
+    })
 }
 
 /// The same guest by hand.

@@ -3,6 +3,7 @@
 mod snapshots;
 
 use super::bare::Boot;
+use super::firecracker::{Firecracker, Start};
 use super::guests::Guests;
 use super::inside::Report;
 use super::nested::Place;
@@ -20,11 +21,14 @@ pub(super) fn print(report: &Report) {
     let alone = Spread::of(report.network.iter().copied());
     table("the network of a seat", [("by itself, ms", alone)]);
     if let Some(firecracker) = &report.firecracker {
-        let spread = |of: &[f64]| Spread::of(of.iter().copied());
+        let spread = |of: &[Start], what: fn(&Start) -> f64| Spread::of(of.iter().map(what));
+        let Firecracker { jailed, plain, alone } = firecracker;
         let rows = [
-            ("request to monitor, jailed, ms", spread(&firecracker.jailed)),
-            ("request to monitor, not jailed, ms", spread(&firecracker.plain)),
-            ("Firecracker alone to its guest, ms", spread(&firecracker.alone)),
+            ("request to its process, jailed, ms", spread(jailed, |start| start.process)),
+            ("request to a monitor that runs, jailed, ms", spread(jailed, |start| start.runs)),
+            ("request to its process, not jailed, ms", spread(plain, |start| start.process)),
+            ("request to a monitor that runs, not jailed, ms", spread(plain, |start| start.runs)),
+            ("Firecracker alone to its guest, ms", Spread::of(alone.iter().copied())),
         ];
         table("one seat of Firecracker", rows);
     }
@@ -120,7 +124,10 @@ fn verdicts(report: &Report) -> Vec<Verdict> {
     }
     if let Some(firecracker) = &report.firecracker {
         for (how, of) in [("jailed", &firecracker.jailed), ("not jailed", &firecracker.plain)] {
-            most(format!("request to Firecracker, {how}"), median(of.iter().copied()), 50.0);
+            let process = median(of.iter().map(|start| start.process));
+            most(format!("request to Firecracker's process, {how}"), process, 50.0);
+            let runs = median(of.iter().map(|start| start.runs));
+            most(format!("request to a Firecracker that runs, {how}"), runs, 50.0);
         }
     }
     if let Some((place, measured)) = &report.firecracker_guests {

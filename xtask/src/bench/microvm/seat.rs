@@ -45,7 +45,7 @@ pub(super) async fn turn(host: &Host, client: &Client, image: &str) -> Result<Tu
     let folder = host.seat(WORKSHOP, SEAT);
     let began = Instant::now();
     let watching = async {
-        while !has_process(&folder.join("run/keeper.lock")) {
+        while started_process(&folder.join("run/keeper.lock")).is_none() {
             tokio::time::sleep(LOOK).await;
         }
         let process = began.elapsed();
@@ -93,10 +93,10 @@ pub(super) fn agent_is_up(console: &Path) -> bool {
     String::from_utf8_lossy(&text).contains("clarateach-agent: waits for the host")
 }
 
-/// Whether a keeper has noted in its lock what it started. One that is just written to is not understood.
-fn has_process(lock: &Path) -> bool {
-    let owner = fs::read(lock).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-    owner.is_some_and(|owner| owner["vmm"]["pid"].is_i64())
+/// The process that a keeper has noted in its lock as the one that it started. A note that is just written is not understood.
+pub(super) fn started_process(lock: &Path) -> Option<i64> {
+    let owner: Value = serde_json::from_slice(&fs::read(lock).ok()?).ok()?;
+    owner["vmm"]["pid"].as_i64()
 }
 
 /// The process numbers of a seat's keeper, of what it started, and of what that did in turn: a jailed monitor is the child of the first process of its namespace.
@@ -137,13 +137,13 @@ mod tests {
     fn a_keeper_notes_what_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let lock = folder.path().join("keeper.lock");
-        assert!(!has_process(&lock), "there is no keeper");
+        assert_eq!(started_process(&lock), None, "there is no keeper");
         let keeper = r#"{"boot_id": "x", "keeper": {"pid": 7, "start_time": 1}"#;
-        for (vmm, is_there) in
-            [(r#", "vmm": null}"#, false), (", \"vm", false), (r#", "vmm": {"pid": 8}}"#, true)]
+        for (vmm, pid) in
+            [(r#", "vmm": null}"#, None), (", \"vm", None), (r#", "vmm": {"pid": 8}}"#, Some(8))]
         {
             fs::write(&lock, format!("{keeper}{vmm}")).unwrap();
-            assert_eq!(has_process(&lock), is_there, "{vmm}");
+            assert_eq!(started_process(&lock), pid, "{vmm}");
         }
     }
 }
