@@ -1,6 +1,7 @@
 //! The way to the monitor of one VM, whichever it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::firecracker::{self, Api};
 use super::qemu::{self, Qmp};
@@ -22,6 +23,11 @@ pub(super) trait Way: Sized {
 
     /// As one of all.
     fn any(this: Arc<Self>) -> Control;
+
+    /// Why a VM is not ready when the time of its start is over, where the monitor's side tells more than that.
+    fn late(&self, _: Duration) -> Option<VmmError> {
+        None
+    }
 }
 
 impl Way for qemu::Control {
@@ -41,6 +47,10 @@ impl Way for Api {
 
     fn any(this: Arc<Self>) -> Control {
         Control::Firecracker(this)
+    }
+
+    fn late(&self, limit: Duration) -> Option<VmmError> {
+        self.unanswered(limit).map(Into::into)
     }
 }
 

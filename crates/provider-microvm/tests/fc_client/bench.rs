@@ -177,7 +177,7 @@ pub(crate) fn real() -> Result<Option<PathBuf>> {
     Ok(Some(program))
 }
 
-/// A guest of a few instructions: waits for a key, and restarts the machine. An ELF file with one segment at 1 MiB.
+/// A guest of a few instructions: waits for a key, and restarts the machine.
 fn kernel() -> Vec<u8> {
     const CODE: [u8; 13] = [
         0xe4, 0x64, // in al, 0x64: the keyboard controller's status
@@ -188,9 +188,30 @@ fn kernel() -> Vec<u8> {
         0xf4, // hlt
         0xeb, 0xfd, // jmp: hlt
     ];
+    elf(&CODE)
+}
+
+/// A static program of a few instructions: says something, and ends.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn saying(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    let mut code = vec![0xb8, 1, 0, 0, 0]; // mov eax, 1: write
+    code.extend([0xbf, 1, 0, 0, 0]); // mov edi, 1: the standard output
+    code.extend([0x48, 0x8d, 0x35, 16, 0, 0, 0]); // lea rsi, [rip + 16]: the text
+    code.extend([0xba, length, 0, 0, 0]); // mov edx: its length
+    code.extend([0x0f, 0x05]); // syscall
+    code.extend([0xb8, 60, 0, 0, 0]); // mov eax, 60: exit
+    code.extend([0x31, 0xff]); // xor edi, edi
+    code.extend([0x0f, 0x05]); // syscall
+    code.extend(text.bytes());
+    elf(&code)
+}
+
+/// An ELF file with one segment at 1 MiB, which begins with its first instruction.
+fn elf(code: &[u8]) -> Vec<u8> {
     const ADDRESS: u64 = 1 << 20;
     const HEADERS: u64 = 64 + 56;
-    let size = HEADERS + CODE.len() as u64;
+    let size = HEADERS + code.len() as u64;
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let halves =
         |file: &mut Vec<u8>, numbers: &[u16]| numbers.iter().for_each(|n| file.extend(n.to_le_bytes()));
@@ -207,6 +228,6 @@ fn kernel() -> Vec<u8> {
     // All of the file is loaded, readable and executable.
     words(&mut file, &[1, 5]);
     longs(&mut file, &[0, ADDRESS, ADDRESS, size, size, 4096]);
-    file.extend(CODE);
+    file.extend(code);
     file
 }

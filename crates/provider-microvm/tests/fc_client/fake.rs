@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) echoes_on: Option<u32>,
     /// What is done with the calls of a method and path instead of answering them.
     pub(crate) tricks: Vec<(&'static str, Trick)>,
+    /// The call after whose first time they are done; from the beginning when there is none.
+    pub(crate) tricks_after: Option<String>,
     /// Whether it says each call on its console.
     pub(crate) tells: bool,
 }
@@ -60,6 +62,7 @@ impl Default for Options {
             has_drivers: true,
             echoes_on: None,
             tricks: Vec::new(),
+            tricks_after: None,
             tells: false,
         }
     }
@@ -80,6 +83,7 @@ impl Fake {
     /// When the socket is there already, from another one or a dead one: the real one ends with code 1.
     pub(crate) fn start(socket: &Path, options: Options) -> io::Result<Self> {
         let (tricks, tells) = (options.tricks.clone(), options.tells);
+        let mut tricks_after = options.tricks_after.clone();
         let process = Arc::new(Mutex::new(Process::new(options)));
         let inner = Arc::clone(&process);
         let server = Server::start(socket, move |request| {
@@ -87,7 +91,9 @@ impl Fake {
             if tells {
                 say(&called);
             }
-            let trick = tricks.iter().find(|(call, _)| *call == called).map(|(_, trick)| trick);
+            let waits = tricks_after.is_some();
+            tricks_after.take_if(|after| *after == called);
+            let trick = tricks.iter().find(|(call, _)| !waits && *call == called).map(|(_, trick)| trick);
             let answer = |request: &Request| inner.lock().unwrap().handle(request);
             match trick {
                 None => answer(request),

@@ -17,6 +17,8 @@ use crate::bench::{Bench, PATIENCE, real};
 use crate::fake::{Fake, Options, Trick};
 
 mod faults;
+#[cfg(target_arch = "x86_64")]
+mod jailed;
 mod metrics;
 mod network;
 mod stuck;
@@ -27,6 +29,10 @@ const SOCKET: &str = "FAKE_FIRECRACKER_SOCKET";
 const DIES_AT: &str = "FAKE_FIRECRACKER_DIES_AT";
 const REFUSES_AT: &str = "FAKE_FIRECRACKER_REFUSES_AT";
 const HANGS_AT: &str = "FAKE_FIRECRACKER_HANGS_AT";
+/// The call after whose first time that is done.
+const FAULTS_AFTER: &str = "FAKE_FIRECRACKER_FAULTS_AFTER";
+/// What the fake is to have for its `/`.
+const ROOT: &str = "FAKE_FIRECRACKER_ROOT";
 /// The test that is the fake.
 const NAME: &str = "monitor::a_vm_of_the_fake_is_started_adopted_and_ended";
 
@@ -58,6 +64,9 @@ async fn a_vm_of_the_real_one_is_started_adopted_and_ended() -> Result<()> {
     reason = "it is the console, and the last words of a monitor"
 )]
 async fn be_the_fake(socket: &Path) -> Result<()> {
+    if let Some(root) = std::env::var_os(ROOT) {
+        std::os::unix::fs::chroot(root)?;
+    }
     let mut options = Options { echoes_on: Some(1024), tells: true, ..Options::default() };
     let fault = r#"{"fault_message":"on purpose"}"#;
     let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{fault}", fault.len());
@@ -69,6 +78,7 @@ async fn be_the_fake(socket: &Path) -> Result<()> {
             options.tricks.push((call.leak(), trick));
         }
     }
+    options.tricks_after = std::env::var(FAULTS_AFTER).ok();
     let mut fake = Fake::start(socket, options)?;
     println!("fake: listens");
     let code = fake.exited().await;

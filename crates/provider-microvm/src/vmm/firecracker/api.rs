@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -85,6 +85,8 @@ pub struct Api {
     seat: Arc<str>,
     socket: Arc<Path>,
     limits: Limits,
+    /// The call that has no answer yet, of all clones the last one.
+    asked: Arc<Mutex<Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +110,12 @@ impl Api {
     /// Names a socket, whose path may be longer than the 107 bytes that an address has room for. Nothing is looked at yet.
     #[must_use]
     pub fn new(seat: &str, socket: impl Into<PathBuf>, limits: Limits) -> Self {
-        Self { seat: seat.into(), socket: socket.into().into(), limits }
+        Self { seat: seat.into(), socket: socket.into().into(), limits, asked: Arc::default() }
+    }
+
+    /// The same socket with other limits.
+    pub(super) fn within(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
     }
 
     /// The folder that the socket is in, in which the process begins.
@@ -126,6 +133,8 @@ impl Api {
     /// When nobody does in time.
     pub async fn opened(&self) -> Result<(), FirecrackerError> {
         let mut last = None;
+        let call = "opening";
+        *self.asked() = Some(call.to_owned());
         let opened = async {
             loop {
                 match self.connect() {
@@ -136,8 +145,11 @@ impl Api {
             }
         };
         match timeout(self.limits.open, opened).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.error("opening", last.unwrap_or(Trouble::Silent(self.limits.open)))),
+            Ok(()) => {
+                *self.asked() = None;
+                Ok(())
+            }
+            Err(_) => Err(self.error(call, last.unwrap_or(Trouble::Silent(self.limits.open)))),
         }
     }
 
@@ -193,6 +205,16 @@ impl Api {
         self.send(Method::PATCH, path, what, self.limits.call).await
     }
 
+    /// What is to be told when somebody stops waiting for all that is to be done: the call that was not answered by then; nothing when there is none.
+    pub(in crate::vmm) fn unanswered(&self, limit: Duration) -> Option<FirecrackerError> {
+        let call = self.asked().clone()?;
+        Some(self.error(&call, Trouble::Late(limit)))
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<String>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn error(&self, call: &str, trouble: Trouble) -> FirecrackerError {
         FirecrackerError { seat: self.seat.to_string(), call: call.to_owned(), trouble }
     }
@@ -216,7 +238,9 @@ impl Api {
         limit: Duration,
     ) -> Result<Bytes, FirecrackerError> {
         let name = named(&method, path);
+        *self.asked() = Some(name.clone());
         let exchanged = timeout(limit, self.exchange(method, path, body)).await;
+        *self.asked() = None;
         let answer = exchanged.unwrap_or(Err(Trouble::Silent(limit)));
         answer.map_err(|trouble| self.error(&name, trouble))
     }

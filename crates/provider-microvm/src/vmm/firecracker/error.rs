@@ -37,6 +37,9 @@ pub enum Trouble {
     /// There was no answer in time. Whether the call had its effect is not known.
     #[error("Firecracker did not answer within {} s", .0.as_secs_f32())]
     Silent(Duration),
+    /// There was none when the time was over that all calls have together. Whether the call had its effect is not known.
+    #[error("Firecracker had not answered when the {} s of a start were over", .0.as_secs_f32())]
+    Late(Duration),
     /// Firecracker says no, and why.
     #[error("Firecracker refuses: {fault}")]
     Refused {

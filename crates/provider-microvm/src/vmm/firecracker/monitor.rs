@@ -9,7 +9,7 @@ use guest_protocol::{BootWords, VSOCK_PORT};
 
 use super::control::{drive_id, setting};
 use super::{
-    Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Machine,
+    Api, Balloon, BootSource, CacheType, DeviceId, Drive, Entropy, HugePages, IoEngine, Limits, Machine,
     MachineConfig, Metrics, NetworkInterface, Unconfigured, Version, Vsock, binary, metrics,
 };
 use crate::vmm::keeper::{Expected, Keepers};
@@ -52,6 +52,8 @@ pub struct FirecrackerOptions {
     pub keeper: KeeperCommand,
     /// How long the keeper's answer, and then the way to running processors, may take, each.
     pub start_timeout: Duration,
+    /// How long Firecracker may take for each call while a VM is started or saved.
+    pub limits: Limits,
 }
 
 /// Whether Firecracker is jailed. A jail is in the folder of its VM ([`VmSpec::folder`]), which takes that this folder, the kernel, the first root and the
@@ -73,6 +75,7 @@ impl FirecrackerOptions {
             jailer: Jailer::Program("jailer".into()),
             keeper,
             start_timeout: limits::START,
+            limits: Limits::default(),
         }
     }
 }

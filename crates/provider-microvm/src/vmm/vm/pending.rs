@@ -99,11 +99,9 @@ impl Pending {
         let done = {
             let Some(process) = &vmm.0 else { return Err(launching.ended().await) };
             let steps = async {
-                timeout(limit, ready(Arc::clone(&control))).await.map_err(|_| VmmError::Timeout {
-                    seat: identity.seat.clone(),
-                    what: "the VM's start",
-                    limit,
-                })?
+                let ready = timeout(limit, ready(Arc::clone(&control))).await;
+                let late = VmmError::Timeout { seat: identity.seat.clone(), what: "the VM's start", limit };
+                ready.map_err(|_| control.late(limit).unwrap_or(late))?
             };
             tokio::select! {
                 biased;

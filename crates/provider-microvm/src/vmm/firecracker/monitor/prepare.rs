@@ -72,7 +72,7 @@ impl Firecracker {
             ))));
         }
         let (launch, seen) = self.prepared(spec, more).await?;
-        let ready = |api| ready(api, seen);
+        let ready = |api: Arc<Api>| ready(Arc::new(api.within(self.options.limits)), seen);
         vm::start(&self.keepers, self.options.start_timeout, spec, launch, ready).await
     }
 

@@ -28,6 +28,7 @@ use crate::vmm::jail::{Access, FileName, JailFile};
 use crate::vmm::snapshot::{self, Here, Memory, SnapshotError, Unfinished, blocking, this_processor};
 use crate::vmm::{
     MonitorKind, Savable, Snapshot, Snapshots, SpecError, Throttle, Traits, Vm, VmSpec, VmmError, folder,
+    saved,
 };
 
 /// What the files are called where Firecracker begins: in its `/`.
@@ -84,7 +85,10 @@ impl Snapshots for Firecracker {
         let at = folder.to_owned();
         let unfinished = blocking(folder, move || snapshot::write(&at)).await.map_err(refused)?;
         let sockets = vm.identity().sockets(vm.folder());
-        let api = super::super::api(&seat, &sockets);
+        let mut limits = self.options.limits;
+        // The other half is for copying, syncing and reading again. Who waits for all of it at once is not told what took so long.
+        limits.snapshot = limits.snapshot.min(saved(traits.memory_mib) / 2);
+        let api = super::super::api(&seat, &sockets).within(limits);
         let paused = match Attached::attach(api).await? {
             Attached::Running(machine) => machine.pause().await?,
             Attached::Paused(machine) => machine,
