@@ -67,14 +67,18 @@ impl Bench {
             let options = Options { has_drivers: false, ..Options::default() };
             return Ok(Monitor::Fake(Fake::start(&socket, options)?));
         };
-        let mut command = Command::new(program);
+        self.spawn(Command::new(program), socket)
+    }
+
+    /// Starts the real one with a command that ends with its program.
+    pub(crate) fn spawn(&self, mut command: Command, socket: PathBuf) -> Result<Monitor> {
         command
             .arg("--api-sock")
             .arg(&socket)
             .args(["--id", "fake", "--level", "Off"])
             .current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().with_context(|| program.display().to_string())?;
+        let child = command.spawn().with_context(|| format!("{command:?}"))?;
         Ok(Monitor::Real(Real { child, socket }))
     }
 

@@ -75,6 +75,8 @@ impl Process {
         if let Some(mac) = nic.guest_mac.as_ref().filter(|_| self.nics.iter().any(taken)) {
             return Err(format!("Network config error: The MAC address is already in use: {mac}"));
         }
+        // One that was told before lets go of its device first, also when this one cannot have its own.
+        self.nics.remove(&nic.iface_id);
         self.tap(&nic.host_dev_name).map_err(|why| format!("Network config error: {why}"))?;
         self.nics.insert(nic.iface_id, (nic.host_dev_name, nic.guest_mac));
         Ok(None)
@@ -82,6 +84,17 @@ impl Process {
 
     /// Opens a TAP device.
     pub(super) fn tap(&mut self, name: &str) -> Result<(), String> {
+        use rustix::io::Errno;
+        let failed = |why: Errno| {
+            let why = io::Error::from_raw_os_error(why.raw_os_error());
+            Err(format!(
+                "Could not create the network device: Open tap device failed: Error while creating ifreq structure: {why}. \
+                 Invalid TUN/TAP Backend provided by {name}. Check our documentation on setting up the network devices."
+            ))
+        };
+        if self.nics.values().any(|(tap, _)| tap == name) {
+            return failed(Errno::BUSY);
+        }
         if self.options.taps.iter().any(|tap| tap == name) {
             return Ok(());
         }
@@ -89,11 +102,7 @@ impl Process {
             self.made.push(name.to_owned());
             return Ok(());
         }
-        let why = io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error());
-        Err(format!(
-            "Could not create the network device: Open tap device failed: Error while creating ifreq structure: {why}. \
-             Invalid TUN/TAP Backend provided by {name}. Check our documentation on setting up the network devices."
-        ))
+        failed(Errno::PERM)
     }
 
     pub(super) fn set_vsock(&mut self, vsock: &bodies::Vsock) -> Done {

@@ -63,8 +63,10 @@ impl Process {
         let text = fs::read(&load.snapshot_path);
         let text = text.map_err(|why| on_state(format!("Failed to open snapshot file: {why}")))?;
         let state = serde_json::from_slice::<State>(&text);
-        let mut state =
-            state.map_err(|why| on_state(format!("Failed to load snapshot state from file: {why}")))?;
+        let mut state = state.map_err(|_| {
+            let why = "An error occurred during bitcode serialization: bitcode error";
+            on_state(format!("Failed to load snapshot state from file: {why}"))
+        })?;
         if state.format != FORMAT {
             let why = format!("Invalid data version: {}", state.format);
             return Err(on_state(format!("Failed to load snapshot state from file: {why}")));
