@@ -21,6 +21,7 @@ mod faults;
 mod jailed;
 mod metrics;
 mod network;
+mod stale;
 mod stuck;
 
 /// Where the fake's socket is to be.
