@@ -101,7 +101,7 @@ pub enum VmmError {
     #[error("KVM cannot be used: {0}; set the accelerator to auto or tcg, or make KVM work on this host")]
     NoKvm(String),
     /// The kernel does not let something be done.
-    #[error("seat {seat}: {what}: {why}")]
+    #[error("seat {seat}: {what}: {why}{}", room(.why))]
     Io {
         /// Whose.
         seat: String,
@@ -177,6 +177,17 @@ pub enum BinaryTrouble {
         /// Its version.
         found: Version,
     },
+}
+
+/// What to do about a disk that is full, to be told behind an error.
+pub(super) const ROOM: &str = "; free space or inodes on that disk";
+
+/// That, about an error of such a disk; nothing about others.
+pub(super) fn room(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ROOM,
+        _ => "",
+    }
 }
 
 impl VmmError {

@@ -7,6 +7,8 @@ use std::process::ExitStatus;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::error::ROOM;
+
 /// How a VM's monitor ended, as its keeper wrote it down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -99,11 +101,17 @@ impl fmt::Display for Exit {
             f.write_str(" because it went over the memory limit of its cgroup")?;
         }
         match &self.last_words {
-            Some(words) if self.how != How::Code(0) => write!(f, ": {words}"),
+            Some(words) if self.how != How::Code(0) => {
+                write!(f, ": {words}")?;
+                f.write_str(if words.contains(FULL) { ROOM } else { "" })
+            }
             _ => Ok(()),
         }
     }
 }
+
+/// What monitors and jailers say with `ENOSPC` (strerror(3)).
+const FULL: &str = "No space left on device";
 
 /// What Firecracker means by its exit codes (`FcExitCode`). QEMU has none but 0 and 1.
 fn meaning(code: i32) -> Option<&'static str> {
@@ -174,6 +182,10 @@ mod tests {
         assert_eq!(
             words(1 << 8, false, Some("no such file")),
             "the VM monitor gave up with exit code 1: no such file"
+        );
+        assert_eq!(
+            words(1 << 8, false, Some("No space left on device (os error 28)")),
+            "the VM monitor gave up with exit code 1: No space left on device (os error 28); free space or inodes on that disk"
         );
         assert_eq!(
             words(148 << 8, false, None),

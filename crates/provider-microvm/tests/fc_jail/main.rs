@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod bed;
+mod full;
 mod kills;
 mod life;
 mod network;

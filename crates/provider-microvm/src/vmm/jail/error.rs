@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::vmm::SpecError;
+use crate::vmm::error::room;
 
 /// Why there is no jail. Whose it was to be, is told by whoever tells it.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +44,20 @@ pub(crate) enum JailError {
         /// What it prevents.
         why: &'static str,
     },
+    /// There is no room for what the jailer makes.
+    #[error(
+        "the file system of {} has {free}, and a jail takes {needs}: free some there, or put state_dir on a larger one", .base.display()
+    )]
+    Full {
+        /// The jail.
+        base: PathBuf,
+        /// What there is, with its unit.
+        free: String,
+        /// What it takes, with its unit.
+        needs: String,
+    },
     /// The kernel does not let something be done.
-    #[error("{what}: {why}")]
+    #[error("{what}: {why}{}", room(.why))]
     Io {
         /// What was tried, with the path.
         what: String,

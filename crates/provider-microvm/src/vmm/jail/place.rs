@@ -1,11 +1,12 @@
 //! Whether jails can be in a folder.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, statvfs, statx};
 
-use super::JailError;
+use super::{JailError, JailSpec};
 
 /// Looks whether jails can be below a folder whose files are these, which are there. Nothing is changed.
 ///
@@ -36,6 +37,26 @@ pub(super) fn mounted(base: &Path) -> Result<(), JailError> {
         None => Ok(()),
         Some((option, why)) => Err(JailError::Mounted { base: base.to_owned(), option, why }),
     }
+}
+
+/// More files than there are in a jail: the jailer's devices and folders, the sockets, and the names that are linked into it.
+const FILES: u64 = 64;
+
+/// Whether there is room for what the jailer makes: a copy of the program, and some files. What else writes to the disk meanwhile may take it all the same.
+pub(super) fn roomy(spec: &JailSpec) -> Result<(), JailError> {
+    let looking = |what: &Path| JailError::io(format!("looking at the size of {}", what.display()));
+    let program = fs::metadata(&spec.firecracker).map_err(looking(&spec.firecracker))?.len();
+    let there = statvfs(&spec.base).map_err(io::Error::from).map_err(looking(&spec.base))?;
+    let full = |free: String, needs: String| JailError::Full { base: spec.base.clone(), free, needs };
+    // One that counts none has as many as it likes (tmpfs(5), btrfs(5)).
+    let free = there.f_bfree.saturating_mul(there.f_frsize);
+    if there.f_blocks != 0 && free < program {
+        return Err(full(format!("{} KiB left", free >> 10), format!("{} KiB", program.div_ceil(1024))));
+    }
+    if there.f_files != 0 && there.f_ffree < FILES {
+        return Err(full(format!("{} inodes left", there.f_ffree), format!("up to {FILES}")));
+    }
+    Ok(())
 }
 
 /// The option of a mount that is in the way, and what it prevents.

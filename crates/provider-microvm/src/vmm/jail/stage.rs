@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use rustix::io::Errno;
 
-use super::place::mounted;
+use super::place::{mounted, roomy};
 use super::{Access, JailError, JailFile, JailSpec, remove};
 
 /// Removes what was there, and makes the jail with its files. A stale socket is gone with what was there: Firecracker would refuse to listen on
@@ -36,6 +36,7 @@ fn make(spec: &JailSpec) -> Result<(), JailError> {
         DirBuilder::new().mode(0o700).create(&folder).map_err(making)?;
     }
     mounted(&spec.base)?;
+    roomy(spec)?;
     let root = spec.root();
     let opening = JailError::io(format!("opening {}", root.display()));
     let folder: OwnedFd = File::open(&root).map_err(opening)?.into();

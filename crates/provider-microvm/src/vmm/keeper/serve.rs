@@ -17,6 +17,7 @@ use super::output::Output;
 use super::start::{Started, start};
 use crate::vmm::accelerator;
 use crate::vmm::cgroup::Cgroup;
+use crate::vmm::error::room;
 use crate::vmm::exit::Said;
 use crate::vmm::folder::Owner;
 use crate::vmm::identity::{self, Identity, ProcessId};
@@ -38,7 +39,7 @@ struct Failure {
 
 impl From<io::Error> for Failure {
     fn from(why: io::Error) -> Self {
-        Self { why: why.to_string(), busy: false }
+        Self { why: format!("{why}{}", room(&why)), busy: false }
     }
 }
 
@@ -127,8 +128,10 @@ fn alone(folder: &RunFolder) -> io::Result<Option<File>> {
 
 fn launch(launch: Launch, init: Ahead) -> Result<Kept, Failure> {
     let folder = RunFolder::new(&launch.folder);
-    let in_folder =
-        |why: io::Error| Failure { why: format!("{}: {why}", launch.folder.display()), busy: false };
+    let in_folder = |why: io::Error| {
+        let why = format!("{}: {why}{}", launch.folder.display(), room(&why));
+        Failure { why, busy: false }
+    };
     let Some(lock) = alone(&folder).map_err(in_folder)? else {
         return Err(Failure { why: "a VM is there already".into(), busy: true });
     };
