@@ -40,7 +40,7 @@ impl Guard {
                 // Before the way out, which may take its time.
                 if is_time {
                     let Some(core) = core.upgrade() else { return };
-                    let trouble = core.keep_guarded().await.err().map(|why| why.to_string());
+                    let trouble = core.keep_guarded(EVERY).await.err().map(|why| why.to_string());
                     if let Some(why) = unsaid(trouble, &mut said) {
                         tracing::error!(why, "whether seats are kept apart is not known, or they are not");
                     }
@@ -75,8 +75,9 @@ impl Drop for Guard {
 }
 
 impl Core {
-    /// Puts the packet filter in order again when somebody took out of it what seats need that run.
-    pub(crate) async fn keep_guarded(&self) -> Result<(), ProviderError> {
+    /// Puts the packet filter in order again when somebody took out of it what seats need that run. All of them are tried, side by side, and each waits for its
+    /// turn no longer than this; what went wrong is told of each.
+    pub(crate) async fn keep_guarded(&self, patience: Duration) -> Result<(), ProviderError> {
         let there = self.state.seats(&Scope::All);
         let there = there.map_err(fail::io("this host", Stage::Check, "reading the seats' folders"))?;
         let running = futures_util::future::join_all(there.iter().map(|seat| self.running(seat))).await;
@@ -92,18 +93,34 @@ impl Core {
         }
         tracing::warn!("somebody changed the packet filter that keeps seats apart; it is put in order again");
         self.edges.network.refresh().await.map_err(failed)?;
-        let (mended, mut first) = (Mended::default(), Ok(()));
-        for record in seats {
-            let seat = record.of();
-            let _turn = self.turn(&seat).await?;
-            // It may have gone while its turn was waited for.
-            if let Some(record) = self.running(&seat).await
-                && let Err(why) = self.rejoin(&record, &mended).await
-            {
-                first = first.and(Err(why));
-            }
+        // The rules are in force now and know of no seat. None waits for another to be known again.
+        let mended = Mended::default();
+        let each = seats.iter().map(|record| self.mend(record.of(), &mended, patience));
+        let all = futures_util::future::join_all(each).await;
+        let mut troubles: Vec<_> = all.into_iter().filter_map(Result::err).collect();
+        if troubles.len() > 1 {
+            let detail: Vec<_> = troubles.iter().map(ToString::to_string).collect();
+            return Err(fail::failed("this host", Stage::Network, detail.join("; "), None));
         }
-        first
+        troubles.pop().map_or(Ok(()), Err)
+    }
+
+    /// Puts a seat that runs in order again, if its turn comes within this time. Whoever has it for longer, for one to start it again, is not waited for: the next
+    /// look finds what is still missing.
+    async fn mend(&self, seat: SeatRef, mended: &Mended, patience: Duration) -> Result<(), ProviderError> {
+        let Ok(turn) = tokio::time::timeout(patience, self.turn(&seat)).await else {
+            let detail = format!(
+                "the packet filter may not know it, and somebody else has worked on it for {} s; it is looked at again",
+                patience.as_secs()
+            );
+            return Err(fail::failed(fail::seat(&seat), Stage::Network, detail, None));
+        };
+        let _turn = turn?;
+        // It may have gone while its turn was waited for.
+        match self.running(&seat).await {
+            Some(record) => self.rejoin(&record, mended).await,
+            None => Ok(()),
+        }
     }
 
     /// The record of a seat whose VM runs.
@@ -129,7 +146,7 @@ impl Core {
     }
 }
 
-/// The workshops whose networks are in order already, while one seat after the other is looked at.
+/// The workshops whose networks are in order already, while their seats are looked at.
 #[derive(Default)]
 pub(crate) struct Mended(Mutex<HashMap<WorkshopId, Arc<OnceCell<WorkshopNet>>>>);
 

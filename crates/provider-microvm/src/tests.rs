@@ -3,6 +3,7 @@
 mod bench;
 mod deaf;
 mod faults;
+mod guard;
 mod images;
 mod kills;
 mod life;

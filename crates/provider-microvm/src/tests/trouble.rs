@@ -424,24 +424,3 @@ async fn a_workshop_s_way_out_is_seen_to_as_soon_as_it_is_made() {
         seen_to.await.expect("nobody looked");
     }
 }
-
-#[tokio::test]
-async fn a_flushed_packet_filter_is_put_in_order_around_seats_that_run() {
-    let bench = Bench::new();
-    let provider = bench.provider();
-    for number in 1..=2 {
-        up(&provider, &spec(seat("rust-101", number))).await;
-    }
-    let steps = || std::mem::take(&mut bench.world.state().steps);
-    steps();
-    provider.core.keep_guarded().await.unwrap();
-    assert_eq!(steps(), [] as [String; 0]);
-
-    // The second one does not run: what it needs comes with its next start.
-    bench.world.state().guarded.clear();
-    bench.machine(&seat("rust-101", 2)).end(How::Code(0));
-    provider.core.keep_guarded().await.unwrap();
-    assert_eq!(steps(), ["refresh", "ensure ctb-rust-101", "ensure ctt-rust-101-1"]);
-    provider.core.keep_guarded().await.unwrap();
-    assert_eq!(steps(), [] as [String; 0]);
-}
