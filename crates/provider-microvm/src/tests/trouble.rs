@@ -33,6 +33,58 @@ async fn a_host_without_room_is_said_with_figures() {
     assert_eq!(bench.left(), [] as [String; 0]);
 }
 
+/// Each of them asks for its part of what is promised, and what does not fit is turned away before it has anything.
+#[tokio::test]
+async fn of_a_class_that_does_not_fit_the_seats_that_fit_run() {
+    let bench = Bench::new();
+    let provider = bench.provider();
+    // Three of 320 MiB, as the first of another workshop is there already.
+    bench.world.state().memory_mib = 4 * 320 + 319;
+    up(&provider, &spec(seat("go-101", 1))).await;
+    let class = |numbers: std::ops::RangeInclusive<u64>| {
+        let wishes: Vec<_> = numbers.map(|number| spec(seat("rust-101", number))).collect();
+        let provider = provider.clone();
+        async move {
+            let each = wishes.iter().map(|wish| create(&provider, wish));
+            futures_util::future::join_all(each).await
+        }
+    };
+    bench.world.script(None);
+    let made = class(1..=8).await;
+    assert_eq!(starts(&bench), 3, "a VM was started for a seat that does not fit");
+    let (fits, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+    for created in fits {
+        let seen = provider.settle(&created.unwrap().instance, super::bench::PATIENCE).await.unwrap();
+        assert_eq!((seen.status, &seen.reason), (Status::Running, &None));
+    }
+    assert_eq!(refused.len(), 5);
+    for error in refused {
+        let error = error.unwrap_err();
+        assert_eq!(error.code(), "host_full");
+        for figure in ["seat rust-101/", "320 MiB", "1280 of 1599 MiB", "4 seats"] {
+            assert!(error.to_string().contains(figure), "{error}");
+        }
+    }
+    // Those that did not fit have nothing, neither here nor in the kernel.
+    let listed = provider.list(&Scope::All).await.unwrap();
+    assert_eq!(listed.len(), 4, "{listed:?}");
+    let vms = bench.world.objects().into_iter().filter(|object| !object.starts_with("bridge"));
+    assert_eq!(vms.count(), 2 * 4);
+    let folders = std::fs::read_dir(bench.state().join("workshops/rust-101")).unwrap();
+    let folders = folders.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir());
+    assert_eq!(folders.count(), 3);
+
+    // The same class again, with more room: whoever runs stays, and of the others as many come up as there is room for.
+    bench.world.state().memory_mib = 6 * 320;
+    bench.world.script(None);
+    let again = class(1..=8).await;
+    assert_eq!((starts(&bench), again.iter().filter(|one| one.is_ok()).count()), (2, 5));
+    for workshop in ["rust-101", "go-101"] {
+        provider.destroy_workshop(&workshop.parse().unwrap(), DataPolicy::Remove).await.unwrap();
+    }
+    assert_eq!(bench.left(), [] as [String; 0]);
+}
+
 #[tokio::test]
 async fn what_a_seats_monitor_takes_stays_what_it_was_when_another_is_chosen() {
     let mut bench = Bench::new();
