@@ -20,6 +20,7 @@ mod etc;
 mod machine;
 mod mounts;
 mod network;
+mod place;
 mod random;
 mod validate;
 mod wait;

@@ -12,7 +12,7 @@ use guest_protocol::{GuestPath, Run};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
-use super::copy;
+use super::{copy, place};
 use crate::run::resolve_user;
 
 const READY: &str = "workspace";
@@ -20,16 +20,16 @@ const FILLING: &str = "workspace.new";
 
 /// Mounts it; `disk` is the disk's mounted file system, whose place is out of reach by now.
 pub(super) fn attach(disk: impl AsFd, path: &GuestPath, run: &Run) -> Result<(), String> {
-    let place = Path::new(path.as_str());
     // Before it is made: whether the image has one decides whose it becomes.
-    let in_image = place.is_dir();
-    fs::create_dir_all(place).map_err(|why| format!("{path} cannot be made: {why}"))?;
-    fill(&disk, place, run, in_image)
+    let in_image = Path::new(path.as_str()).is_dir();
+    let place = place::make(Path::new("/"), Path::new(path.as_str()))
+        .map_err(|why| format!("{path} cannot be made: {why}"))?;
+    fill(&disk, &place, run, in_image)
         .map_err(|why| format!("{path} cannot be given its first content: {why}"))?;
     let mounted = (|| {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let tree = rustix::mount::open_tree(&disk, READY, flags)?;
-        rustix::mount::move_mount(&tree, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        rustix::mount::move_mount(&tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
     })();
     mounted.map_err(|why| format!("the disk \"data\" cannot be mounted at {path}: {why}"))
 }

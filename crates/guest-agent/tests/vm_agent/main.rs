@@ -9,6 +9,7 @@ mod life;
 mod link;
 mod standalone;
 mod trouble;
+mod workspace;
 
 /// Whether this machine has what the tests take.
 fn can_run() -> bool {
