@@ -1,6 +1,6 @@
 //! What is wrong with images and machines, in words.
 
-use guest_protocol::{Exit, Health, Network, Phase, RestartPolicy, WorkloadState};
+use guest_protocol::{Exit, Health, LogQuery, Network, Phase, RestartPolicy, WorkloadState};
 use rootfs::build::Options;
 use vm_testbed::{Disk, Initramfs, Kernel, Machine};
 
@@ -169,4 +169,32 @@ async fn a_disk_without_a_file_system_says_so() {
     assert!(reason.starts_with("the disk \"scratch\" (vd") && reason.contains("no ext4"), "{reason}");
     agent.stop(std::time::Duration::ZERO).await.unwrap();
     guest.ended().await;
+}
+
+/// A learner who is root sets a kernel limit that leaves the agent without another thread, once those that it had are gone. It then finds no way to end the
+/// machine in order, which is a defect of its own: that is said, and the machine ends all the same.
+#[tokio::test]
+#[ignore = "needs QEMU and a guest kernel"]
+async fn a_defect_of_the_agent_is_said_and_ends_the_machine() {
+    if !super::can_run() {
+        return;
+    }
+    // By nothing but the shell itself, which may not start programs any more. One thread of the agent's stays.
+    let script = "while set -- /proc/1/task/*; [ $# -gt 1 ]; do :; done
+        echo 1 > /proc/sys/kernel/threads-max; echo no more; while :; do :; done";
+    let mut guest = Guest::boot(Image::busybox().runs(script));
+    let (agent, _) = guest.configured(|health| health.workload.state == WorkloadState::Running).await;
+    let mut logs = agent.logs(LogQuery { tail: None, follow: true }).await.unwrap();
+    let line = tokio::time::timeout(LIMIT, logs.next()).await;
+    let line = line.unwrap_or_else(|_| panic!("the agent keeps its threads\n{}", guest.console()));
+    assert_eq!(&line.unwrap().unwrap().bytes[..], b"no more\n");
+    // Whether it answers in time is open: it ends.
+    drop(agent.stop(std::time::Duration::ZERO).await);
+    let console = guest.ended().await;
+    let said: Vec<_> =
+        console.lines().filter_map(|line| line.trim_end().strip_prefix("clarateach-agent: ")).collect();
+    let defect = "this is a defect of the agent: panicked at ";
+    let at = said.iter().position(|line| line.starts_with(defect)).unwrap_or_else(|| panic!("{console}"));
+    assert!(said[at].contains("OS can't spawn worker thread"), "{console}");
+    assert_eq!(said[at + 1..], ["the machine ends"], "{console}");
 }
