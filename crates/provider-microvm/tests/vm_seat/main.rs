@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 mod bed;
+mod beside;
 mod clock;
 mod etc;
 mod forks;
