@@ -1,13 +1,11 @@
 //! What seats may reach outside.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
 
 /// What seats may reach beyond the host. The lists of both kinds are for IPv4; IPv6 of seats goes nowhere at all.
 ///
 /// For a connection that a seat opens, the first that fits decides:
-/// 1. to a port 53 (TCP or UDP) of one of `resolvers`: allowed, also on this host and in link-local ranges;
+/// 1. to port 53 (TCP or UDP) of a name server that seats are told of: allowed, also on this host and in link-local ranges;
 /// 2. to this host, another seat or workshop, another bridge of this host (Docker's networks), link-local addresses with the
 ///    cloud's metadata service, or by broadcast or multicast: dropped, always;
 /// 3. to an address in `allow`: allowed;
@@ -21,8 +19,6 @@ pub struct EgressPolicy {
     pub allow: Vec<Ipv4Net>,
     /// Ranges that may not be reached.
     pub deny: Vec<Ipv4Net>,
-    /// Name servers that seats are told of.
-    pub resolvers: Vec<Ipv4Addr>,
 }
 
 /// What becomes of addresses on no list of an [`EgressPolicy`].

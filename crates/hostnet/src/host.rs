@@ -23,7 +23,8 @@ mod workshop;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, PoisonError};
 
 use ipnet::Ipv4Net;
 use tokio::sync::{Mutex, Notify};
@@ -50,6 +51,8 @@ pub struct Options {
     pub instance: InstanceId,
     /// What seats may reach outside.
     pub egress: EgressPolicy,
+    /// The name servers that seats are told of, as they are now; [`HostNet::follow_resolvers`] changes them.
+    pub resolvers: BTreeSet<Ipv4Addr>,
     /// Where the subnets of workshops come from.
     pub pool: Ipv4Net,
     /// How much each seat may receive and send. A change holds for a seat from the next [`HostNet::ensure_port`] on.
@@ -60,6 +63,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct HostNet {
     options: Options,
+    /// The name servers that seats are told of now.
+    resolvers: Arc<std::sync::Mutex<BTreeSet<Ipv4Addr>>>,
     links: Links,
     nftables: Nftables,
     /// Held by who changes Docker's chain.
@@ -77,6 +82,8 @@ struct Applied {
     rules: Rules,
     /// The bridges to the world of then.
     uplinks: Vec<IfName>,
+    /// The name servers of then.
+    resolvers: BTreeSet<Ipv4Addr>,
 }
 
 impl HostNet {
@@ -90,6 +97,7 @@ impl HostNet {
         let nftables = Nftables::open()
             .map_err(|source| NetError::kernel("opening a netlink socket to the packet filter", source))?;
         Ok(Self {
+            resolvers: Arc::new(std::sync::Mutex::new(options.resolvers.clone())),
             options,
             links,
             nftables,
@@ -123,9 +131,10 @@ impl HostNet {
         let mut applied = self.applied.lock().await;
         *applied = None;
         let uplinks = self.bridges_to_the_world().await?;
-        let text = self.rules(&uplinks, self.limits_sending());
+        let resolvers = self.resolvers();
+        let text = self.rules(&resolvers, &uplinks, self.limits_sending());
         if let Err(why) = nft::run(nft::APPLY, &text).await {
-            let without_limits = self.rules(&uplinks, false);
+            let without_limits = self.rules(&resolvers, &uplinks, false);
             if self.limits_sending() && nft::run(nft::CHECK, &without_limits).await.is_ok() {
                 return Err(bandwidth::cannot_limit_sending("the packet filter's tables"));
             }
@@ -133,7 +142,7 @@ impl HostNet {
         }
         let rules = self.rules_in_force().await?;
         // Somebody may have taken some away already.
-        *applied = rules.are_those_of(&text).then_some(Applied { rules, uplinks });
+        *applied = rules.are_those_of(&text).then_some(Applied { rules, uplinks, resolvers });
         Ok(())
     }
 
@@ -173,8 +182,12 @@ impl HostNet {
         self.options.bandwidth.from_seat.is_some()
     }
 
-    fn rules(&self, uplinks: &[IfName], with_limits: bool) -> String {
-        ruleset::text(self.instance(), &self.options.egress, uplinks, with_limits)
+    fn rules(&self, resolvers: &BTreeSet<Ipv4Addr>, uplinks: &[IfName], with_limits: bool) -> String {
+        ruleset::text(self.instance(), &self.options.egress, resolvers, uplinks, with_limits)
+    }
+
+    fn resolvers(&self) -> BTreeSet<Ipv4Addr> {
+        self.resolvers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All IPv4 ranges that this host has addresses in or routes for, but for the default route: what a new workshop must keep off.

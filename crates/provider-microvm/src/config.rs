@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use seats::SeatBound;
 
+use crate::nameservers::NameServers;
 use crate::vmm::{
     Accelerator, FirecrackerOptions, Jailer, KeeperCommand, MonitorKind, QemuOptions, Throttle,
 };
@@ -35,7 +36,7 @@ pub struct MicrovmConfig {
     pub cni: Option<CniConfig>,
     /// What seats may reach outside their workshop.
     pub egress: hostnet::EgressPolicy,
-    /// The name servers of the seats; none takes those of the host that are not on its loopback.
+    /// The name servers of the seats, which they may ask whatever [`MicrovmConfig::egress`] says; none takes those of the host that are not on its loopback.
     pub nameservers: Vec<IpAddr>,
     /// What a seat can write outside its workspace, in MiB.
     pub scratch_mib: u32,
@@ -215,7 +216,18 @@ impl MicrovmConfig {
 
     /// What the network of this instance is to be like.
     pub(crate) fn network(&self, instance: hostnet::InstanceId) -> hostnet::Options {
-        hostnet::Options { instance, egress: self.egress.clone(), pool: self.pool, bandwidth: self.bandwidth }
+        hostnet::Options {
+            instance,
+            egress: self.egress.clone(),
+            resolvers: self.name_servers().within_reach(),
+            pool: self.pool,
+            bandwidth: self.bandwidth,
+        }
+    }
+
+    /// Whom seats ask for names.
+    pub(crate) fn name_servers(&self) -> NameServers {
+        NameServers::new(&self.nameservers, "/")
     }
 
     /// How an operator's network is used, if one is.

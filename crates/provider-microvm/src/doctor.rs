@@ -1,6 +1,7 @@
 //! What an operator should know of a host before class day. Nothing is changed by looking.
 
 mod monitor;
+mod name_servers;
 mod production;
 mod snapshots;
 
@@ -44,6 +45,7 @@ pub async fn doctor(
     findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config))]);
     findings.push(snapshots::look(config, memory_mib).await);
     findings.extend(network(config).await);
+    findings.extend(name_servers::look(config, Path::new("/")));
     findings.extend(production::check(Path::new("/"), config.cgroup.as_deref()));
     findings.push(whereabouts(config, image, engine.as_ref()).await);
     findings

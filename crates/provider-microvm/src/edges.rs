@@ -138,7 +138,7 @@ pub(crate) trait Network: Send + Sync {
     async fn guards(&self, seats: &[(WorkshopNet, Port)]) -> Result<bool, NetError>;
     /// Puts the rules for all seats in force again, should somebody have removed them.
     async fn refresh(&self) -> Result<(), NetError>;
-    /// Has seats reach the world by the way that the host has now. May start other programs, which no seat is to wait for.
+    /// Has seats reach the world, and the name servers that they are told of, by the way that the host has now. May start other programs, which no seat is to wait for.
     async fn keep_reaching(&self) -> Result<(), NetError>;
     /// Waits until something was made that [`Network::keep_reaching`] is to see to at once.
     async fn news(&self);

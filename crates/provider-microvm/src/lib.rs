@@ -33,6 +33,7 @@ mod link;
 mod live;
 mod locks;
 mod names;
+mod nameservers;
 mod payload;
 mod provider;
 mod random;

@@ -63,7 +63,7 @@ impl MicrovmProvider {
             Some(options) => {
                 Arc::new(CniNet::new(options).map_err(|why| StartError::Network(why.to_string()))?)
             }
-            None => Arc::new(KernelNet::new(config.network(instance))),
+            None => Arc::new(KernelNet::new(config.network(instance), config.name_servers())),
         };
         let edges = Edges {
             network,

@@ -1,6 +1,8 @@
 //! The text of our tables for `nft`; what it means stands at the top of the folder.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
@@ -10,9 +12,15 @@ use crate::names::{IfName, InstanceId};
 
 /// Makes both tables or brings them up to date, as one transaction; elements of sets stay.
 ///
-/// `uplinks` are the bridges over which the host itself reaches the world. Without `limits` the kernel needs nothing for them, and those
-/// that are there are in force no longer.
-pub(crate) fn text(instance: &InstanceId, egress: &EgressPolicy, uplinks: &[IfName], limits: bool) -> String {
+/// `resolvers` are the name servers that seats are told of, and `uplinks` the bridges over which the host itself reaches the world. Without
+/// `limits` the kernel needs nothing for them, and those that are there are in force no longer.
+pub(crate) fn text(
+    instance: &InstanceId,
+    egress: &EgressPolicy,
+    resolvers: &BTreeSet<Ipv4Addr>,
+    uplinks: &[IfName],
+    limits: bool,
+) -> String {
     let table = instance.table();
     let mut text = String::new();
     for family in ["bridge", "inet"] {
@@ -24,7 +32,7 @@ pub(crate) fn text(instance: &InstanceId, egress: &EgressPolicy, uplinks: &[IfNa
         let (name, kind) = (set.name(), set.kind());
         line(&mut text, format_args!("add set {family} {table} {name} {{ type {kind};{with} }}"));
     }
-    for (family, chains) in [("bridge", bridge(limits)), ("inet", inet(egress, uplinks))] {
+    for (family, chains) in [("bridge", bridge(limits)), ("inet", inet(egress, resolvers, uplinks))] {
         // All chains before the first rule: rules jump.
         for Chain { name, hook, .. } in &chains {
             line(&mut text, format_args!("add chain {family} {table} {name} {hook}"));
@@ -97,8 +105,8 @@ fn bridge(limits: bool) -> Vec<Chain> {
 /// What belongs to a connection that is known, and the errors about it.
 const ANSWERS: [&str; 2] = ["ct state established accept", "ct state related meta l4proto icmp accept"];
 
-fn inet(egress: &EgressPolicy, uplinks: &[IfName]) -> Vec<Chain> {
-    let resolvers = one_of("ip daddr", &egress.resolvers, "meta l4proto { tcp, udp } th dport 53 accept");
+fn inet(egress: &EgressPolicy, resolvers: &BTreeSet<Ipv4Addr>, uplinks: &[IfName]) -> Vec<Chain> {
+    let resolvers = one_of("ip daddr", resolvers, "meta l4proto { tcp, udp } th dport 53 accept");
     let mut from_seat = Chain::new(
         "from_seat",
         "",
@@ -116,8 +124,8 @@ fn inet(egress: &EgressPolicy, uplinks: &[IfName]) -> Vec<Chain> {
     let uplinks = uplinks.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let but_uplinks = if uplinks.is_empty() { String::new() } else { format!("oifname != {{ {uplinks} }} ") };
     outward.rules.push(format!("{but_uplinks}meta oifkind \"bridge\" counter drop"));
-    outward.rules.extend(one_of("ip daddr", &Ipv4Net::aggregate(&egress.allow), "accept"));
-    outward.rules.extend(one_of("ip daddr", &Ipv4Net::aggregate(&egress.deny), "counter drop"));
+    outward.rules.extend(one_of("ip daddr", Ipv4Net::aggregate(&egress.allow), "accept"));
+    outward.rules.extend(one_of("ip daddr", Ipv4Net::aggregate(&egress.deny), "counter drop"));
     if egress.otherwise == Otherwise::Deny {
         outward.rules.push("counter drop".to_owned());
     }
@@ -159,8 +167,8 @@ fn inet(egress: &EgressPolicy, uplinks: &[IfName]) -> Vec<Chain> {
 }
 
 /// A rule for a list, which is none for an empty one.
-fn one_of<T: ToString>(what: &str, list: &[T], then: &str) -> Option<String> {
-    let list = list.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+fn one_of<T: ToString>(what: &str, list: impl IntoIterator<Item = T>, then: &str) -> Option<String> {
+    let list = list.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
     (!list.is_empty()).then(|| format!("{what} {{ {list} }} {then}"))
 }
 
@@ -168,14 +176,15 @@ fn one_of<T: ToString>(what: &str, list: &[T], then: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn text_of(egress: &EgressPolicy, uplinks: &[&str]) -> String {
+    fn text_of(egress: &EgressPolicy, resolvers: &[&str], uplinks: &[&str]) -> String {
+        let resolvers = resolvers.iter().map(|address| address.parse().unwrap()).collect();
         let uplinks: Vec<_> = uplinks.iter().map(|name| name.parse().unwrap()).collect();
-        text(&"0123456789abcdef".parse().unwrap(), egress, &uplinks, true)
+        text(&"0123456789abcdef".parse().unwrap(), egress, &resolvers, &uplinks, true)
     }
 
     #[test]
     fn only_our_own_tables_are_named() {
-        let text = text_of(&EgressPolicy::default(), &[]);
+        let text = text_of(&EgressPolicy::default(), &[], &[]);
         for line in text.lines() {
             let words: Vec<_> = line.split(' ').collect();
             assert!(words[0] == "add" || words[..2] == ["flush", "chain"], "{line}");
@@ -185,7 +194,10 @@ mod tests {
 
     #[test]
     fn without_limits_nothing_is_said_of_them() {
-        let of = |limits| text(&"0123456789abcdef".parse().unwrap(), &EgressPolicy::default(), &[], limits);
+        let of = |limits| {
+            let (instance, nobody) = ("0123456789abcdef".parse().unwrap(), BTreeSet::new());
+            text(&instance, &EgressPolicy::default(), &nobody, &[], limits)
+        };
         assert!(!of(false).contains("limit"));
         let with = of(true);
         let more = with.lines().filter(|line| !of(false).lines().any(|other| other == *line));
@@ -208,14 +220,13 @@ mod tests {
             otherwise: Otherwise::Deny,
             allow: vec![net("10.1.0.0/24"), net("10.1.1.0/24"), net("10.1.1.7/32")],
             deny: vec![net("10.0.0.0/8")],
-            resolvers: vec!["9.9.9.9".parse().unwrap()],
         };
-        let text = text_of(&policy, &["br0"]);
+        let text = text_of(&policy, &["9.9.9.9", "169.254.169.253"], &["br0"]);
         let rules: Vec<_> = text.lines().filter(|line| line.contains(" outward ")).collect();
         let ends = [
             "outward ct state established accept",
             "icmp accept",
-            "ip daddr { 9.9.9.9 } meta l4proto { tcp, udp } th dport 53 accept",
+            "ip daddr { 9.9.9.9, 169.254.169.253 } meta l4proto { tcp, udp } th dport 53 accept",
             "oifname @bridges counter drop",
             "oifname != { \"br0\" } meta oifkind \"bridge\" counter drop",
             "ip daddr { 10.1.0.0/23 } accept",

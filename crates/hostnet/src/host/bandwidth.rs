@@ -71,8 +71,8 @@ impl HostNet {
         }
         // What the rules need beside limits is the packet filter's own finding.
         if self.limits_sending()
-            && nft::run(nft::CHECK, &self.rules(&[], true)).await.is_err()
-            && nft::run(nft::CHECK, &self.rules(&[], false)).await.is_ok()
+            && nft::run(nft::CHECK, &self.rules(&self.resolvers(), &[], true)).await.is_err()
+            && nft::run(nft::CHECK, &self.rules(&self.resolvers(), &[], false)).await.is_ok()
         {
             missing.push(SENDING);
         }

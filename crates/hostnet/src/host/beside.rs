@@ -1,5 +1,9 @@
 //! What changes on the host beside us, and what seats need then.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::PoisonError;
+
 use super::HostNet;
 use crate::error::NetError;
 
@@ -15,6 +19,27 @@ impl HostNet {
         errors.extend(self.follow_uplinks().await.err());
         errors.extend(self.let_docker_pass().await.err());
         NetError::collected(errors)
+    }
+
+    /// Lets seats ask these for names, and nobody else whom they may not reach otherwise: those that they are told of now. To be called now and then; as
+    /// long as they stay the same it does nothing.
+    ///
+    /// # Errors
+    /// As of [`HostNet::ensure_table`], which then is to be repeated.
+    pub async fn follow_resolvers(&self, now: BTreeSet<Ipv4Addr>) -> Result<(), NetError> {
+        let is_same = self.applied.lock().await.as_ref().map(|applied| applied.resolvers == now);
+        if is_same == Some(true) {
+            return Ok(());
+        }
+        if is_same == Some(false) {
+            let names: Vec<_> = now.iter().map(ToString::to_string).collect();
+            tracing::info!(
+                name_servers = names.join(", "),
+                "seats are told of other name servers than before, and so may ask those"
+            );
+        }
+        *self.resolvers.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.ensure_table().await
     }
 
     /// Waits until a bridge was made that nobody was told of.

@@ -29,7 +29,7 @@ impl HostNet {
 
     async fn packet_filter(&self) -> Finding {
         const NAME: &str = "packet_filter";
-        match nft::run(nft::CHECK, &self.rules(&[], false)).await {
+        match nft::run(nft::CHECK, &self.rules(&self.resolvers(), &[], false)).await {
             Ok(_) => Finding::ok(NAME, "nftables takes the rules that keep seats apart"),
             Err(why) => Finding::error(
                 NAME,

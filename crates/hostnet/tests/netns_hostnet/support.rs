@@ -4,6 +4,7 @@ mod guest;
 mod namespace;
 mod talk;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
@@ -31,6 +32,7 @@ pub(crate) fn options() -> Options {
     Options {
         instance: instance(),
         egress: EgressPolicy::default(),
+        resolvers: BTreeSet::new(),
         pool: "10.214.0.0/16".parse().unwrap(),
         bandwidth: Bandwidth::default(),
     }

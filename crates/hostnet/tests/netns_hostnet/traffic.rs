@@ -153,10 +153,10 @@ fn metadata_and_denied_ranges_are_out_of_reach() {
         let listed = EgressPolicy {
             otherwise: Otherwise::Deny,
             allow: vec![format!("{SERVER}/32").parse().unwrap()],
-            resolvers: vec![METADATA],
             ..EgressPolicy::default()
         };
-        HostNet::open(policy(listed)).unwrap().ensure_table().await.unwrap();
+        let with_names = Options { resolvers: [METADATA].into(), ..policy(listed) };
+        HostNet::open(with_names).unwrap().ensure_table().await.unwrap();
         assert_eq!(reached(), [[true, true], [false, false], [true, false]]);
 
         open().ensure_table().await.unwrap();
@@ -168,9 +168,8 @@ fn metadata_and_denied_ranges_are_out_of_reach() {
 #[ignore = "needs root and network namespaces"]
 fn a_name_server_on_the_host_is_reached_when_it_is_configured() {
     isolated("traffic::a_name_server_on_the_host_is_reached_when_it_is_configured", async {
-        let egress = EgressPolicy { resolvers: vec![HOST], ..EgressPolicy::default() };
         let _internet = internet();
-        let host = HostNet::open(Options { egress, ..options() }).unwrap();
+        let host = HostNet::open(Options { resolvers: [HOST].into(), ..options() }).unwrap();
         host.ensure_table().await.unwrap();
         let (net, guests) = class(&host, "rust-101", "10.214.0.0/25", 1).await;
         listen(std::net::Ipv4Addr::UNSPECIFIED, 53);
@@ -179,6 +178,27 @@ fn a_name_server_on_the_host_is_reached_when_it_is_configured() {
             assert_eq!(ask(HOST, 53), guests[0].port.address());
             assert!(!connects(HOST, 80) && !connects(net.gateway(), 53));
         });
+
+        // They are told of another one now.
+        let ports = [(net.clone(), guests[0].port.clone())];
+        host.follow_resolvers([net.gateway()].into()).await.unwrap();
+        guests[0].namespace.run(|| {
+            assert_eq!(ask(net.gateway(), 53), guests[0].port.address());
+            assert!(!connects(HOST, 53) && !connects(net.gateway(), 80));
+        });
+        assert!(host.guards(&ports).await.unwrap());
+        // It stays so when the rules are put there again, and as long as nothing changes they are not.
+        host.ensure_table().await.unwrap();
+        let rules = || run(&format!("nft -s -a list table inet {}", host.instance().table()));
+        let before = rules();
+        host.follow_resolvers([net.gateway()].into()).await.unwrap();
+        assert_eq!(rules(), before);
+        guests[0].namespace.run(|| {
+            ask(net.gateway(), 53);
+            assert!(!connects(HOST, 53));
+        });
+        host.follow_resolvers(std::collections::BTreeSet::new()).await.unwrap();
+        assert!(!guests[0].namespace.run(|| connects(net.gateway(), 53)));
     });
 }
 

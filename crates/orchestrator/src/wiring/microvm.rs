@@ -53,7 +53,6 @@ pub(super) fn config(config: &Config) -> Result<MicrovmConfig, Problem> {
             },
             allow: settings.microvm_egress_allow.clone(),
             deny: settings.microvm_egress_deny.clone(),
-            ..EgressPolicy::default()
         },
         nameservers: settings.microvm_nameservers.clone(),
         scratch_mib: settings.microvm_scratch_mib.0,

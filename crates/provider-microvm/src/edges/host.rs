@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{BootFiles, Host};
+use crate::nameservers;
 use crate::vmm::users_from;
 
 /// How long connections may take, one after the other. On the host's own bridges an open port answers within a millisecond, and a closed one refuses as
@@ -54,7 +55,7 @@ impl Host for ThisHost {
     }
 
     fn nameservers(&self) -> Vec<IpAddr> {
-        nameservers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+        nameservers::of_host(Path::new("/"))
     }
 
     fn boot_files(&self) -> Result<BootFiles, String> {
@@ -88,13 +89,6 @@ fn total_kib(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// The name servers of `resolv.conf(5)` that are not the host's own: a guest's loopback is another one.
-fn nameservers(text: &str) -> Vec<IpAddr> {
-    let named = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    let addresses = named.filter_map(|rest| rest.trim().parse::<IpAddr>().ok());
-    addresses.filter(|address| !address.is_loopback() && address.is_ipv4()).take(3).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,13 +101,6 @@ mod tests {
         assert!(host.memory_mib().unwrap() > 64);
         assert!(host.free_bytes(Path::new("/")).unwrap() > 0);
         assert_eq!(host.boot_id().unwrap().len(), 36);
-    }
-
-    #[test]
-    fn a_loopback_resolver_is_no_use_to_a_guest() {
-        let text =
-            "# x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\n nameserver ::1\nsearch x\nnameserver 1.1.1.1";
-        assert_eq!(nameservers(text), ["10.0.0.2".parse::<IpAddr>().unwrap(), "1.1.1.1".parse().unwrap()]);
     }
 
     #[tokio::test]

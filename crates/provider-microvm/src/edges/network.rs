@@ -11,6 +11,7 @@ use seats::{ObjectKind, SeatRef, WorkshopId};
 use tokio::sync::OnceCell;
 
 use super::{Found, NetError, Network, Place, Port, WorkshopNet};
+use crate::nameservers::NameServers;
 use crate::records::Wiring;
 
 /// The kernel's network.
@@ -18,18 +19,21 @@ use crate::records::Wiring;
 pub(crate) struct KernelNet {
     instance: InstanceId,
     options: hostnet::Options,
+    /// Whom seats are told to ask for names.
+    resolvers: NameServers,
     /// Opened by the first who needs it, on its runtime.
     net: OnceCell<HostNet>,
 }
 
 impl KernelNet {
-    pub(crate) fn new(options: hostnet::Options) -> Self {
-        Self { instance: options.instance.clone(), options, net: OnceCell::new() }
+    pub(crate) fn new(options: hostnet::Options, resolvers: NameServers) -> Self {
+        Self { instance: options.instance.clone(), options, resolvers, net: OnceCell::new() }
     }
 
     async fn net(&self) -> Result<&HostNet, NetError> {
         let open = || async {
-            let net = HostNet::open(self.options.clone())?;
+            let resolvers = self.resolvers.within_reach();
+            let net = HostNet::open(hostnet::Options { resolvers, ..self.options.clone() })?;
             net.ensure_table().await?;
             Ok(net)
         };
@@ -152,7 +156,11 @@ impl Network for KernelNet {
     }
 
     async fn keep_reaching(&self) -> Result<(), NetError> {
-        self.net().await?.keep_reaching().await.map_err(|why| told(why, ObjectKind::Network))
+        let net = self.net().await?;
+        // The host's own may be others by now, and those of before are to be out of reach again.
+        let followed = net.follow_resolvers(self.resolvers.within_reach()).await;
+        let reaching = net.keep_reaching().await;
+        followed.and(reaching).map_err(|why| told(why, ObjectKind::Network))
     }
 
     async fn news(&self) {

@@ -1,5 +1,6 @@
 //! The network of a seat by itself: what the service has the kernel do for one, with nothing of the seat beside it.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -17,8 +18,14 @@ const SEATS: u16 = 50;
 pub(super) async fn ports() -> Result<Vec<f64>> {
     let instance: InstanceId = format!("{:032x}", std::process::id()).parse()?;
     let subnet = SUBNET.parse().context("the subnet of the bench")?;
-    let (egress, bandwidth) = (EgressPolicy::default(), Bandwidth::default());
-    let host = HostNet::open(Options { instance: instance.clone(), egress, pool: subnet, bandwidth })?;
+    let options = Options {
+        instance: instance.clone(),
+        egress: EgressPolicy::default(),
+        resolvers: BTreeSet::new(),
+        pool: subnet,
+        bandwidth: Bandwidth::default(),
+    };
+    let host = HostNet::open(options)?;
     host.ensure_table().await?;
     let net = WorkshopNet::new(&instance, "network".parse()?, subnet)?;
     let measured = each(&host, &instance, &net).await;
