@@ -77,15 +77,23 @@ impl HostNet {
             return Finding::ok(NAME, "no other packet filter drops what seats send out by its policy");
         }
         let detail = format!("what this host passes on is dropped by the policy of {}", droppers.join(", "));
-        if docker::has_a_chain().await && droppers.len() == 1 {
-            let detail = format!(
-                "{detail}; seats are let through by two rules for each workshop in Docker's chain DOCKER-USER"
-            );
-            return Finding::ok(NAME, detail);
-        }
+        let unknown = match docker::has_a_chain().await {
+            Ok(true) if droppers.len() == 1 => {
+                let detail = format!(
+                    "{detail}; seats are let through by two rules for each workshop in Docker's chain DOCKER-USER"
+                );
+                // Whoever runs this may have rights that the service has not.
+                let of_legacy = "; iptables is iptables-legacy here, for which a service in the systemd unit needs CAP_NET_RAW and /run/xtables.lock \
+                                 (docs/microvm.md, Network)";
+                let more = if docker::is_legacy().await { of_legacy } else { "" };
+                return Finding::ok(NAME, detail + more);
+            }
+            Ok(_) => String::new(),
+            Err(why) => format!("; whether Docker lets others through is not known: {why}"),
+        };
         Finding::warning(
             NAME,
-            format!("{detail}; seats reach nothing outside, and only the host reaches them"),
+            format!("{detail}{unknown}; seats reach nothing outside, and only the host reaches them"),
             "let packets pass from and to the workshops' bridges there (for ufw: `ufw default allow routed`), or accept that seats are offline",
         )
     }
@@ -163,8 +171,7 @@ fn dropping(chains: &str, ours: &str) -> Vec<String> {
 
 /// Asked only where its table is in use: asking makes the kernel load it.
 async fn legacy_drops() -> bool {
-    let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default();
-    if !tables.lines().any(|table| table == "filter") {
+    if !docker::legacy_filters() {
         return false;
     }
     let policy = Command::new("iptables-legacy").args(["-S", "FORWARD"]).kill_on_drop(true).output().await;

@@ -12,7 +12,9 @@ use hostnet::{Bandwidth, EgressPolicy, HostNet, IfName, InstanceId, Options, Por
 use seats::{SeatBound, SeatRef};
 
 pub(crate) use guest::{Guest, Wire};
-pub(crate) use namespace::{Namespace, isolated, isolated_with_mounts, isolated_with_spies};
+pub(crate) use namespace::{
+    Namespace, isolated, isolated_with_iptables, isolated_with_mounts, isolated_with_spies,
+};
 pub(crate) use talk::{ask, connects, datagram, echoes, listen, ping};
 
 /// What the host answers to, and its way out.

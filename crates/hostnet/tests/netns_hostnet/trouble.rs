@@ -4,7 +4,7 @@ use hostnet::PortState;
 use hostnet::tap::Tap;
 use seats::Level;
 
-use crate::support::{internet, isolated, net, open, port, ready, run, state};
+use crate::support::{internet, isolated, isolated_with_iptables, net, open, port, ready, run, state};
 
 #[test]
 #[ignore = "needs root and network namespaces"]
@@ -47,6 +47,64 @@ fn the_doctor_finds_pools_and_policies_in_the_way() {
         assert_eq!(egress.level, Level::Warning);
         assert!(egress.detail.contains("the chain forward of the table inet firewall"), "{egress:?}");
     });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_iptables_that_cannot_look_is_told_of_and_keeps_no_workshop() {
+    isolated_with_iptables(
+        "trouble::an_iptables_that_cannot_look_is_told_of_and_keeps_no_workshop",
+        |says| async move {
+            let host = ready().await;
+            let net = net("rust-101", "10.214.0.0/25");
+            // Nobody is asked without a workshop.
+            std::fs::write(&says, "iptables v1.8.9 (nf_tables): Permission denied (you must be root)")
+                .unwrap();
+            host.keep_reaching().await.unwrap();
+            host.ensure_workshop(&net).await.unwrap();
+            let why = host.keep_reaching().await.unwrap_err().to_string();
+            assert!(
+                why.contains("DOCKER-USER") && why.contains("Permission denied (you must be root); see"),
+                "{why}"
+            );
+
+            run("nft add table inet firewall");
+            run(
+                "nft add chain inet firewall forward { type filter hook forward priority 0 ; policy drop ; }",
+            );
+            let findings = host.doctor().await;
+            let egress = findings.into_iter().find(|finding| finding.name == "egress").unwrap();
+            assert_eq!(egress.level, Level::Warning);
+            assert!(egress.detail.contains("is not known: iptables says: iptables v1.8.9"), "{egress:?}");
+
+            // No chain is no trouble, however it is said; nor is an iptables that nobody has rules by.
+            let legacy = "iptables v1.8.9 (legacy): can't initialize iptables table `filter': Permission denied (you must be root)";
+            let unknown = "iptables v1.8.9 (nf_tables): chain `DOCKER-USER' in table `filter' is incompatible, use 'nft' tool.";
+            for none in ["iptables: No chain/target/match by that name.", legacy, unknown] {
+                std::fs::write(&says, none).unwrap();
+                host.keep_reaching().await.unwrap();
+            }
+            // One with rules that only nft knows.
+            run("nft add table ip filter");
+            run("nft add chain ip filter DOCKER-USER");
+            let why = host.keep_reaching().await.unwrap_err().to_string();
+            assert!(why.contains(unknown), "{why}");
+            std::fs::remove_file(&says).unwrap();
+            host.keep_reaching().await.unwrap();
+
+            std::fs::write(&says, legacy).unwrap();
+            // Where this kernel has that one at all.
+            let made = std::process::Command::new("iptables-legacy").args(["-N", "DOCKER-USER"]).status();
+            if made.is_ok_and(|made| made.success()) {
+                let why = host.keep_reaching().await.unwrap_err().to_string();
+                assert!(why.contains("CAP_NET_RAW"), "{why}");
+            }
+            std::fs::write(&says, "").unwrap();
+            host.keep_reaching().await.unwrap_err();
+            host.remove_workshop(&net).await.unwrap();
+            assert!(!run("ip link").contains(net.bridge().as_str()));
+        },
+    );
 }
 
 #[test]

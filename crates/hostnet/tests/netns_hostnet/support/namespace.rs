@@ -48,6 +48,28 @@ pub(crate) fn isolated_with_spies<F: Future<Output = ()>>(name: &str, body: impl
     isolated_anew(&["--net"], name, Some(std::env::join_paths(folders).unwrap()));
 }
 
+/// The same with an `iptables` that says what is in a file and fails, for as long as that file is there; to the body it is told which.
+pub(crate) fn isolated_with_iptables<F: Future<Output = ()>>(name: &str, body: impl FnOnce(PathBuf) -> F) {
+    if std::env::var_os(OUTSIDE).is_some() {
+        let path = std::env::var_os("PATH").unwrap();
+        let folder = std::env::split_paths(&path).next().unwrap();
+        return isolated(name, body(folder.join("says")));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let real = std::env::split_paths(&path).map(|folder| folder.join("iptables")).find(|path| path.exists());
+    let script = format!(
+        "#!/bin/sh\n[ ! -e {0}/says ] || {{ cat {0}/says >&2; exit 4; }}\nexec {1} \"$@\"\n",
+        folder.path().display(),
+        real.unwrap().display()
+    );
+    let program = folder.path().join("iptables");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let folders = std::iter::once(folder.path().to_owned()).chain(std::env::split_paths(&path));
+    isolated_anew(&["--net"], name, Some(std::env::join_paths(folders).unwrap()));
+}
+
 fn isolated_in(kinds: &[&str], name: &str, body: impl Future<Output = ()>) {
     if let Some(outside) = std::env::var_os(OUTSIDE) {
         let here = std::fs::read_link("/proc/self/ns/net").unwrap();
