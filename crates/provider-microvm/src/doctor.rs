@@ -22,10 +22,12 @@ use crate::vmm::jail::fits;
 use crate::{EngineConnect, MicrovmConfig};
 
 /// What the service must be allowed beside the network, which is looked at there (capabilities(7)).
-const NEEDED: [(CapabilitySet, &str); 5] = [
+const NEEDED: [(CapabilitySet, &str); 6] = [
     (CapabilitySet::CHOWN, "CAP_CHOWN"),
     // Cgroups are made in a folder that not even its owner may write to.
     (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
+    // Files of a monitor's user in a seat's folder: their modes and times, and links to them.
+    (CapabilitySet::FOWNER, "CAP_FOWNER"),
     (CapabilitySet::KILL, "CAP_KILL"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
@@ -214,6 +216,8 @@ async fn network(config: &MicrovmConfig) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use seats::Level;
 
     use super::*;
@@ -221,6 +225,28 @@ mod tests {
 
     fn config(state_dir: &Path) -> MicrovmConfig {
         MicrovmConfig::new(state_dir, KeeperCommand { program: "/bin/false".into(), args: Vec::new() })
+    }
+
+    #[test]
+    fn what_is_needed_is_what_the_unit_gives_and_explains() {
+        let unit = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/systemd/clarateach-orchestrator-microvm.service"
+        );
+        let unit = fs::read_to_string(unit).unwrap();
+        let named = |text: &str| -> BTreeSet<String> {
+            let words = text.split(|char: char| !(char.is_ascii_uppercase() || char == '_'));
+            words.filter(|word| word.starts_with("CAP_")).map(str::to_owned).collect()
+        };
+        let given = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).map(named);
+        // Each has a line of its own that says what for.
+        let explained = unit.lines().filter(|line| line.starts_with("#   CAP_")).map(named);
+        let explained: BTreeSet<_> = explained.flatten().collect();
+        // The network looks at the first itself, and seats run without the second.
+        let needed = ["CAP_NET_ADMIN", "CAP_SYS_RESOURCE"].into_iter().chain(NEEDED.map(|(_, name)| name));
+        let needed: BTreeSet<_> = needed.map(str::to_owned).collect();
+        assert_eq!(given.as_ref(), Some(&needed));
+        assert_eq!(explained, needed);
     }
 
     #[test]

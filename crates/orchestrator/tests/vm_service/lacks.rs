@@ -139,11 +139,11 @@ fn the_doctor_says_of_everything_that_is_missing_what_to_do() {
         assert!(detail.contains("clarateach-workspace") && !remedy.contains("sudo"), "{report}");
 
         // Without capabilities.
-        let dropped = "--bounding-set=-net_admin,-setuid,-setgid,-chown,-kill,-dac_override";
+        let dropped = "--bounding-set=-net_admin,-setuid,-setgid,-chown,-fowner,-kill,-dac_override";
         let report = doctor(&host, &["setpriv", dropped], &[]);
         let [level, detail, remedy] = check(&report, "capabilities");
         assert_eq!(level, "error");
-        for name in ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"] {
+        for name in ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"] {
             assert!(detail.contains(name), "{detail}");
         }
         assert!(remedy.contains("run as root"), "{remedy}");
