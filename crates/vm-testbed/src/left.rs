@@ -1,12 +1,13 @@
 //! What is left of seats: an outsider's look at the whole namespace, the host's cgroups and mounts, and the state folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Pid;
+use serde_json::Value;
 
 /// A host of seats: where they leave something, when they do.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +80,8 @@ fn below(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 impl Ground<'_> {
-    /// Everything that seats have on this host, a line each, sorted; nothing when there are none. Processes of these numbers are not
-    /// counted.
+    /// Everything that seats and services have on this host, a line each, sorted: where there are no seats, the tables of services that were
+    /// here ([`is_of_tables`]). Processes of these numbers are not counted.
     ///
     /// # Panics
     /// When the host cannot be looked at.
@@ -106,7 +107,7 @@ impl Ground<'_> {
             let lines = text.lines().filter(|line| !line.contains("lo: ") && !line.contains(" lo"));
             left.extend(lines.map(|line| format!("{what} {line}")));
         }
-        left.extend(filter().into_iter().map(|element| format!("packet filter {element}")));
+        left.extend(filter().into_iter().map(|object| format!("packet filter {object}")));
         let folder = self.folder.to_str().unwrap();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         // A state folder may be on a disk of its own.
@@ -156,17 +157,51 @@ fn said(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// All elements of the sets and maps of the packet filter.
+/// Whether a line of [`Ground::left`] is of the tables of a service, with their chains, rules and sets, but of no element: they stay with the host.
+#[must_use]
+pub fn is_of_tables(line: &str) -> bool {
+    let kinds = ["table", "chain", "rule", "set"];
+    let mut words = line.strip_prefix("packet filter ").unwrap_or_default().split(' ');
+    words.next().is_some_and(|kind| kinds.contains(&kind))
+        && words.nth(1).is_some_and(|table| table.starts_with("clarateach_"))
+}
+
+/// Everything that the packet filter has.
 fn filter() -> Vec<String> {
     let text = said("nft", &["-j", "-s", "list", "ruleset"]);
-    let ruleset: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let mut found = Vec::new();
+    objects(&serde_json::from_str(&text).unwrap())
+}
+
+/// What `nft -j -s list ruleset` says, an object a line: its kind, family, table and place in it, and then what it is. Rules have their place in their chain;
+/// the elements of sets and maps have lines of their own. Without what is another each time that the same is made, or changes by itself.
+fn objects(ruleset: &Value) -> Vec<String> {
+    let (mut found, mut rules) = (Vec::new(), BTreeMap::new());
     for object in ruleset["nftables"].as_array().unwrap() {
-        for kind in ["set", "map"] {
-            let (name, elements) = (&object[kind]["name"], &object[kind]["elem"]);
-            for element in elements.as_array().into_iter().flatten() {
-                found.push(format!("{name} {element}"));
+        let (kind, about) = object.as_object().unwrap().iter().next().unwrap();
+        let word = |name: &str| about[name].as_str().unwrap_or_default().to_owned();
+        let [family, table, name, chain] = ["family", "table", "name", "chain"].map(word);
+        let mut about = about.as_object().unwrap().clone();
+        about.remove("handle");
+        match kind.as_str() {
+            "metainfo" => continue,
+            "table" => {
+                found.push(format!("table {family} {name}"));
+                continue;
             }
+            "rule" => {
+                let number: &mut u32 =
+                    rules.entry((family.clone(), table.clone(), chain.clone())).or_default();
+                *number += 1;
+                found.push(format!("rule {family} {table} {chain} {number} {}", Value::Object(about)));
+                continue;
+            }
+            "counter" => drop((about.remove("packets"), about.remove("bytes"))),
+            _ => {}
+        }
+        let elements = about.remove("elem");
+        found.push(format!("{kind} {family} {table} {name} {}", Value::Object(about)));
+        for element in elements.iter().filter_map(Value::as_array).flatten() {
+            found.push(format!("element {family} {table} {name} {element}"));
         }
     }
     found
@@ -178,6 +213,56 @@ fn files(folder: &Path, found: &mut BTreeSet<String>) {
         found.insert(format!("file {}", entry.path().display()));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             files(&entry.path(), found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn table(rules: &[&str], handle: u32, elements: &[&str]) -> Value {
+        let mut objects = vec![
+            json!({"metainfo": {"version": "1.0.6"}}),
+            json!({"table": {"family": "inet", "name": "clarateach_0", "handle": handle}}),
+            json!({"set": {"family": "inet", "name": "seats", "table": "clarateach_0", "type": "ipv4_addr", "handle": handle, "elem": elements}}),
+            json!({"chain": {"family": "inet", "table": "clarateach_0", "name": "forward", "handle": handle, "hook": "forward"}}),
+        ];
+        objects.extend(rules.iter().map(|what| {
+            json!({"rule": {"family": "inet", "table": "clarateach_0", "chain": "forward", "handle": handle,
+                "expr": [{"counter": null}, {*what: null}]}})
+        }));
+        json!({ "nftables": objects })
+    }
+
+    #[test]
+    fn a_filter_is_told_object_by_object() {
+        let whole = objects(&table(&["drop", "accept", "drop"], 7, &["10.214.0.2"]));
+        assert_eq!(whole.len(), 7, "{whole:?}");
+        assert_eq!(whole[0], "table inet clarateach_0");
+        assert_eq!(whole[2], "element inet clarateach_0 seats \"10.214.0.2\"");
+        // The same once more, under other numbers.
+        assert_eq!(objects(&table(&["drop", "accept", "drop"], 9, &["10.214.0.2"])), whole);
+        let others = [
+            table(&["drop", "accept"], 7, &["10.214.0.2"]),
+            table(&["drop", "drop", "accept"], 7, &["10.214.0.2"]),
+            table(&["drop", "accept", "drop"], 7, &["10.214.0.3"]),
+            table(&["drop", "accept", "drop"], 7, &[]),
+        ];
+        for other in others {
+            assert_ne!(objects(&other), whole, "{other}");
+        }
+    }
+
+    #[test]
+    fn tables_of_a_service_are_told_from_what_its_seats_have() {
+        let lines = objects(&table(&["drop"], 7, &["10.214.0.2"]));
+        let stay: Vec<_> = lines.iter().map(|line| is_of_tables(&format!("packet filter {line}"))).collect();
+        assert_eq!(stay, [true, true, false, true, true], "{lines:?}");
+        for other in ["packet filter table ip filter", "interface 3: clarateach_0", "packet filter table"] {
+            assert!(!is_of_tables(other), "{other}");
         }
     }
 }

@@ -51,7 +51,7 @@ pub use firecracker::{firecracker, jailer};
 pub use image::{IMAGE, Image, archives};
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
-pub use left::{Ground, Process, cgroups, processes, told_of};
+pub use left::{Ground, Process, cgroups, is_of_tables, processes, told_of};
 pub use machine::{Disk, Machine, Started};
 pub use mapping::Mapping;
 pub use metal::BareMetal;
