@@ -20,6 +20,8 @@ generic) folder=$cache/guest-generic name=linux-image-amd64 ;;
 *) die "no kernel is called $1: cloud or generic" ;;
 esac
 
+elsewhere="For seats, name a kernel: make microvm-setup KERNEL=FILE (docs/microvm.md, Another distribution)."
+
 main() {
     if [ -e "$folder/bin/busybox" ]; then
         printf '%s\n' "$folder"
@@ -28,15 +30,17 @@ main() {
     if ! is_linux || [ "$(uname -m)" != x86_64 ]; then
         die "a guest kernel is only fetched on Linux on x86-64"
     fi
-    have apt-get || die "apt-get not found: a guest kernel is only fetched on Debian"
+    have apt-get || die "apt-get not found: a guest kernel is only fetched on Debian.
+$elsewhere"
     mkdir -p "$cache"
     work=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"
     apt_has_lists || apt_update || die "apt-get update failed (see above)"
     local package
-    package=$(apt-cache depends "$name" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
-    [ -n "$package" ] || die "this distribution has no $name"
+    package=$({ apt-cache depends "$name" 2>/dev/null || true; } | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
+    [ -n "$package" ] || die "this distribution has no $name, which is Debian's.
+$elsewhere"
     say "fetching $package"
     (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" busybox-static >&2) || die "could not fetch it (see above)"
     local file

@@ -9,8 +9,8 @@
 #   --program, --agent    an orchestrator and a guest agent that are built already; without them both are built here
 #
 # Contract
-#   - Debian or Ubuntu on x86-64, as root or with sudo: installs only what is missing. The kernel is unpacked below the user's cache
-#     folder and not installed; the host goes on booting its own.
+#   - Debian on x86-64, as root or with sudo: installs only what is missing. The kernel is unpacked below the user's cache
+#     folder and not installed; the host goes on booting its own. On Ubuntu the same with --kernel, since it has no such kernel.
 #   - Exit 0 means that the kernel is prepared. What else is missing is told, and no failure: it may come later.
 #   - Running it again is cheap, and the same files give the same result. Seats that run are not disturbed.
 set -euo pipefail
