@@ -114,15 +114,18 @@ fn answer_on_this_host() {
 
 /// What a seat reaches of all that [`answer_on_this_host`] has.
 async fn reached(bed: &Bed, seat: &SeatRef) -> Vec<String> {
+    // All at once: what is dropped is waited for in vain.
     let script = format!(
         "for address in {OTHER} {RESOLVER}; do
             for port in 53 80; do
-                /bin/busybox nc -w 3 $address $port </dev/null >/dev/null 2>&1 && echo $address tcp $port
-                /bin/busybox timeout 12 /bin/busybox nslookup -type=a seat.invalid $address:$port 2>&1 | grep -q NXDOMAIN &&
-                    echo $address udp $port
+                ( /bin/busybox nc -w 6 $address $port </dev/null >/dev/null 2>&1 && echo $address tcp $port ) &
+                ( /bin/busybox timeout 12 /bin/busybox nslookup -type=a seat.invalid $address:$port 2>&1 | grep -q NXDOMAIN &&
+                    echo $address udp $port ) &
             done
         done
-        true"
+        wait"
     );
-    bed.shell(seat, &script).await.lines().map(str::to_owned).collect()
+    let mut reached: Vec<_> = bed.shell(seat, &script).await.lines().map(str::to_owned).collect();
+    reached.sort();
+    reached
 }
