@@ -39,7 +39,8 @@ impl Bystander {
     async fn is_alone(&self, bench: &Bench, provider: &MicrovmProvider, after: &str) {
         assert_eq!(sorted(bench.left()), self.has, "after {after}");
         self.is_as_before(bench, provider, after).await;
-        assert_eq!(provider.list(&Scope::All).await.unwrap(), [self.instance.clone()], "after {after}");
+        let listed = provider.list(&Scope::All).await.unwrap();
+        assert_eq!(listed, std::slice::from_ref(&self.instance), "after {after}");
     }
 
     /// It answers and is listed as before.
