@@ -42,7 +42,7 @@ impl Way for qemu::Control {
 
 impl Way for Api {
     fn to(identity: &Identity, folder: &RunFolder) -> Self {
-        firecracker::api(&identity.seat, &identity.sockets(folder))
+        firecracker::api(&identity.seat, &identity.sockets(folder)).of(identity.vmm.pid)
     }
 
     fn any(this: Arc<Self>) -> Control {

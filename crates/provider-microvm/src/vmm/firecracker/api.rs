@@ -5,6 +5,7 @@
 //! cleaned before it is told.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,6 +86,8 @@ pub struct Api {
     seat: Arc<str>,
     socket: Arc<Path>,
     limits: Limits,
+    /// The process whose socket it is, where that is known.
+    process: Option<i32>,
     /// The call that has no answer yet, of all clones the last one.
     asked: Arc<Mutex<Option<String>>>,
 }
@@ -110,7 +113,13 @@ impl Api {
     /// Names a socket, whose path may be longer than the 107 bytes that an address has room for. Nothing is looked at yet.
     #[must_use]
     pub fn new(seat: &str, socket: impl Into<PathBuf>, limits: Limits) -> Self {
-        Self { seat: seat.into(), socket: socket.into().into(), limits, asked: Arc::default() }
+        let (seat, socket) = (seat.into(), socket.into().into());
+        Self { seat, socket, limits, process: None, asked: Arc::default() }
+    }
+
+    /// The same socket, which is this process's.
+    pub(in crate::vmm) fn of(self, process: i32) -> Self {
+        Self { process: Some(process), ..self }
     }
 
     /// The same socket with other limits.
@@ -205,6 +214,18 @@ impl Api {
         self.send(Method::PATCH, path, what, self.limits.call).await
     }
 
+    /// Whether there is an interface of this name in the process's network (`proc_pid_net(5)`). Of a process that is gone, or not known, it is not denied.
+    pub(super) fn has_interface(&self, name: &str) -> io::Result<bool> {
+        let Some(process) = self.process else { return Ok(true) };
+        let is_it =
+            |line: &str| line.trim_start().split_once(':').is_some_and(|(interface, _)| interface == name);
+        match std::fs::read_to_string(format!("/proc/{process}/net/dev")) {
+            Ok(all) => Ok(all.lines().any(is_it)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(why) => Err(why),
+        }
+    }
+
     /// What is to be told when somebody stops waiting for all that is to be done: the call that was not answered by then; nothing when there is none.
     pub(in crate::vmm) fn unanswered(&self, limit: Duration) -> Option<FirecrackerError> {
         let call = self.asked().clone()?;
@@ -274,7 +295,7 @@ impl Api {
         let (Some(folder), Some(name)) =
             (self.socket.parent(), self.socket.file_name().and_then(|name| name.to_str()))
         else {
-            return Err(unreachable(std::io::ErrorKind::InvalidInput.into()));
+            return Err(unreachable(io::ErrorKind::InvalidInput.into()));
         };
         jail::connect(folder, name).map_err(unreachable)
     }

@@ -193,6 +193,12 @@ async fn boot(api: Arc<Api>, spec: &VmSpec) -> Result<(), VmmError> {
             rx_rate_limiter: None,
             tx_rate_limiter: None,
         };
+        // The keeper has looked, but somebody may have removed it since, and as root Firecracker would make another one.
+        let there = api.has_interface(nic.host_dev_name.as_str());
+        if !there.map_err(VmmError::io(&spec.seat, "looking at its interfaces"))? {
+            let why = format!("TAP device {}: there is none", nic.host_dev_name.as_str());
+            return Err(VmmError::Launch { seat: spec.seat.clone(), why });
+        }
         configured.add_network_interface(&nic).await?;
     }
     configured.set_vsock(&Vsock { guest_cid: GUEST_CID, uds_path: folder::AGENT.into() }).await?;
