@@ -123,6 +123,12 @@ impl Ground<'_> {
         for state in fs::read_dir(self.folder).unwrap().flatten().map(|entry| entry.path()) {
             files(&state.join("microvm/workshops"), &mut left);
             files(&state.join("microvm/locks"), &mut left);
+            for snapshot in fs::read_dir(state.join("microvm/snapshots")).into_iter().flatten().flatten() {
+                // One that is whole serves seats that are to come; one that is not finished has more behind its name.
+                if snapshot.path().extension().is_some() {
+                    left.insert(format!("snapshot {}", snapshot.path().display()));
+                }
+            }
             for image in fs::read_dir(state.join("images")).into_iter().flatten().flatten() {
                 files(&image.path().join("pins"), &mut left);
             }

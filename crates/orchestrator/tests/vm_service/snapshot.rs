@@ -6,11 +6,11 @@ use crate::host::{Host, all_answer, list};
 use crate::isolated;
 use crate::lacks::{check, doctor};
 
-const AUTO: &str = "--microvm-snapshot=auto";
+pub(crate) const AUTO: &str = "--microvm-snapshot=auto";
 
 /// Whether a seat of a report went on from a snapshot, and did not boot.
 #[track_caller]
-fn restored(report: &Value) -> bool {
+pub(crate) fn restored(report: &Value) -> bool {
     let timings = &report["timings"];
     assert!(timings["ready"].is_number(), "{report}");
     timings["restore"].is_number() && timings["start"].is_null()

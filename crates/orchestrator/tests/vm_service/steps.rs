@@ -1,5 +1,6 @@
 //! The service killed at every step that the host shows: each time that a file, an interface or a cgroup of a seat comes, goes or is replaced.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,15 +11,26 @@ use serde_json::Value;
 use crate::host::{Host, all_answer, list};
 use crate::isolated;
 use crate::process::{Service, finish};
+use crate::snapshot::{AUTO, restored};
 
 /// More steps than anything here has.
 const MOST: usize = 60;
 /// As many as there are at least, however many of them pass between two looks.
 const LEAST: usize = 6;
 
-/// What there is of a workshop's seats and of their network. A record that was replaced is another one.
+/// Whose service is killed, and when.
+struct Trial<'a> {
+    /// How services are started.
+    flags: &'a [&'a str],
+    /// What is asked of them.
+    command: &'a [&'a str],
+    /// From when on steps are counted: those before are another trial's.
+    has_begun: fn(&BTreeSet<String>) -> bool,
+}
+
+/// What there is of a workshop's seats, of their network, and of snapshots. A record that was replaced is another one.
 fn seen(host: &Host) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
+    let mut seen = snapshots(host);
     files(&host.state().join("microvm/workshops/demo"), &mut seen);
     for image in fs::read_dir(host.state().join("images")).into_iter().flatten().flatten() {
         files(&image.path().join("pins"), &mut seen);
@@ -27,6 +39,12 @@ fn seen(host: &Host) -> BTreeSet<String> {
     seen.extend(interfaces.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()));
     seen.extend(vm_testbed::cgroups(&host.cgroup()).iter().map(|folder| folder.display().to_string()));
     seen
+}
+
+fn snapshots(host: &Host) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    files(&host.state().join("microvm/snapshots"), &mut found);
+    found
 }
 
 fn files(folder: &Path, seen: &mut BTreeSet<String>) {
@@ -40,15 +58,16 @@ fn files(folder: &Path, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// Starts a command and kills the service at the change of this number. False when the command was done before.
-fn killed_at(host: &Host, service: &mut Service, arguments: &[&str], step: usize) -> bool {
+/// Asks for something and kills the service at the change of this number. False when it was done before.
+fn killed_at(host: &Host, service: &mut Service, trial: &Trial<'_>, step: usize) -> bool {
     let mut before = seen(host);
-    let mut client = service.spawn(arguments);
-    let mut changes = 0;
+    let mut client = service.spawn(trial.command);
+    let (mut has_begun, mut changes) = (false, 0);
     while client.try_wait().unwrap().is_none() {
         let now = seen(host);
         if now != before {
-            (before, changes) = (now, changes + 1);
+            has_begun |= (trial.has_begun)(&now);
+            (before, changes) = (now, changes + usize::from(has_begun));
             if changes == step {
                 service.kill();
                 drop(finish(client));
@@ -57,7 +76,7 @@ fn killed_at(host: &Host, service: &mut Service, arguments: &[&str], step: usize
         }
         std::thread::yield_now();
     }
-    assert_eq!(finish(client).code, 0, "{arguments:?}");
+    assert_eq!(finish(client).code, 0, "{:?}", trial.command);
     false
 }
 
@@ -73,22 +92,22 @@ fn is_sound(service: &Service, living: &[Value], step: usize) {
 
 /// Kills the service at each change that a command brings about, once each, and looks at what the next one finds and leaves beside a seat that lives.
 /// `before` is done before the command, `after` by the service that comes after a kill, or by the one that was not killed.
-fn at_every_step(command: [&str; 4], before: impl Fn(&Service), after: impl Fn(&Service)) {
+fn at_every_step(trial: &Trial<'_>, before: impl Fn(&Host, &mut Service), after: impl Fn(&Host, &Service)) {
     let host = Host::new();
-    let mut service = host.serve(&[]);
+    let mut service = host.serve(trial.flags);
     service.run(&["seat", "create", "living", "1"]).code(0);
     let (living, there) = (list(&service, "living"), host.left(&[&service]));
     let mut step = 0;
     loop {
         step += 1;
         assert!(step < MOST, "there is no end of it");
-        before(&service);
-        let was_killed = killed_at(&host, &mut service, &command, step);
+        before(&host, &mut service);
+        let was_killed = killed_at(&host, &mut service, trial, step);
         if was_killed {
-            service = host.serve(&[]);
+            service = host.serve(trial.flags);
         }
         is_sound(&service, &living, step);
-        after(&service);
+        after(&host, &service);
         assert_eq!(host.left(&[&service]), there, "step {step}");
         if !was_killed {
             break;
@@ -98,11 +117,17 @@ fn at_every_step(command: [&str; 4], before: impl Fn(&Service), after: impl Fn(&
     all_answer(&list(&service, "living"), 1);
 }
 
+/// All that a command does.
+fn all(command: [&str; 4], before: impl Fn(&Service), after: impl Fn(&Service)) {
+    let trial = Trial { flags: &[], command: &command, has_begun: |_| true };
+    at_every_step(&trial, |_, service| before(service), |_, service| after(service));
+}
+
 #[test]
 #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
 fn a_service_killed_at_every_step_of_a_create_leaves_nothing() {
     isolated!(a_service_killed_at_every_step_of_a_create_leaves_nothing, || {
-        at_every_step(
+        all(
             ["seat", "create", "demo", "1"],
             |_| {},
             |service| {
@@ -117,7 +142,7 @@ fn a_service_killed_at_every_step_of_a_create_leaves_nothing() {
 fn a_service_killed_at_every_step_of_a_destroy_finishes_it() {
     isolated!(a_service_killed_at_every_step_of_a_destroy_finishes_it, || {
         let made = |service: &Service| drop(service.run(&["seat", "create", "demo", "1"]).code(0));
-        at_every_step(["seat", "destroy", "demo", "1"], made, |service| {
+        all(["seat", "destroy", "demo", "1"], made, |service| {
             let left = list(service, "demo");
             // What was begun has been finished before it listened. Before the record says so it is not begun.
             if !left.is_empty() {
@@ -125,5 +150,43 @@ fn a_service_killed_at_every_step_of_a_destroy_finishes_it() {
                 service.run(&["class", "down", "demo"]).code(0);
             }
         });
+    });
+}
+
+#[test]
+#[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
+fn a_service_killed_at_every_step_of_a_snapshot_leaves_a_whole_one_or_nothing() {
+    isolated!(a_service_killed_at_every_step_of_a_snapshot_leaves_a_whole_one_or_nothing, || {
+        let up = ["--output", "json", "class", "up", "demo", "--seats", "1"];
+        let trial = Trial {
+            flags: &[AUTO],
+            command: &up,
+            // What comes before the disks of the guest that is saved, every create does.
+            has_begun: |seen| seen.iter().any(|path| path.contains("/demo/1/nobody ")),
+        };
+        let without_snapshots = |host: &Host, service: &mut Service| {
+            let folder = host.state().join("microvm/snapshots");
+            if fs::read_dir(&folder).unwrap().next().is_some() {
+                // What a service has open it goes on from, whatever is on the disk.
+                service.kill();
+                fs::remove_dir_all(&folder).unwrap();
+                *service = host.serve(trial.flags);
+            }
+        };
+        let whole = Cell::new(0);
+        at_every_step(&trial, without_snapshots, |host, service| {
+            service.run(&["class", "down", "demo"]).code(0);
+            // What is not finished is told by the name that it has, and counted as left. What is finished is good to go on from.
+            let finished = snapshots(host);
+            if !finished.is_empty() {
+                let up = service.run(&up).code(0).json();
+                assert!(restored(&up["seats"][0]), "{up}");
+                assert_eq!(snapshots(host), finished, "another one was made");
+                service.run(&["class", "down", "demo"]).code(0);
+                whole.set(whole.get() + 1);
+            }
+        });
+        // That of the service that was not killed, and of some that were killed after it was made.
+        assert!(whole.get() > 1, "{} were whole", whole.get());
     });
 }
