@@ -1,5 +1,7 @@
 //! Cgroups on trees of plain files that look like the kernel's. What the kernel does by itself is tried with real guests.
 
+use std::io::Write as _;
+
 use super::*;
 
 const V1: &str = "\
@@ -11,6 +13,13 @@ const V1: &str = "\
 33 27 0:29 / /proc rw - proc proc rw
 ";
 const V2: &str = "28 27 0:24 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+/// Version 2 is mounted beside version 1 and has what that has not: the number of processes.
+fn mixed() -> String {
+    let first: String =
+        V1.lines().filter(|line| !line.contains("pids")).map(|line| format!("{line}\n")).collect();
+    first + "40 27 0:40 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+}
 
 /// A hierarchy as files.
 fn tree(root: &Path, point: &str, files: &[(&str, &str)]) -> PathBuf {
@@ -58,14 +67,8 @@ fn the_controllers_are_found_where_they_are() {
     assert!(found[0].unified);
     assert_eq!(found[0].controllers.len(), 3);
 
-    // Version 2 is mounted beside version 1 and has what that has not.
-    let mixed = format!(
-        "{}\n{}",
-        V1.lines().filter(|line| !line.contains("pids")).collect::<Vec<_>>().join("\n"),
-        "40 27 0:40 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw"
-    );
     tree(root.path(), "sys/fs/cgroup/unified", &[("cgroup.controllers", "pids\n")]);
-    let found = hierarchy::find(&mixed, root.path()).unwrap();
+    let found = hierarchy::find(&mixed(), root.path()).unwrap();
     assert_eq!(found.last().unwrap().controllers, [Controller::Pids]);
 }
 
@@ -136,6 +139,66 @@ fn version_1_has_a_cgroup_in_each_hierarchy() {
     assert_eq!(cgroup.doors().unwrap().len(), 4);
     fs::write(memory.join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n").unwrap();
     assert!(cgroup.ran_out_of_memory());
+}
+
+/// Removes the files of a cgroup, which the kernel does by itself when the folder goes.
+fn without_files(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_mixed_host_has_each_limit_in_the_hierarchy_that_has_the_controller() {
+    let root = tempfile::tempdir().unwrap();
+    let unified = tree(
+        root.path(),
+        "sys/fs/cgroup/unified",
+        &[("cgroup.controllers", "pids\n"), ("cgroup.subtree_control", "")],
+    );
+    let parent = tree(&unified, "clarateach", &[("cgroup.subtree_control", "")]);
+    let leaf = |point: &str, files: &[(&str, &str)]| {
+        let all = [&[("cgroup.procs", "")], files].concat();
+        tree(root.path(), &format!("sys/fs/cgroup/{point}/clarateach/one"), &all)
+    };
+    let systemd = leaf("systemd", &[]);
+    let cpu = leaf("cpu,cpuacct", &[("cpu.cfs_period_us", ""), ("cpu.cfs_quota_us", "")]);
+    let memory = leaf("memory", &[("memory.limit_in_bytes", "")]);
+    let pids = leaf("unified", &[("pids.max", "max")]);
+    let cgroup = Cgroup::among(&mixed(), root.path(), "clarateach", "one").unwrap();
+    assert_eq!(cgroup.versions(), "version 1: cpu, memory; version 2: pids");
+    cgroup.create(&spec()).unwrap();
+    assert_eq!(read(cpu.join("cpu.cfs_quota_us")), "150000");
+    assert_eq!(read(memory.join("memory.limit_in_bytes")), "1073741824");
+    assert!(read(pids.join("pids.max")).starts_with("64"));
+    // Version 2 is told of what it has, and of nothing that it has not.
+    for folder in [&unified, &parent] {
+        assert_eq!(read(folder.join("cgroup.subtree_control")), "+pids");
+    }
+
+    for door in cgroup.doors().unwrap() {
+        fs::File::from(door).write_all(b"0").unwrap();
+    }
+    let all = [&systemd, &cpu, &memory, &pids];
+    for leaf in all {
+        assert_eq!(read(leaf.join("cgroup.procs")), "0", "{}", leaf.display());
+    }
+
+    // One that does not go is told, and keeps none of the others.
+    [&systemd, &cpu, &memory].into_iter().for_each(|leaf| without_files(leaf));
+    let why = cgroup.remove().unwrap_err();
+    assert!(why.to_string().starts_with(&pids.display().to_string()), "{why}");
+    let there = |folder: &&&PathBuf| folder.exists();
+    assert_eq!(all.iter().filter(there).collect::<Vec<_>>(), [&&pids]);
+    [&pids, &parent].into_iter().for_each(|folder| without_files(folder));
+    cgroup.remove().unwrap();
+    for point in ["systemd", "cpu,cpuacct", "memory", "unified"] {
+        let point = root.path().join("sys/fs/cgroup").join(point);
+        assert!(point.exists() && !point.join("clarateach").exists(), "{}", point.display());
+    }
+    cgroup.remove().unwrap();
 }
 
 #[test]
