@@ -59,6 +59,54 @@ fn what_a_service_cannot_make_seats_without_is_said_and_nothing_is_left() {
     });
 }
 
+/// Replaces `/dev` in the mount namespace of this test by one with the devices of every machine and no other.
+fn plain_devices() {
+    said("mount", &["-t", "tmpfs", "-o", "mode=0755", "devices", "/dev"]);
+    for (name, major, minor) in [
+        ("null", "1", "3"),
+        ("zero", "1", "5"),
+        ("full", "1", "7"),
+        ("random", "1", "8"),
+        ("urandom", "1", "9"),
+        ("net/tun", "10", "200"),
+    ] {
+        let path = Path::new("/dev").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        said("mknod", &["-m", "666", path.to_str().unwrap(), "c", major, minor]);
+    }
+}
+
+#[test]
+#[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
+fn a_host_without_kvm_that_is_to_use_it_says_so_and_nothing_is_left() {
+    isolated!(a_host_without_kvm_that_is_to_use_it_says_so_and_nothing_is_left, || {
+        let host = Host::new();
+        plain_devices();
+        let flags = ["--microvm-accelerator=kvm"];
+        let is_said = |why: &str| {
+            let report = doctor(&host, &["env"], &flags);
+            let [level, detail, remedy] = check(&report, "accelerator");
+            assert_eq!(level, "error", "{report}");
+            for words in ["no seat starts, because microvm.accelerator is kvm", why] {
+                assert!(detail.contains(words), "{words}: {report}");
+            }
+            assert!(remedy.contains("firmware") && remedy.contains("nested virtualization"), "{report}");
+            let service = host.serve(&flags);
+            let remedy = "set the accelerator to auto or tcg, or make KVM work on this host";
+            refused(&host, &service, &["KVM cannot be used", why, remedy]);
+        };
+        is_said("there is no /dev/kvm: the processor or the machine has no virtualization");
+        // Something of that name that is none.
+        said("mknod", &["-m", "666", "/dev/kvm", "c", "1", "3"]);
+        is_said("/dev/kvm");
+
+        // Without it guests run all the same where nobody insists.
+        let report = doctor(&host, &["env"], &["--microvm-accelerator=auto"]);
+        let [level, detail, _] = check(&report, "accelerator");
+        assert!(level == "warning" && detail.contains("many times slower than KVM"), "{report}");
+    });
+}
+
 /// Programs that are no Firecracker of use, each with what is said of it.
 fn unusable(folder: &Path) -> [(String, &'static [&'static str]); 5] {
     let file = |name: &str, mode, content: &[u8]| {
