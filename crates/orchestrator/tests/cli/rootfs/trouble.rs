@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
+use vm_testbed::{Need, SmallDisk, can_run};
 
 use super::bed::{Bed, files, signal};
 use crate::process::finish;
@@ -83,39 +83,12 @@ fn who_is_killed_leaves_nothing_that_the_next_does_not_remove() {
     assert_eq!(bed.json(&["verify"], 0)["ok"], true);
 }
 
-/// A small disk; nothing when it cannot be had.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-    fn new(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        let done =
-            mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path()).output();
-        match done {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            other => {
-                eprintln!("skipped: a small disk needs root and mount(8): {other:?}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
-    }
-}
-
 #[test]
 fn a_disk_without_room_is_said_and_nothing_is_written_on_it() {
-    let Some(disk) = Disk::new("8m") else { return };
+    if !can_run(&[Need::Root]) {
+        return;
+    }
+    let disk = SmallDisk::new(8 << 10).unwrap();
     let bed = Bed::with_state(disk.path());
     bed.archive("large.tar", 16 << 20);
     bed.archive("small.tar", 1 << 20);
@@ -131,7 +104,10 @@ fn a_disk_without_room_is_said_and_nothing_is_written_on_it() {
 
 #[test]
 fn a_disk_that_fills_up_meanwhile_is_said_and_nothing_is_left_on_it() {
-    let Some(disk) = Disk::new("80m") else { return };
+    if !can_run(&[Need::Root]) {
+        return;
+    }
+    let disk = SmallDisk::new(80 << 10).unwrap();
     let bed = Bed::with_state(disk.path());
     bed.archive("image.tar", LARGE);
     let build = bed.stopped_in_the_middle();
