@@ -1,10 +1,10 @@
 //! The real Firecracker with real Linux guests, in an outer guest whose KVM runs them: on any machine with QEMU.
 //!
-//! Each test runs in an outer guest of its own, one after the other: the test programs of this crate (`fc_client`, `fc_jail`, `vm_conformance`), as they were
+//! Each test runs in an outer guest of its own, one after the other: the test programs of this crate (`fc_client`, `fc_jail`, `vm_conformance`, `vm_seat`), as they were
 //! built last, and a guest of one of these tests alone. All that they take is this host's.
 //!
 //! By hand, as root, with `FIRECRACKER_BIN` and `JAILER_BIN` set: `cargo test -p provider-microvm --test fc_client --test fc_jail --test vm_conformance
-//! --no-run`, then `cargo test -p provider-microvm --test fc_nested -- --ignored`, after `cargo xtask agent`, `scripts/ensure-guest-kernel.sh` and
+//! --test vm_seat --no-run`, then `cargo test -p provider-microvm --test fc_nested -- --ignored`, after `cargo xtask agent`, `scripts/ensure-guest-kernel.sh` and
 //! `scripts/ensure-guest-kernel.sh generic`.
 
 #![cfg(target_os = "linux")]

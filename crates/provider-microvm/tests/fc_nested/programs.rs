@@ -41,6 +41,10 @@ fn all_pass(name: &str, memory_mib: u32, which: &[&str], variables: &[(&str, &st
         line.starts_with("test result: ok. ") && line.contains("; 0 failed;") && !line.contains(" 0 passed;")
     });
     assert!(run.code == 0 && passed, "{name}: see above\n{}", run.console.tail());
+    for one in which {
+        let is_it = |line: &str| line.starts_with("test ") && line.contains(one) && line.ends_with(" ... ok");
+        assert!(run.said.lines().any(is_it), "{name} has no test {one}");
+    }
     let skipped: Vec<_> = run.said.lines().filter(|line| line.starts_with("SKIPPED ")).collect();
     assert!(skipped.is_empty(), "{skipped:#?}");
 }
@@ -77,7 +81,24 @@ fn restored_seats_keep_the_contract() {
     }
 }
 
+#[test]
+#[ignore = "needs Firecracker, its jailer, QEMU, and kernels for an outer and an inner guest"]
+fn seats_of_one_snapshot_are_each_its_own_and_one_without_its_device_comes_back() {
+    if can_run(&FILES) {
+        let tests = [
+            "a_class_of_four_goes_on_from_one_snapshot",
+            "a_seat_whose_device_is_deleted_has_another_one_when_it_is_created_again",
+        ];
+        jailed("vm_seat", &tests);
+    }
+}
+
 /// Those checks of the conformance suite, over jailed seats.
 fn keep_the_contract(within: &str) {
-    all_pass("vm_conformance", 8192, &[within], &[("CLARATEACH_TEST_FIRECRACKER", "jailed")]);
+    jailed("vm_conformance", &[within]);
+}
+
+/// Those tests of a program, over jailed seats.
+fn jailed(program: &str, which: &[&str]) {
+    all_pass(program, 8192, which, &[("CLARATEACH_TEST_FIRECRACKER", "jailed")]);
 }

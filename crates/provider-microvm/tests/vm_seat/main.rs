@@ -1,4 +1,4 @@
-//! Seats over real guests under QEMU: what a learner does to a seat from inside, what is wrong with images and wishes, and what others on
+//! Seats over real guests under QEMU, or Firecracker where a variable says so: what a learner does to a seat from inside, what is wrong with images and wishes, and what others on
 //! the host can see of it.
 //!
 //! Bridges and TAP devices are made, so every test runs in a network namespace of its own: by this test binary started again, for this
@@ -20,6 +20,7 @@ mod full_disk;
 mod host;
 mod images;
 mod memory;
+mod network;
 mod secrets;
 mod snapshot;
 mod wishes;
