@@ -44,9 +44,10 @@ const FILES: u64 = 64;
 
 /// Whether there is room for what the jailer makes: a copy of the program, and some files. What else writes to the disk meanwhile may take it all the same.
 pub(super) fn roomy(spec: &JailSpec) -> Result<(), JailError> {
-    let looking = |what: &Path| JailError::io(format!("looking at the size of {}", what.display()));
-    let program = fs::metadata(&spec.firecracker).map_err(looking(&spec.firecracker))?.len();
-    let there = statvfs(&spec.base).map_err(io::Error::from).map_err(looking(&spec.base))?;
+    // What is wrong with one that is not there is the jailer's to tell.
+    let program = fs::metadata(&spec.firecracker).map_or(0, |about| about.len());
+    let looking = JailError::io(format!("looking at the file system of {}", spec.base.display()));
+    let there = statvfs(&spec.base).map_err(io::Error::from).map_err(looking)?;
     let full = |free: String, needs: String| JailError::Full { base: spec.base.clone(), free, needs };
     // One that counts none has as many as it likes (tmpfs(5), btrfs(5)).
     let free = there.f_bfree.saturating_mul(there.f_frsize);

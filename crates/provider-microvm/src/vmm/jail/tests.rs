@@ -202,6 +202,20 @@ fn another_file_system_is_told_with_what_to_do() {
     assert!(why.ends_with("keep images, kernels and seats on one, all below state_dir"), "{why}");
 }
 
+#[test]
+fn a_program_for_which_there_is_no_room_is_told_before_it_is_copied() {
+    let ground = Ground::new();
+    let program = ground.at("firecracker");
+    // Of holes alone.
+    fs::File::create(&program).unwrap().set_len(1 << 43).unwrap();
+    let why = said(&JailSpec { firecracker: program, ..ground.spec() });
+    assert!(why.starts_with(&format!("the file system of {} has ", ground.base().display())), "{why}");
+    let wanted =
+        " KiB left, and a jail takes 8589934592 KiB: free some there, or put state_dir on a larger one";
+    assert!(why.ends_with(wanted), "{why}");
+    assert!(!ground.base().exists());
+}
+
 /// What a kill leaves: each state between nothing and a whole jail, and those of a removal.
 #[test]
 fn a_jail_that_was_half_made_or_half_removed_is_made_and_removed() {
