@@ -65,13 +65,16 @@ async fn removed(place: &Place) -> Result<()> {
     let mut spec = place.spec()?;
     spec.network_namespace = Some(namespace.file());
     spec.nics = vec![Nic { tap: InterfaceName::new("ctt0")?, mac: MacAddress([2, 0xc7, 10, 213, 9, 2]) }];
-    let why = refused(place, &place.monitor(), &spec).await?.to_string();
-    ensure!(why == "seat demo/1: TAP device ctt0: there is none", "{why}");
-    ensure!(!namespace.has("ctt0"), "it was made");
-    let console = place.console();
-    ensure!(!console.contains("PUT /network-interfaces"), "{console}");
-    ensure!(console.contains("the device is removed"), "the keeper has not seen it: {console}");
-    Ok(())
+    let test = async {
+        let why = refused(place, &place.monitor(), &spec).await?.to_string();
+        ensure!(why == "seat demo/1: TAP device ctt0: there is none", "{why}");
+        ensure!(!namespace.has("ctt0"), "it was made");
+        let console = place.console();
+        ensure!(!console.contains("PUT /network-interfaces"), "{console}");
+        ensure!(console.contains("the device is removed"), "the keeper has not seen it: {console}");
+        Ok(())
+    };
+    place.ended(test).await
 }
 
 async fn taps(place: &Place, holds: bool) -> Result<()> {
