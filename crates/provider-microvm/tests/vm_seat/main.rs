@@ -21,6 +21,7 @@ mod host;
 mod images;
 mod memory;
 mod network;
+mod reference;
 mod secrets;
 mod snapshot;
 mod wishes;
