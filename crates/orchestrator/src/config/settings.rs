@@ -261,7 +261,7 @@ settings! {
     "microvm.subnet_prefix" microvm_subnet_prefix: Option<Whole<8, 29>> = "off",
         "The prefix length of a workshop's network; off takes the smallest that holds seats.max.";
     "microvm.nameservers" microvm_nameservers: Vec<IpAddr> = "",
-        "The name servers of seats, which they may ask whatever egress says; none takes those of the host that are not on its loopback.";
+        "The name servers of seats, always within their reach; none takes those of the host that are not on its loopback.";
     "microvm.egress" microvm_egress: EgressChoice = "allow",
         "Whether seats reach addresses on no list below; other seats, this host and cloud metadata they never reach.";
     "microvm.egress_allow" microvm_egress_allow: Vec<Ipv4Net> = "",
