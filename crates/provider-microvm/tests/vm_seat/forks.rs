@@ -71,7 +71,7 @@ fn a_fork_bomb_ends_at_the_limit_of_its_seat() {
 }
 
 /// How often the seat was refused a process.
-async fn refused(bed: &crate::bed::Bed, seat: &seats::SeatRef) -> u64 {
+pub(crate) async fn refused(bed: &crate::bed::Bed, seat: &seats::SeatRef) -> u64 {
     let said = bed.shell(seat, "read word number </sys/fs/cgroup/seat/pids.events; echo $number").await;
     said.parse().unwrap()
 }

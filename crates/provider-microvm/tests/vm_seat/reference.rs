@@ -5,6 +5,7 @@ use seats::{Limits, SeatSpec};
 use vm_testbed::{Need, can_run};
 
 use crate::bed::{run_with, until};
+use crate::forks::refused;
 use crate::isolated;
 
 /// Starts programs that stay until none can be started any more; bash tries four times, and then ends.
@@ -34,14 +35,10 @@ fn processes_disk_and_memory_of_the_reference_image_end_at_the_seat_s_limits() {
                 let (made, others) = tokio::join!(bed.running(&wished), bed.running(&others_wish));
                 let agent = bed.agent(&tried).await;
                 let boot = agent.health().await.unwrap().boot_id;
-                let refused = async || {
-                    let events = bed.shell(&tried, "cat /sys/fs/cgroup/seat/pids.events").await;
-                    events.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap()
-                };
 
-                let before = refused().await;
+                let before = refused(bed, &tried).await;
                 bed.exec(&tried, &["/bin/bash", "-c", BOMB]).await;
-                assert!(refused().await > before, "more than 64 processes were let in");
+                assert!(refused(bed, &tried).await > before, "more than 64 processes were let in");
                 bed.answers(&others);
                 // With the learner's processes the workspace ends, and is started again.
                 bed.exec(&tried, &["/bin/sh", "-c", "kill -9 -1"]).await;
