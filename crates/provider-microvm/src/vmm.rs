@@ -35,6 +35,7 @@ pub(crate) mod jail;
 pub mod keeper;
 mod limits;
 mod monitor;
+mod pause;
 mod program;
 pub mod qemu;
 pub(crate) mod snapshot;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 
 use super::CgroupSpec;
+use super::pause::pause;
 use hierarchy::{Controller, Hierarchy};
 
 mod hierarchy;
@@ -246,19 +247,13 @@ fn remove_when_empty(folder: &Path) -> io::Result<()> {
         match fs::remove_dir(folder) {
             Ok(()) => return Ok(()),
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(why) if why.kind() == io::ErrorKind::ResourceBusy => pause(),
+            // A process that was waited for is still in its cgroup for a moment, and version 1 tells no one when it leaves.
+            Err(why) if why.kind() == io::ErrorKind::ResourceBusy => pause(EMPTY_PAUSE),
             Err(why) => return Err(named(folder, &why)),
         }
     }
     let why = format!("{} still has processes in it", folder.display());
     Err(io::Error::new(io::ErrorKind::ResourceBusy, why))
-}
-
-/// A process that was waited for is still in its cgroup for a moment, and version 1 tells no one when it leaves.
-fn pause() {
-    let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: EMPTY_PAUSE.subsec_nanos().into() };
-    // An interruption makes it shorter.
-    let _ = rustix::event::poll(&mut [], Some(&pause));
 }
 
 fn write(path: &Path, value: &str) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A VM's network interface, on a TAP in a network namespace of the test's own.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use provider_microvm::vmm::{
@@ -48,7 +49,14 @@ async fn a_guest_speaks_over_the_tap_it_is_given() -> Result<()> {
         let why = qemu.start(&second).await.err().context("two VMs on one TAP")?.to_string();
         ensure!(why.contains("TAP device ctt0: Device or resource busy"), "{why}");
 
-        vm.kill().await?;
+        // But somebody who waits for it a little.
+        let let_go = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            vm.kill().await
+        };
+        let (next, let_go) = tokio::join!(qemu.start(&second), let_go);
+        let_go?;
+        next?.kill().await?;
         // It is another's: it stays.
         ensure!(namespace.ip(&["-br", "link", "show", "ctt0"])?.contains("DOWN"));
         Ok(())
