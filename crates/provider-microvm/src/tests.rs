@@ -6,6 +6,7 @@ mod faults;
 mod guard;
 mod images;
 mod kills;
+mod ledger;
 mod life;
 mod refusals;
 mod snapshots;

@@ -183,3 +183,8 @@ fn program() -> Vec<u8> {
     elf.extend([0x0f, 0x05, 0, 0, 0, 0, 0, 0]);
     elf
 }
+
+/// How often a VM was started.
+pub(super) fn starts(bench: &Bench) -> usize {
+    bench.world.state().steps.iter().filter(|step| *step == "start").count()
+}
