@@ -105,6 +105,8 @@ impl Ground<'_> {
         ] {
             let text = said(program, arguments);
             let lines = text.lines().filter(|line| !line.contains("lo: ") && !line.contains(" lo"));
+            // What the kernel's own announcement of a group leaves comes and goes when it likes.
+            let lines = lines.filter(|line| !(what == "neighbour" && is_multicast(line)));
             left.extend(lines.map(|line| format!("{what} {line}")));
         }
         left.extend(filter().into_iter().map(|object| format!("packet filter {object}")));
@@ -170,6 +172,12 @@ pub fn is_of_tables(line: &str) -> bool {
     let mut words = line.strip_prefix("packet filter ").unwrap_or_default().split(' ');
     words.next().is_some_and(|kind| kinds.contains(&kind))
         && words.nth(1).is_some_and(|table| table.starts_with("clarateach_"))
+}
+
+/// Whether a line of `ip neighbour` is of a group of hosts: the kernel makes one when an interface joins, and drops it a while later.
+fn is_multicast(line: &str) -> bool {
+    let address = line.split(' ').next().unwrap_or_default().parse::<std::net::IpAddr>();
+    address.is_ok_and(|address| address.is_multicast())
 }
 
 /// Everything that the packet filter has.
@@ -269,6 +277,18 @@ mod tests {
         assert_eq!(stay, [true, true, false, true, true], "{lines:?}");
         for other in ["packet filter table ip filter", "interface 3: clarateach_0", "packet filter table"] {
             assert!(!is_of_tables(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_neighbour_that_is_a_group_is_told_from_a_host() {
+        for (line, is) in [
+            ("224.0.0.22 dev up0 lladdr 01:00:5e:00:00:16 NOARP", true),
+            ("ff02::16 dev up0 lladdr 33:33:00:00:00:16 NOARP", true),
+            ("10.214.0.2 dev ct0 lladdr 02:fc:0a:d6:00:02 PERMANENT", false),
+            ("", false),
+        ] {
+            assert_eq!(is_multicast(line), is, "{line}");
         }
     }
 }
