@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use guest_boot::modules::{Module, ModuleName, ModuleTree};
 
 use crate::BootError;
+use crate::paths::{cached, set};
 
 /// A kernel with its modules and a static busybox.
 #[derive(Clone, Debug)]
@@ -96,17 +97,6 @@ impl Kernel {
         let Some(modules) = &self.modules else { return Ok(Vec::new()) };
         Ok(modules.resolve(names.iter().copied())?)
     }
-}
-
-/// What a variable says, when it says something.
-fn set(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-/// A folder that the script unpacks a kernel into.
-fn cached(name: &str) -> Option<PathBuf> {
-    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-    Some(cache.join("clarateach").join(name))
 }
 
 /// The only file of a folder whose name begins so.

@@ -39,6 +39,7 @@ mod needs;
 mod nested;
 mod netns;
 mod outer;
+mod paths;
 mod port;
 mod tool;
 mod workspace;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{BootError, needs, tool};
+use crate::{BootError, paths, tool};
 
 /// A guest that says [`BareMetal::GREETING`] on its first serial port, sends each line back behind its number (`3 line`), counted in its memory, and
 /// resets the machine after the line `reset`, or after a key was pressed, which it says too (`3 key`). It needs 2 MiB of memory and an
@@ -40,7 +40,7 @@ impl BareMetal {
         if cfg!(not(target_arch = "x86_64")) {
             return Some("the bare-metal guest is one for x86-64".into());
         }
-        let missing = |program: &&str| !needs::is_installed(program);
+        let missing = |program: &&str| !paths::is_installed(program);
         let missing = [ASSEMBLER, LINKER].iter().find(|program| missing(program))?;
         Some(format!("no {missing}, which makes the bare-metal guest: install binutils"))
     }
@@ -52,6 +52,7 @@ const LINKER: &str = "ld";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needs;
 
     /// The number at a place of an ELF64's headers (elf(5)), which are of this processor's byte order.
     fn at<const N: usize>(file: &[u8], offset: usize) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use crate::machine::QEMU;
+use crate::paths::is_installed;
 use crate::{BootError, Kernel};
 
 /// Something that a test cannot do without.
@@ -79,9 +81,7 @@ fn write(test: &str, reason: &str) -> io::Result<()> {
 impl Need {
     fn missing(self) -> Option<String> {
         match self {
-            Self::Guest | Self::Outer if !is_installed(crate::machine::QEMU) => {
-                Some(format!("no {}: install qemu-system-x86", crate::machine::QEMU))
-            }
+            Self::Guest if !is_installed(QEMU) => Some(format!("no {QEMU}: install qemu-system-x86")),
             Self::Guest => absent(Kernel::find()),
             Self::Outer => absent(crate::Outer::find()),
             Self::Agent => absent(crate::agent()),
@@ -111,11 +111,6 @@ fn absent<T>(found: Result<T, BootError>) -> Option<String> {
         }
         Err(why) => panic!("{why}"),
     }
-}
-
-pub(crate) fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 fn powerless(status: &str) -> Option<String> {

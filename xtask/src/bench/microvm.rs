@@ -100,6 +100,10 @@ pub(super) async fn run(repo: &Repo, stop: &Stop, options: &Options) -> Result<b
     ensure!(agent::build(repo, stop).await?.is_some(), "the guest agent does not compile (see above)");
     let kernel = show(&mut repo.command("scripts/ensure-guest-kernel.sh"), stop).await?;
     ensure!(kernel.success(), "there is no guest kernel (see above)");
+    if options.monitor != Some(Which::Qemu) && vm_testbed::firecracker().is_ok() {
+        // Where its guests run nested; without it that is done in the QEMU that is installed.
+        show(&mut repo.command("scripts/ensure-outer-qemu.sh"), stop).await?;
+    }
     let binary = build::release(repo, stop, options.binary.as_deref(), &work).await?;
     let mut again = repo.command("unshare");
     again.args(["--net", "--mount", "--"]).arg(std::env::current_exe()?);

@@ -87,6 +87,8 @@ pub(super) async fn firecracker(bench: &Bench<'_>) -> Result<Report> {
     for kernel in ["cloud", "generic"] {
         show(bench.repo.command("scripts/ensure-guest-kernel.sh").arg(kernel), bench.stop).await?;
     }
+    // Without it they take the QEMU that is installed.
+    show(&mut bench.repo.command("scripts/ensure-outer-qemu.sh"), bench.stop).await?;
     let agent = agent::build(bench.repo, bench.stop).await?;
     anyhow::ensure!(agent.is_some(), "the guest agent does not compile (see above)");
     let mut cargo = ignored_tests(bench, &TARGETS);

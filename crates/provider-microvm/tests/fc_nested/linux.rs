@@ -14,7 +14,7 @@ use provider_microvm::vmm::{
 };
 use vm_testbed::{Kernel, Need, nested};
 
-use crate::{LIMIT, alone};
+use crate::{LIMIT, Place};
 
 const TEST: &str = "linux::a_guest_is_a_seat_over_vsock_with_disks_by_their_order";
 /// Not the order of their names, and not the one in which the agent looks for them.
@@ -24,7 +24,7 @@ const MAC: [u8; 6] = [2, 0xc7, 10, 213, 9, 2];
 #[test]
 #[ignore = "needs Firecracker, QEMU, and kernels for an outer and an inner guest"]
 fn a_guest_is_a_seat_over_vsock_with_disks_by_their_order() {
-    let _alone = alone();
+    let _place = Place::take();
     nested(TEST, &[Need::Guest, Need::Agent, Need::Firecracker], LIMIT, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(body());

@@ -1,12 +1,12 @@
 //! Test programs that run on a machine's own KVM elsewhere, or over another monitor.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vm_testbed::{Need, Outer, can_run};
 
-use crate::{LIMIT, alone};
+use crate::{LIMIT, Place};
 
 /// What they take of this host.
 const FILES: [Need; 6] =
@@ -28,22 +28,36 @@ fn program(name: &str) -> PathBuf {
     })
 }
 
-/// Runs the ignored tests of a program in an outer guest, those alone in whose names one of these is where any is given; all must pass there, and none skip itself.
-fn all_pass(name: &str, memory_mib: u32, which: &[&str], variables: &[(&str, &str)]) {
-    let _alone = alone();
-    let mut tests = Command::new(program(name));
-    tests.args(["--ignored", "--test-threads=2"]).envs(variables.iter().copied());
-    tests.args(which).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let outer = Outer::find().unwrap().memory(memory_mib);
-    let run = outer.run(&tests, LIMIT, |line| println!("| {line}")).unwrap_or_else(|why| panic!("{why}"));
-    println!("the outer guest was ready after {:.1} s", run.ready.as_secs_f64());
-    let passed = run.said.lines().any(|line| {
-        line.starts_with("test result: ok. ") && line.contains("; 0 failed;") && !line.contains(" 0 passed;")
-    });
-    assert!(run.code == 0 && passed, "{name}: see above\n{}", run.console.tail());
+/// The ignored tests of a program, those alone in whose names one of these is where any is given.
+fn tests_of(program: &Path, which: &[&str]) -> Vec<String> {
+    let list = Command::new(program).args(["--list", "--ignored"]).args(which).output().unwrap();
+    assert!(list.status.success(), "{list:?}");
+    let list = String::from_utf8(list.stdout).unwrap();
+    let tests: Vec<_> =
+        list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
+    assert!(!tests.is_empty(), "{}: no test {which:?}", program.display());
     for one in which {
-        let is_it = |line: &str| line.starts_with("test ") && line.contains(one) && line.ends_with(" ... ok");
-        assert!(run.said.lines().any(is_it), "{name} has no test {one}");
+        assert!(tests.iter().any(|test| test.contains(one)), "{} has no test {one}", program.display());
+    }
+    tests
+}
+
+/// Runs the tests of a program ([`tests_of`]) in an outer guest, and in another one when its kernel fails; all must pass there, and none skip itself.
+fn all_pass(name: &str, memory_mib: u32, which: &[&str], variables: &[(&str, &str)]) {
+    let _place = Place::take();
+    let program = program(name);
+    let tests = tests_of(&program, which);
+    let mut command = Command::new(program);
+    command.args(["--ignored", "--test-threads=2"]).envs(variables.iter().copied());
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let outer = Outer::find().unwrap().memory(memory_mib);
+    let run = outer.run_tests(&command, &tests, LIMIT, |line| println!("| {line}"));
+    let run = run.unwrap_or_else(|why| panic!("{why}"));
+    println!("the outer guest was ready after {:.1} s", run.ready.as_secs_f64());
+    assert_eq!(run.code, 0, "{name}: see above\n{}", run.console.tail());
+    for test in tests {
+        let ok = format!("test {test} ... ok");
+        assert!(run.said.lines().any(|line| line == ok), "{name}: {test} did not say that it passed");
     }
     let skipped: Vec<_> = run.said.lines().filter(|line| line.starts_with("SKIPPED ")).collect();
     assert!(skipped.is_empty(), "{skipped:#?}");

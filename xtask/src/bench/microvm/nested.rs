@@ -54,7 +54,7 @@ pub(crate) struct Options {
 /// Measures in an outer guest, which is ended in any case; nothing where there can be none.
 pub(super) async fn measure(amount: Amount, binary: &Path) -> Result<Option<(Place, Guests)>> {
     let outer = match Outer::find() {
-        Ok(outer) => outer.memory(MEMORY_MIB),
+        Ok(outer) => outer.processors(2).memory(MEMORY_MIB),
         Err(BootError::Missing(why)) => {
             console::dim(&format!("guests of Firecracker are not measured: {why}"));
             return Ok(None);
