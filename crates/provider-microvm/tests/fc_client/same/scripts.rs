@@ -220,13 +220,16 @@ fn half_a_state(at: &Path) -> Result<()> {
     Ok(fs::write(at.join("spoilt"), &state[..state.len() / 2])?)
 }
 
+/// Those of 1.16 and 1.17 (`firecracker --snapshot-version`).
+const FORMATS: [&[u8; 6]; 2] = [b"10.0.0", b"11.0.0"];
+
 /// The version is there as text, in whatever else is around it; and it is looked at before the check sum is.
 fn another_version(at: &Path) -> Result<()> {
-    let (now, other) = (b"10.0.0", b"99.0.0");
+    const OTHER: &[u8; 6] = b"99.0.0";
     let mut state = fs::read(at.join("state"))?;
-    let found = state.windows(now.len()).position(|part| part == now);
-    let begin = found.context("the state does not say 10.0.0: this release has another format")?;
-    state[begin..begin + now.len()].copy_from_slice(other);
+    let found = state.windows(OTHER.len()).position(|part| FORMATS.iter().any(|format| *format == part));
+    let begin = found.context("the state is of no format that is known: name that of this release")?;
+    state[begin..begin + OTHER.len()].copy_from_slice(OTHER);
     Ok(fs::write(at.join("spoilt"), state)?)
 }
 
