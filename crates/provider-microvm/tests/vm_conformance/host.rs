@@ -11,8 +11,8 @@ use provider_microvm::vmm::{Accelerator, Jailer, KeeperCommand, MonitorKind};
 use provider_microvm::{ImageConfig, MicrovmConfig, MicrovmProvider};
 use seats::{SeatRef, WorkshopId};
 
-/// How long an emulated guest may take to boot on a busy machine.
-pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(240);
+/// How long an emulated guest may take to boot on a busy machine: on one emulated processor, beside eight others.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Says that seats are VMs of Firecracker, `jailed` or `plain`; where it is not set, they are QEMU's.
 const FIRECRACKER: &str = "CLARATEACH_TEST_FIRECRACKER";
