@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What emulates a host with hardware virtualization, for the tests that run Linux guests under the real Firecracker on a machine
-# without: QEMU 10 or newer. Older ones (seen with 7.2) come back from an inner guest with a state of which the outer guest's
-# kernel dies, sooner or later. Where the distribution's own is older, that of its backports is unpacked below the user's cache
-# folder. Nothing is installed.
+# without: QEMU 10 or newer. With more than one processor it comes back from an inner guest, now and then, with a state of which
+# the outer guest's kernel dies; older ones (seen with 7.2) do so more often. Where the distribution's own is older, that of its
+# backports is unpacked below the user's cache folder. Nothing is installed.
 #
 #   scripts/ensure-outer-qemu.sh    prints the program
 #
@@ -25,7 +25,9 @@ major() { "$1" --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*
 main() {
     local own
     own=$(command -v qemu-system-x86_64) || die "no qemu-system-x86_64: scripts/ensure-test-tools.sh installs it"
-    if [ "$(major "$own")" -ge "$least" ]; then
+    local found
+    found=$(major "$own")
+    if [ "${found:-0}" -ge "$least" ]; then
         printf '%s\n' "$own"
         return
     fi
@@ -41,28 +43,23 @@ main() {
     work=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"
-    # The mirror and release that this machine is installed from, and its key.
+    # The mirror that this machine is installed from: backports are there too, and signed by who signs the release.
     local mirror release
-    # shellcheck disable=SC2016 # apt's own variables
-    read -r mirror release < <(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' 'Component: main') ||
-        die "$older: apt names no mirror"
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # shellcheck disable=SC2016 # apt's own variable
+    read -r mirror < <(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' "Codename: $release" 'Component: main') ||
+        die "$older: apt has no mirror of a Debian release called ${release:-nothing}"
     mkdir -p "$work/lists/partial" "$work/archives/partial"
     printf 'deb %s %s main\n' "$mirror" "$release" "$mirror" "$release-backports" >"$work/sources.list"
     local options=(-qq -o APT::Sandbox::User=root -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work")
     say "fetching QEMU $least or newer from $release-backports"
     apt-get "${options[@]}" update >&2 || die "$older: no package lists of $release-backports (see above)"
-    (
-        cd "$work"
-        for name in qemu-system-x86 qemu-system-common qemu-system-data seabios; do
-            apt-get "${options[@]}" -t "$release-backports" download "$name" >&2
-        done
-    ) || die "$older: it could not be fetched (see above)"
+    (cd "$work" && apt-get "${options[@]}" -t "$release-backports" download qemu-system-x86 qemu-system-common qemu-system-data seabios >&2) || die "$older: it could not be fetched (see above)"
     local file
     for file in "$work"/*.deb; do
         dpkg-deb -x "$file" "$work/root"
     done
-    local found
     found=$(major "$work/root/usr/bin/qemu-system-x86_64")
     [ "${found:-0}" -ge "$least" ] || die "$older: that of $release-backports is ${found:-one that does not run here}"
     # Whole or not at all.

@@ -82,8 +82,9 @@ async fn adopted_or_nothing(bed: &Bed) -> Result<bool> {
         }
         if let Err(why) = vm.pause().await {
             // The starter ends one that is saved, and may have been killed right after that: it is on its way out then.
-            let ends = bed.path(DEED).exists() && tokio::time::timeout(PATIENCE, vm.exited()).await.is_ok();
-            ensure!(ends, "it is not paused: {why}");
+            let saved = fs::read_to_string(bed.path(DEED)).is_ok_and(|deed| deed == SAVE);
+            ensure!(saved, "it is not paused: {why}");
+            tokio::time::timeout(PATIENCE, vm.exited()).await.with_context(|| why.to_string())??;
         }
         vm.kill().await?;
     } else {
