@@ -252,8 +252,7 @@ impl Agent {
         let response = self.call(route, query, body).await?;
         let read = self.in_time(route, body::read(response.into_body(), MAX_DOCUMENT)).await?;
         let bytes = read.map_err(|why| self.lost(route, why))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|why| ClientError::Answer { what: route.verb(), why: why.to_string() })
+        serde_json::from_slice(&bytes).map_err(|why| ClientError::unreadable(route.verb(), &why))
     }
 
     /// Asks, and gives the answer when it is a good one.
@@ -317,6 +316,8 @@ impl Agent {
 /// The next piece of an answer; nothing at its end.
 async fn piece(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
     loop {
+        // A guest that sends pieces of nothing as fast as it can is not to keep others waiting: what is there already is read without a pause.
+        tokio::task::coop::consume_budget().await;
         match body.frame().await? {
             // Trailers say nothing here.
             Ok(frame) => match frame.into_data() {

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Signal;
+use crate::{Signal, text};
 
 /// How a guest is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +20,13 @@ pub struct Health {
     /// The generation of the protocol that the agent speaks.
     pub generation: u32,
     /// The agent's version.
+    #[serde(deserialize_with = "text::read")]
     pub version: String,
     /// The kernel's release.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::read")]
     pub kernel: String,
     /// The kernel's random id of this boot (`/proc/sys/kernel/random/boot_id`); empty before it was configured.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::read")]
     pub boot_id: String,
     /// How long the guest runs, in milliseconds.
     #[serde(default)]
@@ -36,7 +37,7 @@ pub struct Health {
     /// How far it is.
     pub phase: Phase,
     /// Why the phase is `failed`, or what did not work although it went on, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text::read_option")]
     pub reason: Option<String>,
     /// The image's program.
     #[serde(default)]
@@ -83,10 +84,10 @@ pub struct Workload {
     pub last_exit: Option<Exit>,
     /// What it said last before it ended: one line of at most 300 characters, without the seat's secrets and
     /// without control characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text::read_option")]
     pub last_line: Option<String>,
     /// Why it cannot be started, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text::read_option")]
     pub reason: Option<String>,
 }
 

@@ -34,6 +34,7 @@ mod routes;
 mod schema;
 mod secret;
 mod signal;
+mod text;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -53,6 +54,7 @@ pub use request::{FilesQuery, Owner, SetTime, SignalRequest, StopRequest};
 pub use routes::Route;
 pub use secret::{Secret, SecretBytes};
 pub use signal::{BadSignal, Signal};
+pub use text::{LONGEST_TEXT, plain};
 
 /// The generation of this protocol. It grows when a host could need to know whether an agent has something.
 pub const GENERATION: u32 = 1;

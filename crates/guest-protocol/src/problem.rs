@@ -10,6 +10,7 @@ pub struct Problem {
     /// What kind of trouble it is.
     pub code: ProblemCode,
     /// What failed, in words, with what can be done about it where that is known. It holds no secret.
+    #[serde(deserialize_with = "crate::text::read")]
     pub message: String,
 }
 

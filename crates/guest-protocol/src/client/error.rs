@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::{OLDEST, Problem};
+use crate::{OLDEST, Problem, plain};
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,14 @@ pub enum ClientError {
     },
 }
 
-/// An error with all that is behind it: hyper's own say little.
+impl ClientError {
+    /// An answer that is no such document. What is wrong with it may quote it.
+    pub(super) fn unreadable(what: &'static str, why: &serde_json::Error) -> Self {
+        Self::Answer { what, why: plain(&why.to_string()) }
+    }
+}
+
+/// An error with all that is behind it: hyper's own say little. Some quote the other side.
 pub(super) fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
@@ -96,5 +103,5 @@ pub(super) fn words(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    words
+    plain(&words)
 }
