@@ -1,17 +1,21 @@
 //! The floor: the same guest on the same machine, started by hand.
 
+mod class;
 mod disks;
 mod firecracker;
 mod network;
 mod qemu;
 mod workspace;
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 
+pub(super) use self::class::{Class, class};
 use self::disks::Disk;
 pub(super) use self::network::make as network;
 use super::host::Host;
@@ -20,8 +24,6 @@ use super::seat::LOOK;
 
 const CONSOLE: &str = "console.log";
 const AGENT: &str = "agent.sock";
-/// The folder of a command, below the host's; it goes with the command.
-const FOLDER: &str = "bare";
 /// Far longer than any boot takes.
 const HANG: Duration = Duration::from_secs(240);
 /// How long an agent may take to answer before it is asked again.
@@ -44,6 +46,27 @@ pub(super) struct Restored {
     pub(super) run: Duration,
     /// From there until the agent answers its host.
     pub(super) agent: Duration,
+}
+
+/// What a command has of the host: a folder, and a TAP device. The folder goes with this.
+struct Place {
+    folder: PathBuf,
+    tap: String,
+}
+
+impl Place {
+    /// That of the command of this number, of those that there are at a time.
+    fn make(host: &Host, number: u16) -> Result<Self> {
+        let folder = host.folder().join(format!("bare{number}"));
+        fs::create_dir(&folder)?;
+        Ok(Self { folder, tap: network::tap(number) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.folder));
+    }
 }
 
 /// A guest that waits for its host, in files.

@@ -12,9 +12,9 @@ use crate::bench::service::Client;
 use crate::bench::ways::Made;
 
 /// How long seats have been idle when their memory is looked at.
-const IDLE: Duration = Duration::from_secs(10);
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// How long the kernel has to give back what the seats had that went.
-const GONE: Duration = Duration::from_secs(1);
+pub(super) const GONE: Duration = Duration::from_secs(1);
 
 const WORKSHOP: &str = "class";
 
@@ -46,8 +46,7 @@ pub(super) async fn class(host: &Host, client: &Client, image: &str, seats: u16)
     tokio::time::sleep(GONE).await;
     let stayed = of(host, stay)?;
     client.destroy(WORKSHOP).await?;
-    let each = |all: f64, stayed: f64| (all - stayed) / f64::from(seats - stay);
-    let further = Memory { guest: each(all.guest, stayed.guest), beyond: each(all.beyond, stayed.beyond) };
+    let further = all.each_of(stayed, seats - stay);
     Ok(Class { agent, workspace, further, all })
 }
 

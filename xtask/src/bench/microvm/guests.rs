@@ -45,6 +45,8 @@ pub(super) struct Guests {
     pub(super) class: u16,
     /// Classes that boot.
     pub(super) booted: Vec<Class>,
+    /// The same by bare commands.
+    pub(super) bare_booted: Vec<bare::Class>,
     /// Milliseconds that the first seat waits for the snapshot that is made for its kind.
     pub(super) made: Option<f64>,
     /// Of the bare command that goes on from what was saved: milliseconds until its processors run, and from there until the agent answers.
@@ -52,6 +54,8 @@ pub(super) struct Guests {
     pub(super) restores: Vec<Restored>,
     /// Classes that go on from a snapshot.
     pub(super) restored: Vec<Class>,
+    /// The same by bare commands.
+    pub(super) bare_restored: Vec<bare::Class>,
 }
 
 /// Measures seats of a monitor for which the host is prepared.
@@ -89,6 +93,7 @@ async fn boots(
             measured.turns.extend(seat);
         }
     }
+    measured.bare_booted = bare_classes(host, monitor, amount, None).await?;
     client.destroy(WORKSHOP).await?;
     measured.booted = classes(host, monitor, amount, &client, image).await?;
     service.stop().await
@@ -123,9 +128,30 @@ async fn restores(
             measured.restores.extend(seat);
         }
     }
+    measured.bare_restored = bare_classes(host, monitor, amount, Some(&saved)).await?;
     client.destroy(WORKSHOP).await?;
     measured.restored = classes(host, monitor, amount, &client, image).await?;
     service.stop().await
+}
+
+/// While the seat is there whose image they have.
+async fn bare_classes(
+    host: &Host,
+    monitor: &Monitor,
+    amount: Amount,
+    saved: Option<&Saved>,
+) -> Result<Vec<bare::Class>> {
+    let mut classes = Vec::new();
+    let most = amount.rounds.min(amount.classes);
+    for number in 1..=most {
+        console::dim(&format!(
+            "{}: {} bare commands at once, {number} of {most}",
+            monitor.setting(),
+            amount.class
+        ));
+        classes.push(bare::class(host, monitor, saved, amount.class).await?);
+    }
+    Ok(classes)
 }
 
 async fn classes(

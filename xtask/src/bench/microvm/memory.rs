@@ -17,6 +17,12 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// What each of so many had that went, of all and of what stayed.
+    pub(super) fn each_of(self, stayed: Self, went: u16) -> Self {
+        let each = |all: f64, stayed: f64| (all - stayed) / f64::from(went);
+        Self { guest: each(self.guest, stayed.guest), beyond: each(self.beyond, stayed.beyond) }
+    }
+
     /// Of the processes of one seat, by their numbers.
     pub(super) fn of(processes: &[i64]) -> Result<Self> {
         let mut mappings = Vec::new();
@@ -65,6 +71,13 @@ mod tests {
         let text = "7f00-7f01 rw-p 00000000 00:01 2 /memfd:memory (deleted)\nSize:             131072 kB\nRss: 9 kB\n\
                     Pss:                  64 kB\nPss_Dirty: 60 kB\n7f02-7f03 r--p 0 0:0 0\nSize: 4 kB\nPss: 1 kB\n";
         assert_eq!(parsed(text), Some(vec![(128 << 20, 64), (4096, 1)]));
+    }
+
+    #[test]
+    fn what_went_is_shared_out() {
+        let of = |guest, beyond| Memory { guest, beyond };
+        let Memory { guest, beyond } = of(100.0, 30.0).each_of(of(60.0, 20.0), 4);
+        assert_eq!((guest, beyond), (10.0, 2.5));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use super::network::{MAC, TAP};
-use super::{AGAIN, AGENT, Boot, CONSOLE, Disk, FOLDER, HANG, Restored, disks, wait, workspace};
+use super::network::MAC;
+use super::{AGAIN, AGENT, Boot, CONSOLE, Disk, HANG, Place, Restored, disks, network, wait, workspace};
 use crate::bench::microvm::host::Host;
 use crate::bench::microvm::seat::{agent_is_up, ms};
 use crate::bench::objects::{CPUS, MEMORY_MIB};
@@ -27,21 +27,15 @@ const CONTROL: &str = "api.sock";
 
 /// Boots the guest once.
 pub(super) async fn boot(host: &Host, program: &Path) -> Result<Boot> {
-    let folder = host.folder().join(FOLDER);
-    fs::create_dir(&folder)?;
-    let booted = async {
-        let mut vm = Vm::configured(host, program, &folder)?;
-        let answer = vm.runs().await?;
-        vm.boot().await?;
-        let agent = vm.began.elapsed();
-        workspace::ready(host, || vm.agent()).await?;
-        let all = vm.began.elapsed();
-        vm.child.kill().await?;
-        Ok(Boot { alone: ms(answer), agent: ms(agent - answer), workspace: ms(all - agent) })
-    };
-    let booted = booted.await;
-    fs::remove_dir_all(&folder)?;
-    booted
+    let place = Place::make(host, 0)?;
+    let mut vm = Vm::configured(host, program, &place.folder, &place.tap)?;
+    let answer = vm.runs().await?;
+    vm.boot().await?;
+    let agent = vm.began.elapsed();
+    workspace::ready(host, || vm.agent()).await?;
+    let all = vm.began.elapsed();
+    vm.child.kill().await?;
+    Ok(Boot { alone: ms(answer), agent: ms(agent - answer), workspace: ms(all - agent) })
 }
 
 /// A guest that waits for its host, in files. Its disks stay where they were, as the files say.
@@ -58,7 +52,7 @@ impl Saved {
         fs::create_dir(&folder)?;
         let saved =
             Self { program: program.to_owned(), memory: folder.join("memory"), state: folder.join("state") };
-        let mut vm = Vm::configured(host, program, &folder)?;
+        let mut vm = Vm::configured(host, program, &folder, &network::tap(0))?;
         vm.runs().await?;
         vm.boot().await?;
         vm.asked("PATCH", "/vm", json!({ "state": "Paused" })).await?;
@@ -71,44 +65,45 @@ impl Saved {
 
     /// Goes on from it once.
     pub(super) async fn restore(&self, host: &Host) -> Result<Restored> {
-        let folder = host.folder().join(FOLDER);
-        fs::create_dir(&folder)?;
-        let restored = async {
-            let mut vm = Vm::start(&self.program, &folder, None)?;
-            while UnixStream::connect(folder.join(CONTROL)).await.is_err() {
-                wait(&mut vm.child, vm.began).await?;
-            }
-            let load = json!({
-                "snapshot_path": self.state,
-                "mem_backend": { "backend_type": "File", "backend_path": self.memory },
-                "vsock_override": { "uds_path": folder.join(AGENT) },
-                "resume_vm": true,
-            });
-            vm.asked("PUT", "/snapshot/load", load).await?;
-            let run = vm.began.elapsed();
-            vm.reach().await?;
-            let agent = vm.began.elapsed() - run;
-            vm.child.kill().await?;
-            Ok(Restored { run, agent })
-        };
-        let restored = restored.await;
-        fs::remove_dir_all(&folder)?;
-        restored
+        let place = Place::make(host, 0)?;
+        let mut vm = self.going_on(&place).await?;
+        let run = vm.began.elapsed();
+        vm.reach().await?;
+        let agent = vm.began.elapsed() - run;
+        vm.child.kill().await?;
+        Ok(Restored { run, agent })
+    }
+
+    /// Starts a command that goes on from it, and waits until its processors run.
+    pub(super) async fn going_on(&self, Place { folder, tap }: &Place) -> Result<Vm> {
+        let mut vm = Vm::start(&self.program, folder, None)?;
+        while UnixStream::connect(folder.join(CONTROL)).await.is_err() {
+            wait(&mut vm.child, vm.began).await?;
+        }
+        let load = json!({
+            "snapshot_path": self.state,
+            "mem_backend": { "backend_type": "File", "backend_path": self.memory },
+            "network_overrides": [{ "iface_id": "eth0", "host_dev_name": tap }],
+            "vsock_override": { "uds_path": folder.join(AGENT) },
+            "resume_vm": true,
+        });
+        vm.asked("PUT", "/snapshot/load", load).await?;
+        Ok(vm)
     }
 }
 
 /// A command that runs.
-struct Vm {
-    child: Child,
+pub(super) struct Vm {
+    pub(super) child: Child,
     folder: PathBuf,
     began: Instant,
 }
 
 impl Vm {
     /// Starts one that boots.
-    fn configured(host: &Host, program: &Path, folder: &Path) -> Result<Self> {
+    pub(super) fn configured(host: &Host, program: &Path, folder: &Path, tap: &str) -> Result<Self> {
         let file = folder.join("settings.json");
-        fs::write(&file, settings(host, folder)?.to_string())?;
+        fs::write(&file, settings(host, folder, tap)?.to_string())?;
         Self::start(program, folder, Some(&file))
     }
 
@@ -134,7 +129,7 @@ impl Vm {
     }
 
     /// Waits until the guest's agent waits for its host.
-    async fn boot(&mut self) -> Result<()> {
+    pub(super) async fn boot(&mut self) -> Result<()> {
         while !agent_is_up(&self.folder.join(CONSOLE)) {
             wait(&mut self.child, self.began).await?;
         }
@@ -146,7 +141,7 @@ impl Vm {
     }
 
     /// Waits until the guest's agent answers its host.
-    async fn reach(&mut self) -> Result<()> {
+    pub(super) async fn reach(&mut self) -> Result<()> {
         let answered = async {
             // A guest that has just gone on resets its first connections (docs/vsock.md of Firecracker).
             while !self.answers().await {
@@ -174,7 +169,7 @@ impl Vm {
 }
 
 /// The machine and devices of a seat.
-fn settings(host: &Host, folder: &Path) -> Result<Value> {
+fn settings(host: &Host, folder: &Path, tap: &str) -> Result<Value> {
     let (kernel, initramfs) = host.boot()?;
     let disks = disks::make(host, folder)?;
     let drive = |Disk { name, file, may_write }: &Disk| {
@@ -193,7 +188,7 @@ fn settings(host: &Host, folder: &Path) -> Result<Value> {
         "machine-config": { "vcpu_count": CPUS, "mem_size_mib": MEMORY_MIB },
         "drives": drives,
         "network-interfaces": [
-            { "iface_id": "eth0", "host_dev_name": TAP, "guest_mac": MAC },
+            { "iface_id": "eth0", "host_dev_name": tap, "guest_mac": MAC },
         ],
         "vsock": { "guest_cid": 3, "uds_path": folder.join(AGENT) },
         "entropy": {},

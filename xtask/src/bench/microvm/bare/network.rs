@@ -1,6 +1,7 @@
-//! The network of bare guests: one TAP device, which they have one after the other.
+//! The network of bare guests: a TAP device for each of those that there are at a time. The first one's guest can be reached.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use anyhow::Result;
 use guest_protocol::{Mac, Network};
@@ -8,7 +9,6 @@ use tokio::process::Command;
 
 use crate::child::output;
 
-pub(super) const TAP: &str = "bare0";
 /// Of the guest.
 pub(super) const MAC: Mac = Mac::new([2, 0, 0, 0, 0, 0]);
 /// Addresses that nobody has (RFC 5737), so no pool of a service has them.
@@ -16,7 +16,12 @@ const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const PREFIX: u8 = 30;
 
-/// Makes the device; it goes with the network namespace.
+/// The device of a guest by its number, from nothing on.
+pub(super) fn tap(number: u16) -> String {
+    format!("bare{number}")
+}
+
+/// Makes the first device; it goes with the network namespace.
 pub(in crate::bench::microvm) async fn make() -> Result<()> {
     for arguments in commands() {
         output(Command::new("ip").args(arguments.split(' '))).await?;
@@ -26,12 +31,22 @@ pub(in crate::bench::microvm) async fn make() -> Result<()> {
 
 /// What `ip` is told. The guest's hardware address is known to the host before it is there, as a seat's is: nobody waits for an answer to ARP.
 fn commands() -> [String; 4] {
+    let tap = tap(0);
     [
-        format!("tuntap add dev {TAP} mode tap"),
-        format!("address add {HOST}/{PREFIX} dev {TAP}"),
-        format!("link set {TAP} up"),
-        format!("neighbour add {GUEST} lladdr {MAC} dev {TAP} nud permanent"),
+        format!("tuntap add dev {tap} mode tap"),
+        format!("address add {HOST}/{PREFIX} dev {tap}"),
+        format!("link set {tap} up"),
+        format!("neighbour add {GUEST} lladdr {MAC} dev {tap} nud permanent"),
     ]
+}
+
+/// Makes those of so many guests that are not there. Nobody reaches those.
+pub(super) async fn up_to(guests: u16) -> Result<()> {
+    for tap in (0..guests).map(tap).filter(|tap| !Path::new("/sys/class/net").join(tap).exists()) {
+        output(Command::new("ip").args(["tuntap", "add", "dev", &tap, "mode", "tap"])).await?;
+        output(Command::new("ip").args(["link", "set", &tap, "up"])).await?;
+    }
+    Ok(())
 }
 
 /// What the guest is told of it.

@@ -5,7 +5,7 @@ mod saved;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 pub(super) use self::saved::Saved;
-use super::network::{MAC, TAP};
-use super::{AGENT, Boot, CONSOLE, Disk, FOLDER, disks, wait, workspace};
+use super::network::MAC;
+use super::{AGENT, Boot, CONSOLE, Disk, Place, disks, wait, workspace};
 use crate::bench::microvm::host::Host;
 use crate::bench::microvm::seat::{agent_is_up, ms};
 use crate::bench::objects::{CPUS, MEMORY_MIB};
@@ -27,34 +27,33 @@ const CONTROL: &str = "qmp.sock";
 
 /// Boots the guest once.
 pub(super) async fn boot(host: &Host) -> Result<Boot> {
-    let folder = host.folder().join(FOLDER);
-    std::fs::create_dir(&folder)?;
-    let booted = booted(host, &folder).await;
-    std::fs::remove_dir_all(&folder)?;
-    booted
-}
-
-async fn booted(host: &Host, folder: &Path) -> Result<Boot> {
-    let mut qemu = Qemu::start(command(host, folder, &[])?, folder).await?;
-    let answer = qemu.began.elapsed();
-    qemu.asked("cont", json!({})).await?;
+    let place = Place::make(host, 0)?;
+    let (mut qemu, answer) = Qemu::booting(host, &place).await?;
     qemu.boot().await?;
     let agent = qemu.began.elapsed();
-    workspace::ready(host, || UnixStream::connect(folder.join(AGENT))).await?;
+    workspace::ready(host, || UnixStream::connect(place.folder.join(AGENT))).await?;
     let all = qemu.began.elapsed();
     qemu.child.kill().await?;
     Ok(Boot { alone: ms(answer), agent: ms(agent - answer), workspace: ms(all - agent) })
 }
 
 /// A command that runs, its processors stopped at first.
-struct Qemu {
-    child: Child,
+pub(super) struct Qemu {
+    pub(super) child: Child,
     qmp: BufReader<UnixStream>,
     folder: PathBuf,
     began: Instant,
 }
 
 impl Qemu {
+    /// Starts one that boots; also how long it took until its control socket had answered.
+    pub(super) async fn booting(host: &Host, place: &Place) -> Result<(Self, Duration)> {
+        let mut this = Self::start(command(host, place, &[])?, &place.folder).await?;
+        let answer = this.began.elapsed();
+        this.asked("cont", json!({})).await?;
+        Ok((this, answer))
+    }
+
     /// Starts it and waits until its control socket has answered.
     async fn start(mut command: Command, folder: &Path) -> Result<Self> {
         let began = Instant::now();
@@ -72,7 +71,7 @@ impl Qemu {
     }
 
     /// Waits until the guest's agent waits for its host.
-    async fn boot(&mut self) -> Result<()> {
+    pub(super) async fn boot(&mut self) -> Result<()> {
         while !agent_is_up(&self.folder.join(CONSOLE)) {
             wait(&mut self.child, self.began).await?;
         }
@@ -96,7 +95,7 @@ impl Qemu {
 }
 
 /// The command, with more options; its processors are stopped at first.
-fn command(host: &Host, folder: &Path, more: &[String]) -> Result<Command> {
+fn command(host: &Host, Place { folder, tap }: &Place, more: &[String]) -> Result<Command> {
     let (kernel, initramfs) = host.boot()?;
     let listening = |path: &Path| format!("path={},server=on,wait=off", path.display());
     // A machine that is saved finds its state again by the names of its parts, so its memory has one.
@@ -113,7 +112,7 @@ fn command(host: &Host, folder: &Path, more: &[String]) -> Result<Command> {
         .arg(initramfs)
         .args(["-append", COMMAND_LINE, "-chardev", "stdio,id=console,signal=off"])
         .args(["-serial", "chardev:console", "-netdev"])
-        .arg(format!("tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off"))
+        .arg(format!("tap,id=net,ifname={tap},script=no,downscript=no,vhost=off"))
         .args(["-device", &format!("virtio-net-device,netdev=net,mac={MAC}")])
         .args(["-device", "virtio-serial-device"])
         .arg("-chardev")

@@ -1,5 +1,6 @@
 //! Seats that go on from a snapshot, beside those that boot.
 
+use super::super::bare;
 use super::super::class::{Class, is_to_agent};
 use super::super::guests::Guests;
 use super::super::restored::Restored;
@@ -26,17 +27,25 @@ pub(super) fn print(prefix: &str, measured: &Guests) {
     );
     let booted = |what: fn(&Class) -> f64| Spread::of(measured.booted.iter().map(what));
     let restored = |what: fn(&Class) -> f64| Spread::of(measured.restored.iter().map(what));
+    let bare_booted = |what: fn(&bare::Class) -> f64| Spread::of(measured.bare_booted.iter().map(what));
+    let bare_restored = |what: fn(&bare::Class) -> f64| Spread::of(measured.bare_restored.iter().map(what));
     table(
         &format!("{prefix}a class of {}", measured.class),
         [
             ("restored: to the last agent, ms", restored(|class| class.agent)),
+            ("  the same by bare commands, ms", bare_restored(|class| class.agent)),
             ("restored: to the last workspace, ms", restored(|class| class.workspace)),
             ("restored: memory of a further guest, MiB", restored(|class| class.further.guest)),
+            ("  the same by bare commands, MiB", bare_restored(|class| class.further.guest)),
             ("restored: memory beyond it, MiB", restored(|class| class.further.beyond)),
+            ("  the same by bare commands, MiB", bare_restored(|class| class.further.beyond)),
             ("booted: to the last agent, ms", booted(|class| class.agent)),
+            ("  the same by bare commands, ms", bare_booted(|class| class.agent)),
             ("booted: to the last workspace, ms", booted(|class| class.workspace)),
             ("booted: memory of a further guest, MiB", booted(|class| class.further.guest)),
+            ("  the same by bare commands, MiB", bare_booted(|class| class.further.guest)),
             ("booted: memory beyond it, MiB", booted(|class| class.further.beyond)),
+            ("  the same by bare commands, MiB", bare_booted(|class| class.further.beyond)),
         ],
     );
 }

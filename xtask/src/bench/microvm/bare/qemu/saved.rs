@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::super::{AGAIN, HANG, Restored};
-use super::{AGENT, FOLDER, Host, MEMORY_MIB, Qemu, command};
+use super::{AGENT, Host, MEMORY_MIB, Place, Qemu, command};
 use crate::bench::microvm::seat::LOOK;
 
 /// A guest that waits for its host, in files.
@@ -24,7 +24,8 @@ impl Saved {
         std::fs::create_dir(&folder)?;
         let saved = Self { memory: folder.join("memory"), state: folder.join("state") };
         let backend = format!("memory-backend-file,share=on,{}", saved.backend());
-        let mut qemu = Qemu::start(command(host, &folder, &[backend])?, &folder).await?;
+        let place = Place::make(host, 0)?;
+        let mut qemu = Qemu::start(command(host, &place, &[backend])?, &place.folder).await?;
         qemu.asked("cont", json!({})).await?;
         qemu.boot().await?;
         qemu.asked("stop", json!({})).await?;
@@ -36,25 +37,23 @@ impl Saved {
 
     /// Goes on from it once.
     pub(in crate::bench::microvm) async fn restore(&self, host: &Host) -> Result<Restored> {
-        let folder = host.folder().join(FOLDER);
-        std::fs::create_dir(&folder)?;
-        let restored = async {
-            let backend = format!("memory-backend-file,share=off,{}", self.backend());
-            let more = [backend, "-incoming".to_owned(), "defer".to_owned()];
-            let mut qemu = Qemu::start(command(host, &folder, &more)?, &folder).await?;
-            qemu.migrated("migrate-incoming", &format!("exec:cat {}", self.state.display())).await?;
-            qemu.asked("cont", json!({})).await?;
-            let run = qemu.began.elapsed();
-            let mut stream = UnixStream::connect(folder.join(AGENT)).await?;
-            let opened = tokio::time::timeout(HANG, link::open(&mut stream, AGAIN)).await;
-            opened.context("the guest that was saved does not answer")??;
-            let agent = qemu.began.elapsed() - run;
-            qemu.child.kill().await?;
-            Ok(Restored { run, agent })
-        };
-        let restored = restored.await;
-        std::fs::remove_dir_all(&folder)?;
-        restored
+        let place = Place::make(host, 0)?;
+        let mut qemu = self.going_on(host, &place).await?;
+        let run = qemu.began.elapsed();
+        qemu.reach().await?;
+        let agent = qemu.began.elapsed() - run;
+        qemu.child.kill().await?;
+        Ok(Restored { run, agent })
+    }
+
+    /// Starts a command that goes on from it, and waits until its processors run.
+    pub(in crate::bench::microvm::bare) async fn going_on(&self, host: &Host, place: &Place) -> Result<Qemu> {
+        let backend = format!("memory-backend-file,share=off,{}", self.backend());
+        let more = [backend, "-incoming".to_owned(), "defer".to_owned()];
+        let mut qemu = Qemu::start(command(host, place, &more)?, &place.folder).await?;
+        qemu.migrated("migrate-incoming", &format!("exec:cat {}", self.state.display())).await?;
+        qemu.asked("cont", json!({})).await?;
+        Ok(qemu)
     }
 
     fn backend(&self) -> String {
@@ -63,6 +62,14 @@ impl Saved {
 }
 
 impl Qemu {
+    /// Waits until the guest's agent answers its host.
+    pub(in crate::bench::microvm::bare) async fn reach(&self) -> Result<()> {
+        let mut stream = UnixStream::connect(self.folder.join(AGENT)).await?;
+        let opened = tokio::time::timeout(HANG, link::open(&mut stream, AGAIN)).await;
+        opened.context("the guest that was saved does not answer")??;
+        Ok(())
+    }
+
     /// Moves the machine's state, without its memory, and waits until that is done.
     async fn migrated(&mut self, command: &str, uri: &str) -> Result<()> {
         let memory_stays = json!([{ "capability": "x-ignore-shared", "state": true }]);
