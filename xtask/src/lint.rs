@@ -44,7 +44,7 @@ async fn shellcheck(repo: &Repo, stop: &Stop) -> Result<bool> {
         return Ok(true);
     }
     let mut scripts = vec![PathBuf::from(".ci/run")];
-    for folder in ["scripts", "images", "deploy"] {
+    for folder in ["scripts", "images", "deploy", "crates"] {
         find(repo.root(), Path::new(folder), &mut scripts)?;
     }
     scripts.sort();

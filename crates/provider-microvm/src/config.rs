@@ -88,6 +88,9 @@ pub struct MicrovmConfig {
     /// How long a guest may take to boot, and then how long a seat that does not answer is `starting` before it is
     /// `error`.
     pub start_timeout: Duration,
+    /// How long a guest that goes on from a snapshot may take to answer, before it is booted; never more than half of what one has that boots. It takes
+    /// a fifth of what a boot takes (docs/performance.md).
+    pub restore_timeout: Duration,
     /// How often the clock of a guest is compared with the host's.
     pub clock_every: Duration,
 }
@@ -179,6 +182,7 @@ impl MicrovmConfig {
             console_files: 2,
             stop_grace: Duration::from_secs(10),
             start_timeout: Duration::from_secs(60),
+            restore_timeout: Duration::from_secs(60),
             clock_every: Duration::from_secs(60),
         }
     }

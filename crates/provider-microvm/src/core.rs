@@ -13,6 +13,7 @@ use crate::link::Patience;
 use crate::live::Live;
 use crate::locks::{Locks, Turn};
 use crate::records::{SeatRecord, Unreadable};
+use crate::starts::Starts;
 use crate::state::StateDir;
 use crate::vmm::VmmError;
 use crate::{MicrovmConfig, fail};
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) images: Images,
     pub(crate) locks: Locks,
     pub(crate) goldens: Goldens,
+    pub(crate) starts: Starts,
     /// The VMs that are looked after. What is not here is found out again by asking.
     lives: Mutex<HashMap<SeatRef, Arc<Live>>>,
 }
@@ -39,6 +41,7 @@ impl Core {
             images,
             locks: Locks::default(),
             goldens: Goldens::default(),
+            starts: Starts::default(),
             lives: Mutex::default(),
         }
     }
@@ -61,9 +64,9 @@ impl Core {
         written.map_err(fail::io(fail::seat(&seat), stage, "writing the seat's record"))
     }
 
-    /// What a monitor needs beside its guest's memory, in MiB.
-    pub(crate) fn overhead_mib(&self) -> u32 {
-        self.config.overhead_mib.unwrap_or_else(|| self.edges.machines.overhead_mib())
+    /// What a monitor needs beside a guest's memory of so many MiB, in MiB.
+    pub(crate) fn overhead_mib(&self, guest_mib: u32) -> u32 {
+        self.config.overhead_mib.unwrap_or_else(|| self.edges.machines.overhead_mib(guest_mib))
     }
 
     pub(crate) fn patience(&self) -> Patience {

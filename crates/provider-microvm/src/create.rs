@@ -28,6 +28,9 @@ use crate::live::Live;
 use crate::records::{Phase, SeatRecord};
 use crate::tell::Tell;
 
+/// How often a VM is made whose user had a process of somebody else's by the time that it was to start: of another service, which chose it as well.
+const TRIES: u32 = 4;
+
 impl Core {
     pub(crate) async fn make_or_find(
         self: Arc<Self>,
@@ -61,18 +64,25 @@ impl Core {
         self.demand_limits(spec)?;
         tell.stage(Stage::Image);
         let ready = self.images.ensure(&spec.image, &spec.seat, tell).await?;
-        tell.stage(Stage::Check);
-        let (mut record, net) = self.allot(spec, &ready, kept).await?;
-        tell.stage(Stage::Network);
-        match self.bring_up(&mut record, &net, &ready, spec, tell).await {
-            Ok(live) => Ok(self.fresh(&record, &live)),
-            Err(error) => {
-                tell.stage(Stage::Undo);
-                if let Err(left) = self.dismantle(&spec.seat, Some(&record), kept).await {
-                    tracing::error!(seat = %spec.seat, %left, "a failed create left something behind; create or destroy the seat");
-                }
-                Err(error)
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            tell.stage(Stage::Check);
+            let (mut record, net) = self.allot(spec, &ready, kept).await?;
+            tell.stage(Stage::Network);
+            let error = match self.bring_up(&mut record, &net, &ready, spec, tell).await {
+                Ok(live) => return Ok(self.fresh(&record, &live)),
+                Err(error) => error,
+            };
+            tell.stage(Stage::Undo);
+            if let Err(left) = self.dismantle(&spec.seat, Some(&record), kept).await {
+                tracing::error!(seat = %spec.seat, %left, "a failed create left something behind; create or destroy the seat");
+                return Err(error);
             }
+            if tries == 0 || !fail::is_user_taken(&error) {
+                return Err(error);
+            }
+            tracing::info!(seat = %spec.seat, %error, "another user is taken");
         }
     }
 
@@ -157,11 +167,24 @@ impl Core {
         record.started_at = jiff::Timestamp::now();
         record.phase = Phase::Starting;
         record.restored = None;
-        self.allot_again(record).await?;
-        tell.stage(Stage::Network);
-        let started = match self.network_of(seat).await {
-            Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),
-            Err(why) => Err(why),
+        let mut tries = TRIES;
+        let started = loop {
+            tries -= 1;
+            self.allot_again(record).await?;
+            tell.stage(Stage::Network);
+            let started = match self.network_of(seat).await {
+                Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),
+                Err(why) => Err(why),
+            };
+            match started {
+                Err(error) if tries > 0 && fail::is_user_taken(&error) => {
+                    tracing::info!(%seat, %error, "another user is taken");
+                    tell.stage(Stage::Undo);
+                    self.clear(seat).await?;
+                    tell.stage(Stage::Check);
+                }
+                ended => break ended,
+            }
         };
         if let Err(error) = started {
             tell.stage(Stage::Undo);

@@ -44,7 +44,7 @@ pub async fn doctor(
     let mut findings = monitor::look(config).await;
     findings.extend([capabilities(), cgroups(config), state_dir(&config.state_dir)]);
     findings.extend(jails(config));
-    findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config))]);
+    findings.extend([disk(config), memory(config, memory_mib, monitor::overhead_mib(config, memory_mib))]);
     findings.push(snapshots::look(config, memory_mib).await);
     findings.extend(network(config).await);
     findings.extend(name_servers::look(config, Path::new("/")));

@@ -166,10 +166,10 @@ pub(crate) trait Machines: Send + Sync {
     async fn clear(&self, seat: &str, folder: &RunFolder) -> Result<(), VmmError>;
     /// How many files as large as the guest's memory the disk holds at most because of a VM that is being saved.
     fn files_of_memory(&self) -> u32;
-    /// What a monitor needs beside its guest's memory, in MiB.
-    fn overhead_mib(&self) -> u32;
-    /// What serves, in words: the monitor with its version and how it runs guests.
-    async fn summary(&self) -> Result<String, VmmError>;
+    /// What a monitor needs beside a guest's memory of so many MiB, in MiB.
+    fn overhead_mib(&self, guest_mib: u32) -> u32;
+    /// What serves, in words: the monitor with its version and how it runs guests of this kernel.
+    async fn summary(&self, kernel: &Path) -> Result<String, VmmError>;
 }
 
 /// One VM.

@@ -56,12 +56,18 @@ pub(crate) fn net(for_whom: impl Into<String>, stage: Stage) -> impl FnOnce(NetE
     }
 }
 
+/// Whether a VM was not made because somebody else had a process of its user by then: another user does.
+pub(crate) fn is_user_taken(error: &ProviderError) -> bool {
+    let ProviderError::Failed { source: Some(source), .. } = error else { return false };
+    matches!(source.downcast_ref(), Some(VmmError::UserTaken { .. }))
+}
+
 /// The VM. `stage` is where it was tried.
 pub(crate) fn vmm(whom: &SeatRef, stage: Stage) -> impl FnOnce(VmmError) -> ProviderError {
     let whom = seat(whom);
     move |why| match &why {
         // Nothing of the seat's: no VM can be made on this host now.
-        VmmError::Binary { .. } | VmmError::NoKvm(_) => {
+        VmmError::Binary { .. } | VmmError::NoKvm(_) | VmmError::Unfit(_) => {
             ProviderError::Unavailable { provider: ProviderKind::Microvm, detail: why.to_string() }
         }
         VmmError::Spec { why: reason, .. } => {

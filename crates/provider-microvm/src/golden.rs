@@ -81,6 +81,10 @@ impl Core {
                     tracing::info!(%seat, snapshot = from.snapshot, "the seat goes on from a snapshot");
                     return Ok((machine, Some(from)));
                 }
+                // That is no fault of the snapshot's, and would be in the way of a boot too.
+                Err(NoGolden::Vmm(why @ VmmError::UserTaken { .. })) => {
+                    return Err(fail::vmm(seat, Stage::Restore)(why));
+                }
                 Err(why) => {
                     tracing::warn!(%seat, %why, "the seat is booted, and not restored from a snapshot");
                     // What the making of one may have left in the folder.
@@ -90,12 +94,27 @@ impl Core {
             }
         }
         tell.stage(Stage::Create);
-        let machine = self.edges.machines.start(vm).await.map_err(fail::vmm(seat, Stage::Create))?;
+        let machine = match self.edges.machines.start(vm).await {
+            Ok(machine) => machine,
+            Err(why) => return Err(self.not_started(seat, why).await),
+        };
         tell.stage(Stage::Start);
         if let Some(why) = why_not {
             tell.note(format!("booted: {why}"));
         }
         Ok((machine, None))
+    }
+
+    /// Why a VM was not started. What its monitor wrote where the guest's console goes is told too: Firecracker does so when it gives up, and the log goes with the seat.
+    async fn not_started(&self, seat: &SeatRef, why: VmmError) -> ProviderError {
+        let said = if matches!(why, VmmError::Ended { .. }) { self.last_line(seat).await } else { None };
+        match (fail::vmm(seat, Stage::Create)(why), said) {
+            (ProviderError::Failed { for_whom, stage, detail, source }, Some(line)) => {
+                let detail = format!("{detail}; its console says last: {line}");
+                ProviderError::Failed { for_whom, stage, detail, source }
+            }
+            (why, _) => why,
+        }
     }
 
     /// Notes that a seat could not go on from a snapshot. By the second one in a row it is no good, or so it seems: the next ones are not to find that out, too, and
@@ -123,8 +142,9 @@ impl Core {
         let name = self.edges.machines.snapshot_name(vm, image).await?;
         let golden = self.golden(seat, &name, vm, image, tell).await?;
         let restored = self.edges.machines.restore(vm, image, &golden).await;
-        if let Err(why @ (VmmError::Ended { .. } | VmmError::Snapshot { .. })) = &restored {
-            // Its monitor does not understand it.
+        if let Err(why) = &restored
+            && is_of_the_snapshot(why)
+        {
             self.refuse_snapshot(&name, &why.to_string()).await;
         }
         let (opening, memory_mib) = (golden.opening().to_owned(), golden.traits().memory_mib);
@@ -154,17 +174,31 @@ impl Core {
                     Ok(coming) => (self.open_or_make(seat, name, vm, image, tell).await, Some(coming)),
                     Err(why) => (Err(why), None),
                 };
-                let state = match &made {
-                    Ok(snapshot) => State::Open(snapshot.clone()),
-                    Err(why) => State::Failed(why.to_string().into(), Instant::now()),
-                };
-                self.goldens.set(name, state);
+                match &made {
+                    Ok(snapshot) => self.goldens.set(name, State::Open(snapshot.clone())),
+                    Err(NoGolden::Vmm(VmmError::UserTaken { .. })) => {}
+                    Err(why) => {
+                        self.goldens.set(name, State::Failed(why.to_string().into(), Instant::now()));
+                    }
+                }
                 made
             }
         };
         tell.stage(Stage::Restore);
         golden
     }
+}
+
+/// Whether the monitor did not understand a snapshot, or did not go on from it in time; else the seat or the host has a reason of its own.
+fn is_of_the_snapshot(why: &VmmError) -> bool {
+    matches!(
+        why,
+        VmmError::Ended { .. }
+            | VmmError::Snapshot { .. }
+            | VmmError::Timeout { .. }
+            | VmmError::Monitor { .. }
+            | VmmError::Firecracker(_)
+    )
 }
 
 fn remove(folder: &Path) -> std::io::Result<()> {

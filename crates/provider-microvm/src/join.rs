@@ -12,7 +12,6 @@
 //! no fault of the seat's, and starting it once more most often helps.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use guest_protocol::client::ClientError;
 use guest_protocol::{GuestConfig, NO_TIMER};
@@ -23,12 +22,10 @@ use crate::edges::Guest;
 use crate::images::Ready;
 use crate::live::Live;
 use crate::records::SeatRecord;
+use crate::starts::Way;
 use crate::tell::Tell;
 use crate::vmm::VmSpec;
-use crate::{console, fail};
-
-/// The longest that a restored guest may take to answer, however long one may boot. It has been seen to take less than a fifth of what a boot takes (docs/performance.md).
-const RESTORED: Duration = Duration::from_secs(60);
+use crate::{SnapshotUse, console, fail};
 
 /// Why there is no agent.
 struct Absent {
@@ -67,6 +64,11 @@ impl Core {
             let live = self.keep(record, machine);
             let why = match self.configured(record, &live, tell, &config).await {
                 Ok(()) => {
+                    self.starts.count(match (&record.restored, self.config.snapshot) {
+                        (Some(_), _) => Way::Restored,
+                        (None, SnapshotUse::Off) => Way::Booted,
+                        (None, SnapshotUse::Auto) => Way::BootedInstead,
+                    });
                     if let Some(from) = &record.restored {
                         self.goldens.serves(&from.snapshot);
                     }
@@ -124,7 +126,7 @@ impl Core {
     async fn joined(&self, record: &SeatRecord, live: &Live) -> Result<Arc<dyn Guest>, Absent> {
         let (seat, boot) = (record.of(), self.config.start_timeout);
         let (within, doing) = match record.restored {
-            Some(_) => (RESTORED.min(boot / 2), "went on from a snapshot"),
+            Some(_) => (self.config.restore_timeout.min(boot / 2), "went on from a snapshot"),
             None => (boot, "booted"),
         };
         let (mut detail, ended) = tokio::select! {
@@ -156,7 +158,7 @@ impl Core {
         self.last_line(seat).await.as_deref().is_some_and(is_no_timer)
     }
 
-    async fn last_line(&self, seat: &SeatRef) -> Option<String> {
+    pub(crate) async fn last_line(&self, seat: &SeatRef) -> Option<String> {
         let folder = self.state.seat(seat);
         blocking(move || console::last_line(&folder.console())).await.ok().flatten()
     }

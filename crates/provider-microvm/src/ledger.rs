@@ -32,6 +32,8 @@ struct Books {
     uids: BTreeSet<u32>,
     /// The memory under seats that go on from a snapshot, in MiB, by the snapshot's opening: it stays with the last of them, whoever opened it.
     snapshots: BTreeMap<String, u32>,
+    /// The same of those that this service holds itself.
+    held: BTreeMap<String, u32>,
     /// Seats whose records cannot be read, although something may run for them. What their VMs tell of themselves is counted above; their addresses are not known.
     unknown: Vec<SeatRef>,
 }
@@ -48,8 +50,8 @@ impl Core {
         let io = |doing: &'static str| fail::io(fail::seat(seat), Stage::Check, doing);
         let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(io("waiting for the ledger"))?;
         self.demand_folder(seat, kept)?;
-        let books = self.books().await.map_err(io("reading the records"))?;
-        self.demand_memory(spec, &books)?;
+        let mut books = self.books().await.map_err(io("reading the records"))?;
+        self.demand_memory(spec, &mut books)?;
         if let Some(unknown) = books.unknown.iter().find(|unknown| unknown.workshop == seat.workshop) {
             let detail = format!(
                 "the record of seat {unknown} cannot be read, and its VM may still use an address of the workshop; \
@@ -71,7 +73,7 @@ impl Core {
             address: Address { ip, mac: Mac::of(ip), tap: self.edges.network.tap(seat) },
             uid,
             data_was_kept: kept,
-            overhead_mib: self.overhead_mib(),
+            overhead_mib: self.overhead_mib(spec.limits.memory_mib),
         };
         let record = SeatRecord::creating(seat, made);
         let (state, written, of) = (self.state.clone(), record.clone(), workshop.clone());
@@ -115,7 +117,7 @@ impl Core {
             removed.map_err(fail::net(fail::seat(&seat), Stage::Network))?;
         }
         record.uid = uid;
-        record.overhead_mib = Some(self.overhead_mib());
+        record.overhead_mib = Some(self.overhead_mib(record.wish.limits.memory_mib));
         self.write(record, Stage::Check).await
     }
 
@@ -219,22 +221,32 @@ impl Core {
         Err(ProviderError::Foreign { kind, name: name.display().to_string(), for_whom: fail::seat(seat) })
     }
 
-    /// How much of the host's memory is promised to nobody, in MiB.
-    pub(crate) async fn memory_left_mib(&self) -> std::io::Result<u64> {
+    /// How much of the host's memory is promised to nobody, in MiB, once what is idle was closed for so much.
+    pub(crate) async fn memory_left_mib(&self, needs: u32) -> std::io::Result<u64> {
         let may = self.edges.host.memory_mib()? * u64::from(self.config.memory_percent) / 100;
-        let books = self.books().await?;
+        let mut books = self.books().await?;
+        self.close_idle_for(&mut books, needs.into(), may);
         Ok(may.saturating_sub(books.promised_mib + books.snapshots_mib()))
+    }
+
+    /// Closes snapshots that no seat goes on from, those that were not used for longest first, until so much memory can be promised. They stay on the disk.
+    fn close_idle_for(&self, books: &mut Books, needs: u64, may: u64) {
+        while books.promised_mib + books.snapshots_mib() + needs > may {
+            let used = &books.snapshots;
+            let Some(opening) = self.goldens.close_idle(|opening| used.contains_key(opening)) else { return };
+            books.held.remove(&opening);
+        }
     }
 
     /// What the records have, and what this service holds itself.
     async fn books(&self) -> std::io::Result<Books> {
         // A record that does not say is of when there was QEMU alone.
-        let qemus = || Qemu::new(self.config.qemu()).memory_overhead_mib();
-        let overhead = self.config.overhead_mib.unwrap_or_else(qemus);
+        let (qemu, configured) = (Qemu::new(self.config.qemu()), self.config.overhead_mib);
+        let overhead = move |guest_mib| configured.unwrap_or_else(|| qemu.memory_overhead_mib(guest_mib));
         let state = self.state.clone();
         let boot = self.edges.host.boot_id()?;
-        let mut books = blocking(move || read(&state, overhead, &boot)).await?;
-        books.snapshots.extend(self.goldens.openings());
+        let mut books = blocking(move || read(&state, &overhead, &boot)).await?;
+        books.held = self.goldens.openings();
         Ok(books)
     }
 
@@ -262,12 +274,13 @@ impl Core {
         free.map(Some).ok_or_else(full)
     }
 
-    fn demand_memory(&self, spec: &SeatSpec, books: &Books) -> Result<(), ProviderError> {
+    fn demand_memory(&self, spec: &SeatSpec, books: &mut Books) -> Result<(), ProviderError> {
         let read = fail::io(fail::seat(&spec.seat), Stage::Check, "reading the host's memory");
         let host = self.edges.host.memory_mib().map_err(read)?;
         let percent = self.config.memory_percent;
         let may = host * u64::from(percent) / 100;
-        let needs = u64::from(spec.limits.memory_mib) + u64::from(self.overhead_mib());
+        let needs = u64::from(spec.limits.memory_mib) + u64::from(self.overhead_mib(spec.limits.memory_mib));
+        self.close_idle_for(books, needs, may);
         let snapshots = books.snapshots_mib();
         if books.promised_mib + snapshots + needs <= may {
             return Ok(());
@@ -335,7 +348,9 @@ fn free_address(
 
 impl Books {
     fn snapshots_mib(&self) -> u64 {
-        self.snapshots.values().map(|mib| u64::from(*mib)).sum()
+        // Most of those that it holds are under seats.
+        let held = self.held.iter().filter(|(opening, _)| !self.snapshots.contains_key(*opening));
+        self.snapshots.values().chain(held.map(|(_, mib)| mib)).map(|mib| u64::from(*mib)).sum()
     }
 
     /// What a seat's VM has whose record cannot be read, by its own word.
@@ -350,7 +365,7 @@ impl Books {
     }
 }
 
-fn read(state: &StateDir, qemus_mib: u32, boot: &str) -> std::io::Result<Books> {
+fn read(state: &StateDir, qemus_mib: &dyn Fn(u32) -> u32, boot: &str) -> std::io::Result<Books> {
     let mut books = Books::default();
     for workshop in state.workshops()? {
         if let Ok(Some(record)) = WorkshopRecord::read(&state.workshop(&workshop)) {
@@ -360,8 +375,9 @@ fn read(state: &StateDir, qemus_mib: u32, boot: &str) -> std::io::Result<Books> 
     for seat in state.seats(&Scope::All)? {
         match SeatRecord::read(&state.seat(&seat), &seat) {
             Ok(Some(record)) if !record.is_kept() => {
-                let overhead_mib = record.overhead_mib.unwrap_or(qemus_mib);
-                books.promised_mib += u64::from(record.wish.limits.memory_mib) + u64::from(overhead_mib);
+                let guest_mib = record.wish.limits.memory_mib;
+                let overhead_mib = record.overhead_mib.unwrap_or_else(|| qemus_mib(guest_mib));
+                books.promised_mib += u64::from(guest_mib) + u64::from(overhead_mib);
                 books.seats += 1;
                 books.addresses.insert(record.address.ip);
                 books.uids.extend(record.uid);

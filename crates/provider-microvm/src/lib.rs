@@ -34,12 +34,14 @@ mod live;
 mod locks;
 mod names;
 mod nameservers;
+mod pace;
 mod payload;
 mod provider;
 mod random;
 mod records;
 mod recover;
 mod settle;
+mod starts;
 mod state;
 mod tell;
 #[cfg(test)]
@@ -51,4 +53,5 @@ pub use config::{CniConfig, ConfigError, ImageConfig, MicrovmConfig, SnapshotUse
 pub use doctor::doctor;
 pub use images::{EngineConnect, ImageNames};
 pub use provider::{MicrovmProvider, StartError};
+pub use starts::{Starts, Way};
 pub use state::StateError;

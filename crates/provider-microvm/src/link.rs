@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::clocks::{Clocks, asleep};
 use crate::edges::{Guest, Machine};
+use crate::pace::Pace;
 
 /// Between two tries to join: at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -150,8 +151,13 @@ async fn keep(seat: String, machine: Arc<dyn Machine>, tell: watch::Sender<LinkS
         loop {
             let why = match machine.guest(options).await {
                 Ok(guest) => {
-                    pause = FIRST_PAUSE;
-                    follow(&seat, &guest, &tell, patience).await
+                    let since = Instant::now();
+                    let why = follow(&seat, &guest, &tell, patience).await;
+                    // One that is lost as soon as it is there is tried no more often than one that is never there.
+                    if since.elapsed() > LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
+                    why
                 }
                 Err(why) => why.to_string(),
             };
@@ -201,12 +207,14 @@ async fn follow(
         Err(why) => return why.to_string(),
     };
     let mut clocks = Clocks::new(patience.clock_every, asleep);
+    let mut pace = Pace::new();
     // One that waits for its configuration gets its clock with that.
     let mut has_clock = false;
     loop {
         tokio::select! {
             change = changes.next() => match change {
                 Ok(Some(health)) => {
+                    pace.keep().await;
                     has_clock = health.phase != Phase::Waiting;
                     tell.send_modify(|state| {
                         state.guest = Some(guest.clone());

@@ -53,7 +53,8 @@ impl Core {
         let cgroup = self.config.cgroup.as_ref().map(|parent| CgroupSpec {
             parent: parent.clone(),
             name: names::cgroup(self.state.instance(), &seat),
-            memory_bytes: u64::from(limits.memory_mib + self.overhead_mib()) << 20,
+            memory_bytes: (u64::from(limits.memory_mib) + u64::from(self.overhead_mib(limits.memory_mib)))
+                << 20,
             cpu_millis: limits.cpu_millis,
             pids: vcpus + THREADS,
         });

@@ -16,6 +16,7 @@ use crate::edges::{CniNet, Edges, KernelNet, Machines, Network, RealMachines, Th
 use crate::guard::Guard;
 use crate::images::{EngineConnect, Images};
 use crate::records::Phase;
+use crate::starts::Starts;
 use crate::state::{ServiceLock, StateDir};
 use crate::vmm::{Firecracker, MonitorKind, Qemu, firecracker};
 use crate::{ConfigError, MicrovmConfig, StateError, fail, tell};
@@ -99,6 +100,12 @@ impl MicrovmProvider {
         let up = tokio::time::timeout(within, live.link.up()).await;
         let guest = up.map_err(|_| no("its agent cannot be spoken to"))?;
         guest.and_then(|guest| guest.agent()).ok_or_else(|| no("its VM has ended"))
+    }
+
+    /// How the guests of its seats came up: those that it started, and not those that it found.
+    #[must_use]
+    pub fn starts(&self) -> &Starts {
+        &self.core.starts
     }
 
     /// Takes the state folder for this service and finds its seats again: adopts what lives, finishes what was half removed,
@@ -196,13 +203,15 @@ impl Provider for MicrovmProvider {
     }
 
     fn measurements(&self) -> Vec<Measurement> {
-        firecracker::measurements()
+        let mut all: Vec<_> = self.core.starts.measurements().collect();
+        all.extend(firecracker::measurements());
+        all
     }
 
     async fn check(&self) -> Result<Survey, ProviderError> {
         let missing = |detail: String| ProviderError::Unavailable { provider: ProviderKind::Microvm, detail };
         let boot = self.core.edges.host.boot_files().map_err(missing)?;
-        let summary = self.core.edges.machines.summary().await;
+        let summary = self.core.edges.machines.summary(&boot.kernel).await;
         let summary = summary.map_err(|why| missing(why.to_string()))?;
         Ok(Survey { summary: format!("{summary}, guests with Linux {}", boot.version) })
     }

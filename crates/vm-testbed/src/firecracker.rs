@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::BootError;
 
+/// The variable that says that seats of tests are VMs of Firecracker, `jailed` or `plain`, which is without a jail; where it is not set, they are QEMU's.
+pub const UNDER_FIRECRACKER: &str = "CLARATEACH_TEST_FIRECRACKER";
+
 /// The Firecracker that the variable `FIRECRACKER_BIN` names.
 ///
 /// # Errors

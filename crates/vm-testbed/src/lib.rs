@@ -6,6 +6,7 @@
 //!   Machine     QEMU's microvm with a serial console and disks; killed by its pid when it takes too long
 //!   Console     what the guest said
 //!   Outer       a guest that is itself a host of guests, with a KVM that runs them; a program of this host runs in it
+//!   TestProgram a test program of this build, which runs there
 //!   nested      the body of a test in such a guest
 //!   BareMetal   a guest without an operating system, for monitors and machines that run no stock kernel
 //!   firecracker, jailer   where the real ones are, when a variable names them
@@ -48,7 +49,7 @@ pub use agent::agent;
 pub use console::Console;
 pub use disk::SmallDisk;
 pub use error::BootError;
-pub use firecracker::{firecracker, jailer};
+pub use firecracker::{UNDER_FIRECRACKER, firecracker, jailer};
 pub use image::{IMAGE, Image, archives};
 pub use initramfs::Initramfs;
 pub use kernel::Kernel;
@@ -60,6 +61,6 @@ pub use namespace::isolated;
 pub use needs::{Need, can_run, skip};
 pub use nested::nested;
 pub use netns::Namespace;
-pub use outer::{Outer, OuterRun};
+pub use outer::{Outer, OuterRun, TestProgram};
 pub use port::free_port;
 pub use workspace::{WORKSPACE, workspace};

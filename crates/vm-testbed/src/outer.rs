@@ -12,6 +12,8 @@
 //! and sockets work as on a disk.
 
 mod clock;
+#[expect(clippy::panic, reason = "it is a part of tests, which may stop at the first surprise")]
+mod program;
 mod suite;
 
 use std::ffi::OsStr;
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 use crate::machine::{QEMU, Started, option};
 use crate::paths::{cached, is_installed, set};
 use crate::{BootError, Console, Initramfs, Kernel};
+
+pub use program::TestProgram;
 
 /// What the first root loads: the way to this host's files.
 const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];

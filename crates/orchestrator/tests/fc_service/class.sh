@@ -5,23 +5,14 @@
 #   KERNEL AGENT                               what `microvm setup` takes
 #   PREPARED IMAGE                             a state folder in which this image is converted already
 set -euo pipefail
+# shellcheck source=crates/orchestrator/tests/fc_service/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 state=/run/state
 url=http://127.0.0.1:8080
 PATH=$(dirname "$ORCHESTRATOR"):$PATH
 export ORCHESTRATOR_STATE_DIR=$state ORCHESTRATOR_MICROVM_MONITOR=firecracker
 export ORCHESTRATOR_MICROVM_FIRECRACKER=$FIRECRACKER_BIN ORCHESTRATOR_MICROVM_JAILER=$JAILER_BIN
-
-said() {
-    printf '\n# %s\n' "$*"
-    "$@"
-}
-
-fail() {
-    printf 'FAILED: %s\n' "$*"
-    tail -n 40 /run/service.log
-    exit 1
-}
 
 # Starts the service, with these further flags, and waits until it is ready.
 service=
@@ -38,57 +29,37 @@ serve() {
     done
 }
 
-# All that seats have on this host, a line each.
-left() {
-    ip -o link | awk '{print "interface", $2}'
-    find "$state/microvm/workshops" "$state"/images/*/pins -mindepth 1 2>/dev/null | sed 's/^/file /'
-    find /sys/fs/cgroup -mindepth 2 -path '*clarateach*' -type d | sed 's/^/cgroup /'
-    ps --ppid 2 -p 2 --deselect -o comm= | grep -E 'firecracker|jailer|keeper|orchestrator' | sort | sed 's/^/process /'
-    grep "$state" /proc/self/mountinfo | sed 's/^/mount /' || true
-    nft list ruleset | grep elements | sed 's/^/packet filter /' || true
-}
-
-# The monitor of a seat: the record has the first process of its namespace, whose only child it is.
-monitor() {
-    ps -o pid= --ppid "$(sed 's/.*"vmm":{"pid":\([0-9]*\).*/\1/' "$state/microvm/workshops/demo/$1/run/vmm.json")" | tr -d ' '
-}
-
-answers() {
-    local port
-    for port in 3001 3002; do
-        said curl -sf -m 60 "http://$1:$port/health" || fail "$1:$port does not answer"
-        echo
-    done
-}
-
-addresses() {
-    orchestrator --output=tsv class list demo | cut -f 5
-}
-
-# Waits until the service tells what both seats' monitors count, and what their guests tell of their memory; the guests have read their disks by then.
+# Waits until the service tells what both seats' monitors count, what their guests tell of their memory, and all of these.
 measured() {
-    local metrics try
+    local metrics try wanted missing
     for try in {1..150}; do
         metrics=$(curl -sf -m 60 "$url/metrics" | grep '^orchestrator_microvm_') || fail "no metrics"
-        if grep -q '^orchestrator_microvm_monitors_measured 2$' <<<"$metrics" &&
-            grep -q '^orchestrator_microvm_guests_reporting 2$' <<<"$metrics" &&
-            grep -q "^orchestrator_microvm_$1" <<<"$metrics"; then
+        missing=
+        for wanted in 'monitors_measured 2$' 'guests_reporting 2$' "$@"; do
+            grep -q "^orchestrator_microvm_$wanted" <<<"$metrics" || missing=$wanted
+        done
+        if [ -z "$missing" ]; then
             said curl -sf -m 60 "$url/metrics" | grep -E '^(#.*curl|orchestrator_microvm_)'
             return
         fi
         sleep 1
     done
-    fail "after $try looks not both seats are measured: $metrics"
+    fail "after $try looks there is no $missing: $metrics"
 }
 
 cp -a --sparse=always "$PREPARED" "$state"
 said uname -r
 said "$FIRECRACKER_BIN" --version
 said orchestrator microvm setup --from "$KERNEL" --agent "$AGENT"
+# What it says of the accelerator, of the processor and of the service depends on the outer guest: it is emulated, and nothing runs yet.
+said orchestrator doctor --provider=microvm --docker-host=unix:///run/none.sock --microvm-registry=false --seats-image="$IMAGE" | tee /run/doctor || true
+for check in monitor jailer capabilities cgroups state_dir jails tun packet_filter kernel ksm swap nested_paging cgroup_version limits image; do
+    grep -Eq "^ok +$check  " /run/doctor || fail "doctor does not find $check in order"
+done
 
 serve
 before=$(left)
-said orchestrator class up demo --seats 2 --wait 15m
+said orchestrator class up demo --seats 2 --wait 15m || fail "the class does not come up"
 said orchestrator class list demo
 for address in $(addresses); do answers "$address"; done
 
@@ -110,7 +81,8 @@ done
 # shellcheck disable=SC2086 # words
 [ "$(printf '%s\n' $uids | sort -u | wc -l)" = 2 ] || fail "two seats are one user"
 monitors="$(monitor 1) $(monitor 2)"
-measured 'disk_bytes_total{direction="read"} [1-9]'
+# The guests have read their disks by then, and given back the memory that they do not use.
+measured 'disk_bytes_total{direction="read"} [1-9]' 'memory_returned_bytes_total{way="reported"} [1-9]' 'guests_started_total{way="booted"} 2$'
 
 said kill -9 "$service"
 wait "$service" || true
@@ -135,10 +107,10 @@ class_down
 
 # The same from a snapshot: the first seat makes it, and both go on from it.
 serve --microvm-snapshot=auto
-said orchestrator class up demo --seats 2 --wait 15m
+said orchestrator class up demo --seats 2 --wait 15m || fail "the class does not come up"
 for address in $(addresses); do answers "$address"; done
 [ "$(grep -l '"restored"' "$state"/microvm/workshops/demo/*/seat.json | wc -l)" = 2 ] || fail "not both seats go on from the snapshot"
 said ls -l "$state"/microvm/snapshots/*
-measured 'processor_exits_total{reason="memory"} [1-9]'
+measured 'memory_returned_bytes_total{way="reported"} [1-9]' 'guests_started_total{way="restored"} 2$' 'guests_started_total{way="booted_instead"} 0$'
 class_down
 echo "the class is done"

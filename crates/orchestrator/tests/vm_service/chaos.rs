@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::host::{Host, REMEMBERS, all_answer, list, pause_for, starts};
+use crate::host::{Host, PATIENT, REMEMBERS, all_answer, list, pause_for, starts};
 use crate::isolated;
 use crate::process::{Service, finish};
 
@@ -45,7 +45,7 @@ fn a_service_killed_while_a_class_comes_up_finishes_it_when_asked_again() {
         let host = Host::new();
         let mut service = host.serve(&[]);
         let nothing = host.left(&[&service]);
-        service.run(&["seat", "create", "living", "1"]).code(0);
+        service.run(&["seat", "create", "living", "1", PATIENT]).code(0);
         let living = list(&service, "living");
         let up = ["--output", "json", "class", "up", "demo", "--seats", "3"];
 
@@ -86,7 +86,7 @@ fn a_service_killed_while_a_class_goes_down_finishes_it_by_itself() {
         let host = Host::new();
         let mut service = host.serve(&[]);
         let nothing = host.left(&[&service]);
-        service.run(&["seat", "create", "living", "1"]).code(0);
+        service.run(&["seat", "create", "living", "1", PATIENT]).code(0);
         let up = ["class", "up", "demo", "--seats", "2", "--image", REMEMBERS];
         service.run(&up).code(0);
 

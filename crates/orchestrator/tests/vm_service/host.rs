@@ -1,6 +1,7 @@
 //! A host of microVM seats: a state folder, a prepared kernel, images; and services over it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ const LOOKS: u32 = 1500;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Small seats that have time, for emulated guests on a busy machine.
-const FLAGS: [&str; 15] = [
+const FLAGS: [&str; 14] = [
     "serve",
     "--provider=microvm",
     "--listen=127.0.0.1:0",
@@ -27,7 +28,6 @@ const FLAGS: [&str; 15] = [
     "--seats-pids=64",
     "--seats-start-timeout=240s",
     "--seats-stop-grace=5s",
-    "--microvm-accelerator=tcg",
     "--microvm-memory-percent=1000",
     "--microvm-scratch-mib=32",
     "--microvm-data-mib=32",
@@ -37,6 +37,9 @@ const FLAGS: [&str; 15] = [
 
 /// An image whose workspace knows how often it was started.
 pub(crate) const REMEMBERS: &str = "microvm-testbed:remembers";
+
+/// For commands that wait until a seat runs: those of guests in a guest take longer than people wait.
+pub(crate) const PATIENT: &str = "--wait=15m";
 
 pub(crate) struct Host {
     folder: TempDir,
@@ -76,6 +79,7 @@ impl Host {
         let kernel = vm_testbed::Kernel::find().unwrap();
         let agent = vm_testbed::agent().unwrap();
         let mut command = orchestrator(self.folder.path());
+        command.envs(under());
         command.args(["microvm", "setup", "--from"]).arg(kernel.source()).arg("--agent").arg(agent);
         run(command.arg("--state-dir").arg(state)).code(0);
     }
@@ -99,7 +103,7 @@ impl Host {
         let mut command = orchestrator(directory.path());
         let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
         let others = FLAGS.iter().filter(|flag| !more.iter().any(|one| name(one) == name(flag)));
-        command.args(others).arg("--state-dir").arg(state);
+        command.args(others).arg("--state-dir").arg(state).envs(under());
         if !more.contains(&"--seats-image") {
             command.arg("--seats-image").arg(format!("{}:latest", vm_testbed::IMAGE));
         }
@@ -118,13 +122,32 @@ impl Host {
         Service::launch(directory, command)
     }
 
-    /// The process numbers of a seat's monitor.
+    /// The process of a seat's monitor.
     pub(crate) fn monitor(&self, seat: &str) -> rustix::process::Pid {
         let path = self.state.join("microvm/workshops").join(seat).join("run/vmm.json");
         let record: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        let pid = i32::try_from(record["vmm"]["pid"].as_i64().unwrap()).unwrap();
+        let mut pid = i32::try_from(record["vmm"]["pid"].as_i64().unwrap()).unwrap();
+        if !record["jail"].is_null() {
+            // That is the first process of its namespace, whose only child the monitor is.
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            pid = children.trim().parse().unwrap();
+        }
         rustix::process::Pid::from_raw(pid).unwrap()
     }
+}
+
+/// The settings by which seats are VMs of Firecracker, where a variable says that they are to be ([`vm_testbed::UNDER_FIRECRACKER`]).
+fn under() -> Vec<(&'static str, OsString)> {
+    let Some(how) = std::env::var_os(vm_testbed::UNDER_FIRECRACKER) else {
+        return vec![("ORCHESTRATOR_MICROVM_ACCELERATOR", "tcg".into())];
+    };
+    let jailer = if how == "plain" { "off".into() } else { vm_testbed::jailer().unwrap().into() };
+    vec![
+        ("ORCHESTRATOR_MICROVM_MONITOR", "firecracker".into()),
+        ("ORCHESTRATOR_MICROVM_FIRECRACKER", vm_testbed::firecracker().unwrap().into()),
+        ("ORCHESTRATOR_MICROVM_JAILER", jailer),
+        ("ORCHESTRATOR_MICROVM_ACCELERATOR", "auto".into()),
+    ]
 }
 
 impl Host {

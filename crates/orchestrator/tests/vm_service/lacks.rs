@@ -155,6 +155,52 @@ fn a_firecracker_that_cannot_be_used_is_said_and_nothing_is_left() {
     });
 }
 
+#[test]
+#[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
+fn a_service_is_not_ready_where_firecracker_can_run_no_guest() {
+    isolated!(a_service_is_not_ready_where_firecracker_can_run_no_guest, || {
+        let host = Host::new();
+        let [_, _, _, _, (other, _)] = unusable(host.folder());
+        fs::write(&other, "#!/bin/sh\necho Firecracker v1.16.1\n").unwrap();
+        plain_devices();
+        let chosen = format!("--microvm-firecracker={other}");
+        let flags =
+            ["--microvm-monitor=firecracker", "--microvm-accelerator=auto", "--microvm-jailer=off", &chosen];
+        let service = host.serve(&flags);
+        let ready = || {
+            let url = service.at("/readyz");
+            let output = Command::new("curl").args(["-s", "-m", "60", "-w", "\n%{http_code}", &url]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        let said = ready();
+        assert!(said.ends_with("\n503") && said.contains("there is no /dev/kvm"), "{said}");
+        // Only its guests will tell that it is none.
+        self::said("mknod", &["-m", "666", "/dev/kvm", "c", "1", "3"]);
+        let kernel = guest_boot::Boot::open(&host.state().join("microvm/boot")).unwrap().kernel();
+        fs::write(kernel, "no kernel").unwrap();
+        let said = ready();
+        let words = ["is neither an ELF vmlinux nor a bzImage", "microvm setup"];
+        assert!(said.ends_with("\n503") && words.iter().all(|word| said.contains(word)), "{said}");
+    });
+}
+
+#[test]
+#[ignore = "vm tier: needs root and a guest kernel; cargo xtask test runs it"]
+fn what_firecracker_says_before_it_gives_up_is_told_and_nothing_is_left() {
+    isolated!(what_firecracker_says_before_it_gives_up_is_told_and_nothing_is_left, || {
+        let host = Host::new();
+        let [_, _, _, _, (program, _)] = unusable(host.folder());
+        // One that loads whatever kernel is prepared here.
+        let script = "#!/bin/sh\ncase $1 in --version) echo Firecracker v1.17.0 ;; *) echo 'panicked: no luck' && kill -ABRT $$ ;; esac\n";
+        fs::write(&program, script).unwrap();
+        let chosen = format!("--microvm-firecracker={program}");
+        let flags =
+            ["--microvm-monitor=firecracker", "--microvm-accelerator=auto", "--microvm-jailer=off", &chosen];
+        let service = host.serve(&flags);
+        refused(&host, &service, &["was killed by SIGABRT; its console says last: panicked: no luck"]);
+    });
+}
+
 /// `doctor` under another program that changes what it may, or what it sees.
 pub(crate) fn doctor(host: &Host, under: &[&str], more: &[&str]) -> Value {
     let service = orchestrator(host.folder());

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::host::{Host, all_answer, list};
+use crate::host::{Host, PATIENT, all_answer, list};
 use crate::isolated;
 use crate::process::{Service, finish};
 use crate::snapshot::{AUTO, restored};
 
 /// More steps than anything here has.
-const MOST: usize = 60;
+const MOST: usize = 150;
 /// As many as there are at least, however many of them pass between two looks.
 const LEAST: usize = 6;
 
@@ -101,7 +101,7 @@ fn is_sound(service: &Service, living: &[Value], step: usize) {
 fn at_every_step(trial: &Trial<'_>, before: impl Fn(&Host, &mut Service), after: impl Fn(&Host, &Service)) {
     let host = Host::new();
     let mut service = host.serve(trial.flags);
-    service.run(&["seat", "create", "living", "1"]).code(0);
+    service.run(&["seat", "create", "living", "1", PATIENT]).code(0);
     let (living, there) = (list(&service, "living"), host.left(&[&service]));
     let mut step = 0;
     loop {
@@ -124,8 +124,8 @@ fn at_every_step(trial: &Trial<'_>, before: impl Fn(&Host, &mut Service), after:
 }
 
 /// All that a command does.
-fn all(command: [&str; 4], before: impl Fn(&Service), after: impl Fn(&Service)) {
-    let trial = Trial { flags: &[], command: &command, has_begun: |_| true };
+fn all(command: &[&str], before: impl Fn(&Service), after: impl Fn(&Service)) {
+    let trial = Trial { flags: &[], command, has_begun: |_| true };
     at_every_step(&trial, |_, service| before(service), |_, service| after(service));
 }
 
@@ -134,7 +134,7 @@ fn all(command: [&str; 4], before: impl Fn(&Service), after: impl Fn(&Service)) 
 fn a_service_killed_at_every_step_of_a_create_leaves_nothing() {
     isolated!(a_service_killed_at_every_step_of_a_create_leaves_nothing, || {
         all(
-            ["seat", "create", "demo", "1"],
+            &["seat", "create", "demo", "1", PATIENT],
             |_| {},
             |service| {
                 service.run(&["class", "down", "demo"]).code(0);
@@ -147,8 +147,8 @@ fn a_service_killed_at_every_step_of_a_create_leaves_nothing() {
 #[ignore = "vm tier: needs root, QEMU and a guest kernel; cargo xtask test runs it"]
 fn a_service_killed_at_every_step_of_a_destroy_finishes_it() {
     isolated!(a_service_killed_at_every_step_of_a_destroy_finishes_it, || {
-        let made = |service: &Service| drop(service.run(&["seat", "create", "demo", "1"]).code(0));
-        all(["seat", "destroy", "demo", "1"], made, |service| {
+        let made = |service: &Service| drop(service.run(&["seat", "create", "demo", "1", PATIENT]).code(0));
+        all(&["seat", "destroy", "demo", "1"], made, |service| {
             let left = list(service, "demo");
             // What was begun has been finished before it listened. Before the record says so it is not begun.
             if !left.is_empty() {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::host::{Host, REMEMBERS, all_answer, list, said, starts, until};
+use crate::host::{Host, PATIENT, REMEMBERS, all_answer, list, said, starts, until};
 use crate::isolated;
 use crate::process::Service;
 
@@ -27,7 +27,7 @@ fn broken(service: &Service, workshop: &str) -> String {
 /// Makes a seat whose workspace remembers, or starts it again.
 #[track_caller]
 fn create(service: &Service, workshop: &str) -> Value {
-    let made = ["--output", "json", "seat", "create", workshop, "1", "--image", REMEMBERS];
+    let made = ["--output", "json", "seat", "create", workshop, "1", "--image", REMEMBERS, PATIENT];
     let made = service.run(&made).code(0).json();
     assert_eq!(made["status"], "running", "{made}");
     all_answer(&list(service, workshop), 1);

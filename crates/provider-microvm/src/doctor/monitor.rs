@@ -37,11 +37,11 @@ pub(super) async fn look(config: &MicrovmConfig) -> Vec<Finding> {
     }
 }
 
-/// What the monitor needs beside its guest's memory, in MiB.
-pub(super) fn overhead_mib(config: &MicrovmConfig) -> u32 {
+/// What the monitor needs beside a guest's memory of so many MiB, in MiB.
+pub(super) fn overhead_mib(config: &MicrovmConfig, guest_mib: u32) -> u32 {
     match config.monitor {
-        MonitorKind::Qemu => Qemu::new(config.qemu()).memory_overhead_mib(),
-        MonitorKind::Firecracker => Firecracker::new(config.firecracker()).memory_overhead_mib(),
+        MonitorKind::Qemu => Qemu::new(config.qemu()).memory_overhead_mib(guest_mib),
+        MonitorKind::Firecracker => Firecracker::new(config.firecracker()).memory_overhead_mib(guest_mib),
     }
 }
 

@@ -78,12 +78,12 @@ impl<M: Told> Machines for RealMachines<M> {
         self.monitor.files_of_memory()
     }
 
-    fn overhead_mib(&self) -> u32 {
-        self.monitor.memory_overhead_mib()
+    fn overhead_mib(&self, guest_mib: u32) -> u32 {
+        self.monitor.memory_overhead_mib(guest_mib)
     }
 
-    async fn summary(&self) -> Result<String, VmmError> {
-        self.monitor.told(self.accelerator).await
+    async fn summary(&self, kernel: &Path) -> Result<String, VmmError> {
+        self.monitor.told(self.accelerator, kernel).await
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) boot_id: String,
     /// Users that have a process of somebody else.
     pub(crate) users: BTreeSet<u32>,
+    /// Users who get one right before a VM of theirs starts.
+    pub(crate) latecomers: BTreeSet<u32>,
     /// Whether new guests have an agent that answers.
     pub(crate) deaf: bool,
     /// What guests do that go on from a snapshot.
@@ -95,6 +97,7 @@ impl Default for State {
             free_bytes: 100 << 30,
             boot_id: "boot-1".into(),
             users: BTreeSet::new(),
+            latecomers: BTreeSet::new(),
             deaf: false,
             restored: GoingOn::Well,
             mute: false,

@@ -50,7 +50,7 @@ pub(super) enum State {
 
 impl Goldens {
     /// The memory that is taken, in MiB, by opening, or by the name of a snapshot that is not open yet.
-    pub(crate) fn openings(&self) -> Vec<(String, u32)> {
+    pub(crate) fn openings(&self) -> BTreeMap<String, u32> {
         let known = self.lock();
         let coming = known.coming.iter().map(|(name, mib)| (name.clone(), *mib));
         let open = known.all.iter().filter_map(|golden| match &golden.state {
@@ -58,6 +58,20 @@ impl Goldens {
             State::Failed(..) => None,
         });
         open.chain(coming).collect()
+    }
+
+    /// Closes the one that was not used for longest, of those that no seat is going on from right now and that are not in use by this; tells its opening.
+    pub(crate) fn close_idle(&self, is_used: impl Fn(&str) -> bool) -> Option<String> {
+        let mut known = self.lock();
+        let is_idle = |golden: &Golden| match &golden.state {
+            State::Open(snapshot) => Arc::strong_count(snapshot) == 1 && !is_used(snapshot.opening()),
+            State::Failed(..) => false,
+        };
+        let at = known.all.iter().position(is_idle)?;
+        match known.all.remove(at).state {
+            State::Open(snapshot) => Some(snapshot.opening().to_owned()),
+            State::Failed(..) => None,
+        }
     }
 
     /// Promises memory to one that is to be opened or made.

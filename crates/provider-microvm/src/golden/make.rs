@@ -16,7 +16,7 @@ impl Core {
     /// Promises the memory that a snapshot takes when it is open, before it is opened or made: who comes meanwhile, with another kind or a seat, finds it taken.
     pub(super) async fn promise(&self, name: &str, vm: &VmSpec) -> Result<Coming<'_>, NoGolden> {
         let _turn = self.locks.turn(self.state.ledger_lock()).await.map_err(NoGolden::Turn)?;
-        let left = self.memory_left_mib().await.map_err(NoGolden::Books)?;
+        let left = self.memory_left_mib(vm.memory_mib).await.map_err(NoGolden::Books)?;
         if left < u64::from(vm.memory_mib) {
             return Err(NoGolden::Memory { needs: vm.memory_mib, left });
         }

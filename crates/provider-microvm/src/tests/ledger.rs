@@ -3,8 +3,8 @@
 use seats::{DataPolicy, Limits, Provider as _, Scope, SeatRef, SeatSpec, Status};
 
 use super::bench::{Bench, create, seat, spec, starts, up};
-use crate::MicrovmConfig;
 use crate::vmm::{How, Jailer, MonitorKind};
+use crate::{MicrovmConfig, SnapshotUse, Way};
 
 /// The user of a seat's VM; nothing where it is the service's own.
 fn user(bench: &Bench, seat: &SeatRef) -> Option<u64> {
@@ -187,5 +187,45 @@ async fn a_user_with_a_process_of_somebody_else_is_no_seats() {
         }
         provider.destroy_workshop(&seats[0].workshop, DataPolicy::Remove).await.unwrap();
         bench.world.state().users = [6999, 7000, 7002].into();
+    }
+}
+
+#[tokio::test]
+async fn a_user_that_somebody_else_takes_at_the_last_moment_is_given_up_for_another() {
+    let mut bench = Bench::new();
+    for snapshot in [SnapshotUse::Off, SnapshotUse::Auto] {
+        bench.config = MicrovmConfig {
+            monitor: MonitorKind::Firecracker,
+            first_uid: Some(7000),
+            snapshot,
+            ..bench.config
+        };
+        let provider = bench.provider();
+        let wish = spec(seat("rust-101", 1));
+        let late = |users: &[u32]| {
+            let mut state = bench.world.state();
+            state.users.clear();
+            state.latecomers = users.iter().copied().collect();
+        };
+        late(&[7000, 7001]);
+        up(&provider, &wish).await;
+        assert_eq!(user(&bench, &wish.seat), Some(7002));
+        // One that is started again as well, with its data.
+        late(&[7002]);
+        bench.machine(&wish.seat).end(How::Signal(9));
+        up(&provider, &wish).await;
+        assert_eq!(user(&bench, &wish.seat), Some(7000));
+        // It is no reason to boot.
+        let restored = if snapshot == SnapshotUse::Auto { 2 } else { 0 };
+        assert_eq!(provider.starts().of(Way::Restored), restored);
+        assert_eq!(provider.starts().of(Way::BootedInstead), 0);
+        provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+        assert_eq!(bench.left(), [] as [String; 0]);
+        // Somebody who takes every user is not run after for ever.
+        late(&(7000..7100).collect::<Vec<_>>());
+        let error = create(&provider, &wish).await.unwrap_err();
+        assert!(error.to_string().contains("user 7003 has a process already"), "{error}");
+        late(&[]);
+        assert_eq!(bench.left(), [] as [String; 0]);
     }
 }

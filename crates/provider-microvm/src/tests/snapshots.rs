@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use seats::{DataPolicy, Provider as _, Scope, Stage, Timeline};
+use seats::{DataPolicy, Provider as _, Scope, SeatSpec, Stage, Timeline};
 
 use super::bench::{Bench, PATIENCE, create, seat, spec, up};
-use crate::SnapshotUse;
 use crate::edges::scripted::{Fault, What};
+use crate::{SnapshotUse, Way};
 
 pub(super) fn bench() -> Bench {
     let mut bench = Bench::new();
@@ -65,6 +65,10 @@ async fn a_class_makes_one_snapshot_and_another_size_makes_its_own() {
     wishes.push(spec(seat("rust-102", 1)));
     wishes[4].limits.cpu_millis = 2000;
     futures_util::future::join_all(wishes.iter().map(|wish| up(&provider, wish))).await;
+    assert_eq!(
+        [Way::Booted, Way::Restored, Way::BootedInstead].map(|way| provider.starts().of(way)),
+        [0, 5, 0]
+    );
     let all = steps(&bench);
     let count = |what: &str| all.iter().filter(|step| *step == what).count();
     assert_eq!((count("boot to save"), count("restore"), count("start")), (2, 5, 0), "{all:?}");
@@ -130,6 +134,7 @@ async fn whatever_fails_of_a_snapshot_the_seat_boots_and_nothing_is_left(#[case]
                 assert!(timeline.timings().iter().any(|timing| timing.stage == Stage::Start), "{step}");
                 provider.settle(&created.instance, PATIENCE).await.unwrap();
                 assert!(!bench.seat_folder(&wish.seat).join("nobody").exists(), "{step}");
+                assert_eq!(provider.starts().of(Way::BootedInstead), 1, "{step}");
                 booted.push(step);
                 // The next one does not wait for the same again.
                 up(&provider, &spec(seat("rust-101", 2))).await;
@@ -216,6 +221,38 @@ async fn where_there_is_no_memory_for_a_snapshot_seats_boot() {
     assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
     let why = create(&provider, &spec(seat("rust-101", 2))).await.unwrap_err().to_string();
     assert!(why.contains("promised to 1 seats, and 1 MiB to snapshots"), "{why}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_nobody_goes_on_from_gives_its_memory_to_whoever_needs_it() {
+    let bench = bench();
+    // A seat with its monitor, and a snapshot that is made; one that is open has 1 MiB here.
+    let (seats_mib, makings_mib) = (128 + 192, 128);
+    let memory_mib = |mib| bench.world.state().memory_mib = mib;
+    memory_mib(seats_mib + makings_mib);
+    let provider = bench.provider();
+    let kinds = [1, 2, 3].map(|cpus| {
+        let mut wish = spec(seat("rust-101", 1));
+        wish.limits.cpu_millis = cpus * 1000;
+        wish
+    });
+    let way = async |wish: &SeatSpec| {
+        bench.world.script(None);
+        up(&provider, wish).await;
+        provider.destroy(&wish.seat, DataPolicy::Remove).await.unwrap();
+        let steps = steps(&bench);
+        steps[..steps.len() - 1].to_vec()
+    };
+    assert_eq!(way(&kinds[0]).await, ["boot to save", "clear", "restore"]);
+    // A seat has it.
+    memory_mib(seats_mib);
+    assert_eq!(way(&kinds[1]).await, ["clear", "start"]);
+    // It is still on the disk, and is opened again.
+    memory_mib(seats_mib + makings_mib);
+    assert_eq!(way(&kinds[0]).await, ["restore"]);
+    // Another snapshot has it.
+    assert_eq!(way(&kinds[2]).await, ["boot to save", "clear", "restore"]);
+    assert_eq!(snapshots(&bench).len(), 2);
 }
 
 #[tokio::test]

@@ -39,15 +39,20 @@ pub enum Accel {
 /// Finds out by running a guest. Takes some tens of milliseconds where KVM works or is not there, and four seconds at most.
 pub async fn probe(keeper: &KeeperCommand) -> Accel {
     // Spares the process on a host without KVM, and says better what to do.
-    let open = fs::OpenOptions::new().read(true).write(true).open(DEVICE);
-    let result = match open {
-        Ok(_) => ask(keeper).await,
-        Err(why) => Err(cannot_open(&why)),
+    let result = match there() {
+        Ok(()) => ask(keeper).await,
+        Err(why) => Err(why),
     };
     match result {
         Ok(()) => Accel::Kvm,
         Err(why) => Accel::Tcg { why },
     }
+}
+
+/// Whether this process may use KVM's device, which says nothing of how fast its guests are.
+pub(crate) fn there() -> Result<(), String> {
+    let open = fs::OpenOptions::new().read(true).write(true).open(DEVICE);
+    open.map(drop).map_err(|why| cannot_open(&why))
 }
 
 /// The supplementary groups with which this user may open `/dev/kvm`; or why he may not at all.

@@ -44,6 +44,14 @@ pub enum VmmError {
         /// What failed, in the keeper's words.
         why: String,
     },
+    /// The VM's user has a process of somebody else's: of another service, say, that chose it at the same time.
+    #[error("seat {seat}: {why}")]
+    UserTaken {
+        /// Whose.
+        seat: String,
+        /// Which user, and which process, in the keeper's words.
+        why: String,
+    },
     /// The VM ended before it ran.
     #[error("seat {seat}: the VM ended while it started: {exit}")]
     Ended {
@@ -100,6 +108,9 @@ pub enum VmmError {
     /// No accelerator as asked for.
     #[error("KVM cannot be used: {0}; set the accelerator to auto or tcg, or make KVM work on this host")]
     NoKvm(String),
+    /// The host or the prepared kernel is not fit for the monitor: which, why, and what to do.
+    #[error("{0}")]
+    Unfit(String),
     /// The kernel does not let something be done.
     #[error("seat {seat}: {what}: {why}{}", room(.why))]
     Io {

@@ -8,14 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{RunFolder, Savable, Snapshot, Traits, Vm, VmSpec, VmmError};
 
+/// The page tables of a guest's memory, in MiB, once all of it is in use: the monitor's own and those that the processor translates the guest's addresses by, 8 bytes for each
+/// 4 KiB in either. The kernel counts both as the monitor's memory (`__GFP_ACCOUNT`).
+pub(super) fn page_tables_mib(guest_mib: u32) -> u32 {
+    2 * guest_mib.div_ceil(512)
+}
+
 /// A way to run VMs.
 #[async_trait]
 pub trait Monitor: Send + Sync {
     /// Which.
     fn kind(&self) -> MonitorKind;
 
-    /// How many MiB a VM's monitor needs at most beyond its guest's memory: what the limit of the cgroup has to leave room for.
-    fn memory_overhead_mib(&self) -> u32;
+    /// How many MiB a VM's monitor needs at most beyond a guest's memory of so many MiB: what the limit of the cgroup has to leave room for.
+    fn memory_overhead_mib(&self, guest_mib: u32) -> u32;
 
     /// Starts a VM and returns when its processors run. What the guest does is not waited for.
     ///

@@ -159,6 +159,8 @@ fn bounds(bed: &Bed, vm: &Vm) -> Result<()> {
     ensure!(both("Max file size") == Some(vec![&*DISK.to_string(); 2]), "{limits}");
     ensure!(both("Max open files") == Some(vec!["1024"; 2]), "{limits}");
     ensure!(both("Max core file size") == Some(vec!["0"; 2]), "{limits}");
+    // The limit is none for a program that is given cores by a pipe (core(5)).
+    ensure!(fs::read_to_string(process(own).join("coredump_filter"))? == "00000000\n");
     let cgroups = bed.cgroups("1");
     ensure!(!cgroups.is_empty());
     let mut found = Vec::new();

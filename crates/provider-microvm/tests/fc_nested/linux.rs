@@ -14,7 +14,7 @@ use provider_microvm::vmm::{
 };
 use vm_testbed::{Kernel, Need, nested};
 
-use crate::{LIMIT, Place};
+use crate::{LIMIT, Place, bounds};
 
 const TEST: &str = "linux::a_guest_is_a_seat_over_vsock_with_disks_by_their_order";
 /// Not the order of their names, and not the one in which the agent looks for them.
@@ -78,6 +78,10 @@ async fn body() {
         "served"
     );
 
+    bounds::of_its_disk(&vm, &agent, "data").await;
+    bounds::of_its_memory(&vm, &agent).await;
+    bounds::of_its_console(&agent, &console_log(folder.path())).await;
+
     // Its own end is one of the monitor, and a clean one of its disks.
     agent.stop(Duration::from_secs(10)).await.unwrap();
     let exit = tokio::time::timeout(Duration::from_secs(120), vm.exited()).await.unwrap().unwrap();
@@ -135,7 +139,7 @@ fn spec(folder: &Path) -> VmSpec {
         path: folder.join(serial),
         serial: Serial::new(serial).unwrap(),
         read_only: serial == "root",
-        throttle: None,
+        throttle: (serial == "data").then_some(bounds::SLOW),
     };
     VmSpec {
         seat: "demo/1".into(),
@@ -150,9 +154,14 @@ fn spec(folder: &Path) -> VmSpec {
         network_namespace: None,
         user: None,
         cgroup: None,
-        console: LogFile { path: folder.join("console.log"), max_bytes: 1 << 20, files: 2 },
+        console: console_log(folder),
         accelerator: Accelerator::Kvm,
     }
+}
+
+/// Small enough to be filled, and large enough for what the guest says when it starts.
+fn console_log(folder: &Path) -> LogFile {
+    LogFile { path: folder.join("console.log"), max_bytes: 8 << 10, files: 2 }
 }
 
 fn config() -> GuestConfig {
@@ -177,7 +186,7 @@ async fn reach(vm: &Vm, folder: &Path) -> Agent {
     }
 }
 
-async fn shell(agent: &Agent, script: &str) -> String {
+pub(crate) async fn shell(agent: &Agent, script: &str) -> String {
     let result = agent.run(&ExecRequest::new(["/bin/sh", "-c", script]), b"", 1 << 16).await.unwrap();
     String::from_utf8(result.out.to_vec()).unwrap().trim_end().to_owned()
 }

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 #![allow(clippy::print_stdout, reason = "what the guests say is the transcript of these tests")]
 
+mod bounds;
 mod linux;
 mod programs;
 

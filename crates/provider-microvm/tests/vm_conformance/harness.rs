@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use conformance::{Harness, Inventory, Stop, TestImage};
 use guest_protocol::ExecRequest;
 use guest_protocol::client::Agent;
 use provider_microvm::vmm::MonitorKind;
-use provider_microvm::{MicrovmProvider, SnapshotUse};
+use provider_microvm::{MicrovmProvider, SnapshotUse, Starts, Way};
 use seats::{ImageRef, Instance, Limits, ObjectKind, Provider, SeatRef, Status, WorkshopId};
 use vm_testbed::BootError;
 
@@ -24,6 +24,8 @@ pub(crate) struct OnMicrovms {
     good: Image,
     /// Through which the harness speaks to agents: a monitor lets one process do that.
     own: Arc<MicrovmProvider>,
+    /// How seats came up that were made by any of the providers that were handed out.
+    starts: Mutex<Vec<Starts>>,
 }
 
 /// An image whose seats answer.
@@ -60,21 +62,27 @@ impl OnMicrovms {
         };
         let host = Arc::new(host);
         let own = host.provider();
-        Ok(Self { host, good, own })
+        Ok(Self { host, good, own, starts: Mutex::default() })
     }
 
     async fn agent(&self, seat: &SeatRef) -> Result<Agent, Stop> {
-        self.came_up_as_wished(seat)?;
         self.own.agent(seat, START_TIMEOUT).await.map_err(fail)
     }
 
-    /// A check that passes over seats of the other kind proves nothing of this one.
-    fn came_up_as_wished(&self, seat: &SeatRef) -> Result<(), Stop> {
-        let record = fs::read_to_string(self.host.seat_folder(seat).join("seat.json"))?;
-        let record: serde_json::Value = serde_json::from_str(&record).map_err(fail)?;
-        let is_restored = record["restored"].is_object();
-        if record["phase"] == "started" && is_restored != (self.host.config.snapshot == SnapshotUse::Auto) {
-            return Err(Stop::fail(format!("seat {seat} came up in another way than it should: {record}")));
+    /// A check that passes over seats of the other kind proves nothing of this one: none of its seats may have come up in another way than it should.
+    fn came_up_as_wished(&self) -> Result<(), Stop> {
+        let unwished: &[Way] = match self.host.config.snapshot {
+            SnapshotUse::Auto => &[Way::Booted, Way::BootedInstead],
+            SnapshotUse::Off => &[Way::Restored, Way::BootedInstead],
+        };
+        let starts = self.starts.lock().unwrap();
+        for &way in unwished {
+            let seats: u64 = starts.iter().map(|starts| starts.of(way)).sum();
+            if seats > 0 {
+                return Err(Stop::fail(format!(
+                    "{seats} seats came up in another way than they should: {way:?}"
+                )));
+            }
         }
         Ok(())
     }
@@ -98,10 +106,14 @@ impl OnMicrovms {
 #[async_trait]
 impl Harness for OnMicrovms {
     fn provider(&self) -> Arc<dyn Provider> {
-        self.host.provider()
+        let provider = self.host.provider();
+        self.starts.lock().unwrap().push(provider.starts().clone());
+        provider
     }
 
+    /// Every check ends with it, so this is where it is seen how its seats came up.
     async fn inventory(&self, workshop: &WorkshopId) -> Result<Inventory, Stop> {
+        self.came_up_as_wished()?;
         self.host.inventory(workshop).map_err(fail)
     }
 

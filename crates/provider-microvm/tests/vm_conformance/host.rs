@@ -14,9 +14,6 @@ use seats::{SeatRef, WorkshopId};
 /// How long an emulated guest may take to boot on a busy machine: on one emulated processor, beside eight others.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// Says that seats are VMs of Firecracker, `jailed` or `plain`; where it is not set, they are QEMU's.
-const FIRECRACKER: &str = "CLARATEACH_TEST_FIRECRACKER";
-
 pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) config: MicrovmConfig,
@@ -31,7 +28,7 @@ impl Host {
         fs::create_dir(&archives)?;
         vm_testbed::archives(&archives)?;
         let boot = folder.path().join("boot");
-        let firecracker = std::env::var(FIRECRACKER).ok();
+        let firecracker = std::env::var(vm_testbed::UNDER_FIRECRACKER).ok();
         guest_boot::setup(&guest_boot::SetupOptions {
             from: Some(vm_testbed::Kernel::find()?.source().to_owned()),
             agent: vm_testbed::agent()?,
@@ -49,6 +46,7 @@ impl Host {
             cgroup: Some(format!("clarateach-test-{}", std::process::id())),
             accelerator: Accelerator::Tcg,
             start_timeout: START_TIMEOUT,
+            restore_timeout: START_TIMEOUT,
             stop_grace: Duration::from_secs(10),
             ..MicrovmConfig::new(folder.path().join("state"), keeper)
         };
@@ -64,7 +62,7 @@ impl Host {
                 }
                 // It opens everything itself, as whoever it is.
                 "plain" => (config.jailer, config.first_uid) = (Jailer::Off, None),
-                _ => bail!("{FIRECRACKER} is {how:?}, and not jailed or plain"),
+                _ => bail!("{} is {how:?}, and not jailed or plain", vm_testbed::UNDER_FIRECRACKER),
             }
         }
         Ok(Self { folder, config })

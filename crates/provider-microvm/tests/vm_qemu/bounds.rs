@@ -59,6 +59,9 @@ async fn a_vm_is_a_user_of_its_own_in_a_cgroup_with_limits() -> Result<()> {
         ensure!(field("CapEff:") == Some("0000000000000000"), "{text}");
         let limits = fs::read_to_string(format!("/proc/{}/limits", vm.identity().vmm.pid))?;
         ensure!(limits.lines().any(|line| line.starts_with("Max core file size        0 ")), "{limits}");
+        // The limit is none for a program that is given cores by a pipe (core(5)).
+        let dumped = fs::read_to_string(format!("/proc/{}/coredump_filter", vm.identity().vmm.pid))?;
+        ensure!(dumped == "00000000\n", "{dumped}");
         let environment = fs::read(format!("/proc/{}/environ", vm.identity().vmm.pid))?;
         ensure!(environment.is_empty());
 

@@ -106,6 +106,10 @@ fn a_class_of_four_goes_on_from_one_snapshot() {
                 assert_eq!(words.len(), 6 * wishes.len());
                 words.extend(["sk-canary-", "demo/1"]);
                 let macs: Vec<_> = seen[1].iter().map(|mac| octets(mac)).collect();
+                let memory = files.iter().find(|path| path.ends_with("memory")).unwrap();
+                // What is there is found, in either way.
+                let kernel = "Linux version ";
+                assert!(holds_one(memory, &[kernel]) && held(memory, &[kernel.into()]).is_some());
                 for path in files.iter().filter(|path| path.is_file()) {
                     assert!(!holds_one(path, &words), "{} tells one of {words:?}", path.display());
                     assert_eq!(held(path, &macs), None, "{} tells", path.display());

@@ -6,12 +6,15 @@ use std::time::Duration;
 use super::{Outer, OuterRun, TRIES, has_failed};
 use crate::BootError;
 
+/// The exit code of a program of libtest in which a test failed.
+const FAILURE: i32 = 101;
+
 impl Outer {
-    /// Runs these tests, by their full names, of a program that libtest made, as [`Outer::run`] does. When the kernel below them fails, those that have not passed
-    /// by then run in a new guest. What is said is that of all guests.
+    /// Runs these tests, by their full names, of a program that libtest made, as [`Outer::run`] does. When the kernel below them fails, those that have not ended
+    /// by then run in a new guest. What is said is that of all guests, and the code is no success when a test failed in any of them.
     ///
     /// # Errors
-    /// As [`Outer::run`], and when a few guests one after the other fail before any further test has passed.
+    /// As [`Outer::run`], and when a few guests one after the other fail before any further test has ended.
     pub fn run_tests(
         &self,
         program: &Command,
@@ -22,12 +25,15 @@ impl Outer {
         let (mut left, mut before, mut tries) = (tests.to_vec(), String::new(), TRIES);
         loop {
             match self.once(&only(program, &left), limit, &mut tell) {
-                Ok(run) => return Ok(OuterRun { said: before + &run.said, ..run }),
+                Ok(run) => {
+                    let code = if failed(&before).next().is_some() { FAILURE } else { run.code };
+                    return Ok(OuterRun { code, said: before + &run.said, ..run });
+                }
                 Err(BootError::Ended { console, said }) if has_failed(&console) => {
                     tell("the outer guest's kernel failed:");
                     console.tail().lines().for_each(&mut tell);
-                    let passed: Vec<_> = passed(&said).collect();
-                    tries = if left.iter().any(|test| passed.contains(&test.as_str())) {
+                    let ended: Vec<_> = passed(&said).chain(failed(&said)).collect();
+                    tries = if left.iter().any(|test| ended.contains(&test.as_str())) {
                         TRIES
                     } else {
                         tries - 1
@@ -36,11 +42,15 @@ impl Outer {
                     if tries == 0 {
                         return Err(BootError::Ended { console, said: before });
                     }
-                    // The last one runs again where all have passed: it takes a program that ends to say so.
+                    // The last one runs again where all have ended: it takes a program that ends to say so.
                     let last = left.last().cloned();
-                    left.retain(|test| !passed.contains(&test.as_str()));
+                    left.retain(|test| !ended.contains(&test.as_str()));
                     left.extend(last.filter(|_| left.is_empty()));
-                    tell(&format!("the {} that have not passed, in a new one:", left.len()));
+                    tell(&format!(
+                        "{} have failed; the {} that have not ended, in a new one:",
+                        failed(&before).count(),
+                        left.len()
+                    ));
                 }
                 Err(why) => return Err(why),
             }
@@ -66,7 +76,16 @@ fn only(program: &Command, tests: &[String]) -> Command {
 
 /// The tests that have passed, by what libtest said of several at once.
 fn passed(said: &str) -> impl Iterator<Item = &str> {
-    said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... ok"))
+    ended(said, " ... ok")
+}
+
+/// Those that have failed.
+fn failed(said: &str) -> impl Iterator<Item = &str> {
+    ended(said, " ... FAILED")
+}
+
+fn ended<'a>(said: &'a str, how: &'static str) -> impl Iterator<Item = &'a str> {
+    said.lines().filter_map(move |line| line.strip_prefix("test ")?.strip_suffix(how))
 }
 
 #[cfg(test)]
@@ -74,10 +93,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_those_that_ended_well_have_passed() {
+    fn those_that_ended_have_passed_or_failed() {
         let said = "running 4 tests\ntest a::one ... ok\ntest a::two has been running for over 60 seconds\n\
                     test a::two ... FAILED\ntest a::three ... ignored\ntest a::four ... ok\ntest result: ok. 2 passed\n";
         assert_eq!(passed(said).collect::<Vec<_>>(), ["a::one", "a::four"]);
+        assert_eq!(failed(said).collect::<Vec<_>>(), ["a::two"]);
     }
 
     #[test]

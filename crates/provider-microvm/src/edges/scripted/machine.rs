@@ -196,11 +196,11 @@ impl Machines for World {
         2
     }
 
-    fn overhead_mib(&self) -> u32 {
+    fn overhead_mib(&self, _guest_mib: u32) -> u32 {
         192
     }
 
-    async fn summary(&self) -> Result<String, VmmError> {
+    async fn summary(&self, _kernel: &Path) -> Result<String, VmmError> {
         Ok("a scripted host".into())
     }
 }
@@ -242,6 +242,13 @@ impl World {
         self.step(step.into(), why, |state| {
             if state.machines.get(&folder).is_some_and(|there| there.runs()) {
                 return Err(VmmError::Busy { seat: spec.seat.clone(), folder: folder.clone() });
+            }
+            if let Some(uid) = spec.user.map(|user| user.uid)
+                && state.latecomers.remove(&uid)
+            {
+                state.users.insert(uid);
+                let why = format!("user {uid} has a process already, 1: on purpose");
+                return Err(VmmError::UserTaken { seat: spec.seat.clone(), why });
             }
             for drive in &spec.drives {
                 assert!(drive.path.exists(), "{} is not there", drive.path.display());

@@ -13,6 +13,7 @@ use super::{
     MachineConfig, Metrics, NetworkInterface, Unconfigured, Version, Vsock, binary, metrics,
 };
 use crate::vmm::keeper::{Expected, Keepers};
+use crate::vmm::monitor::page_tables_mib;
 use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
 use crate::vmm::vm::{adopt, clear};
@@ -129,8 +130,8 @@ impl Monitor for Firecracker {
         MonitorKind::Firecracker
     }
 
-    fn memory_overhead_mib(&self) -> u32 {
-        OWN_MIB
+    fn memory_overhead_mib(&self, guest_mib: u32) -> u32 {
+        OWN_MIB + page_tables_mib(guest_mib)
     }
 
     async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError> {

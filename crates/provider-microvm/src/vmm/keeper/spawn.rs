@@ -48,11 +48,12 @@ pub(super) fn spawn(
         for door in &doors {
             rustix::io::write(door, b"0")?;
         }
-        // The keeper may be protected from the kernel's choice of whom to kill for memory; the monitor is not.
-        if let Ok(score) =
-            rustix::fs::open("/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, Mode::empty())
-        {
-            rustix::io::write(&score, b"0")?;
+        // The keeper may be protected from the kernel's choice of whom to kill for memory; the monitor is not. No program that the kernel gives cores to,
+        // whatever their limit is, finds a guest's memory in one (core(5)).
+        for file in ["/proc/self/oom_score_adj", "/proc/self/coredump_filter"] {
+            if let Ok(file) = rustix::fs::open(file, rustix::fs::OFlags::WRONLY, Mode::empty()) {
+                rustix::io::write(&file, b"0")?;
+            }
         }
         let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
         setrlimit(Resource::Core, limit(0))?;

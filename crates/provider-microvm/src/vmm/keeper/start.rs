@@ -82,6 +82,14 @@ pub(super) fn start(
     Ok(Started { child, vmm, init: None })
 }
 
+/// A user has a process of somebody else's.
+#[derive(Debug, thiserror::Error)]
+#[error("user {uid} has a process already, {pid}: a jailed VM needs a user of its own")]
+pub(super) struct UserTaken {
+    uid: u32,
+    pid: u32,
+}
+
 fn jailed(
     launch: &Launch,
     jail: &JailSpec,
@@ -90,8 +98,7 @@ fn jailed(
 ) -> io::Result<Started> {
     let uid = jail.user.uid;
     if let Some(pid) = user::process_of(uid)? {
-        let why = format!("user {uid} has a process already, {pid}: a jailed VM needs a user of its own");
-        return Err(io::Error::other(why));
+        return Err(io::Error::other(UserTaken { uid, pid }));
     }
     jail::stage(jail).map_err(io::Error::other)?;
     let (mut child, mut init) = init.take()?;

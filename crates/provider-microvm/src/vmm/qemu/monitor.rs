@@ -11,6 +11,7 @@ use super::arguments::{Acceleration, CommandLine, Memory, drive_id};
 use super::{Version, binary};
 use crate::vmm::accelerator::{self, Accel};
 use crate::vmm::keeper::{Expected, GENERATION, Keepers, Launch};
+use crate::vmm::monitor::page_tables_mib;
 use crate::vmm::program::Known;
 use crate::vmm::snapshot::Digests;
 use crate::vmm::vm::{self, adopt, clear};
@@ -161,8 +162,8 @@ impl Monitor for Qemu {
         MonitorKind::Qemu
     }
 
-    fn memory_overhead_mib(&self) -> u32 {
-        self.options.translation_buffer_mib + OWN_MIB
+    fn memory_overhead_mib(&self, guest_mib: u32) -> u32 {
+        self.options.translation_buffer_mib + OWN_MIB + page_tables_mib(guest_mib)
     }
 
     async fn start(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
