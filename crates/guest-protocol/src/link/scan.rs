@@ -20,7 +20,8 @@ impl Window {
         self.bytes.push(byte);
     }
 
-    /// Takes more, and forgets the oldest where there is no room.
+    /// Takes more, as the host reads it, and forgets the oldest where there is no room.
+    #[cfg(any(test, feature = "client"))]
     pub(super) fn extend(&mut self, more: &[u8]) {
         let kept = self.most.saturating_sub(more.len()).min(self.bytes.len());
         self.bytes.drain(..self.bytes.len() - kept);
