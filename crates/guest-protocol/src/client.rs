@@ -107,7 +107,7 @@ impl Agent {
     /// connection; this does not depend on it.
     ///
     /// # Errors
-    /// The last one, when nobody answered on any stream in `options.connect`; at once when the agent is too old.
+    /// The last one, when nobody answered on any stream in `options.connect`; at once when the agent is too old, or when what comes is anything but an answer and without end.
     pub async fn reach<S, W>(make: impl Fn() -> W, options: LinkOptions) -> Result<Self, LinkError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -124,6 +124,10 @@ impl Agent {
                 match tried.await {
                     Ok(agent) => return Ok(agent),
                     Err(why @ LinkError::TooOld(_)) => return Err(why),
+                    // What comes is no agent's, and would be on the next stream too.
+                    Err(LinkError::Stream(why)) if why.kind() == std::io::ErrorKind::InvalidData => {
+                        return Err(LinkError::Stream(why));
+                    }
                     // Not the patience of one stream, but of all.
                     Err(LinkError::Silent(_)) => patience = (patience * 2).min(options.connect),
                     Err(why) => last = why,

@@ -170,17 +170,19 @@ impl Core {
         let mut tries = TRIES;
         let started = loop {
             tries -= 1;
-            self.allot_again(record).await?;
-            tell.stage(Stage::Network);
-            let started = match self.network_of(seat).await {
-                Ok(net) => self.bring_up(record, &net, &ready, spec, tell).await.map(drop),
-                Err(why) => Err(why),
+            let started = async {
+                self.allot_again(record).await?;
+                tell.stage(Stage::Network);
+                let net = self.network_of(seat).await?;
+                self.bring_up(record, &net, &ready, spec, tell).await.map(drop)
             };
-            match started {
+            match started.await {
                 Err(error) if tries > 0 && fail::is_user_taken(&error) => {
                     tracing::info!(%seat, %error, "another user is taken");
                     tell.stage(Stage::Undo);
-                    self.clear(seat).await?;
+                    if let Err(left) = self.clear(seat).await {
+                        break Err(left);
+                    }
                     tell.stage(Stage::Check);
                 }
                 ended => break ended,

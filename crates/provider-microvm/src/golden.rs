@@ -28,7 +28,7 @@ use crate::edges::Machine;
 use crate::images::Ready;
 use crate::records::Restored;
 use crate::tell::Tell;
-use crate::vmm::{Snapshot, SnapshotError, VmSpec, VmmError};
+use crate::vmm::{STARTED, Snapshot, SnapshotError, VmSpec, VmmError};
 use crate::{SnapshotUse, fail};
 
 mod known;
@@ -74,11 +74,11 @@ impl Core {
         ready: &Ready,
         tell: &Tell,
         mut why_not: Option<String>,
-    ) -> Result<(Arc<dyn Machine>, Option<Restored>), ProviderError> {
+    ) -> Result<(Arc<dyn Machine>, Option<(Restored, Arc<Snapshot>)>), ProviderError> {
         if self.config.snapshot == SnapshotUse::Auto && why_not.is_none() {
             match self.go_on(seat, vm, &ready.entry().to_string(), tell).await {
                 Ok((machine, from)) => {
-                    tracing::info!(%seat, snapshot = from.snapshot, "the seat goes on from a snapshot");
+                    tracing::info!(%seat, snapshot = from.0.snapshot, "the seat goes on from a snapshot");
                     return Ok((machine, Some(from)));
                 }
                 // That is no fault of the snapshot's, and would be in the way of a boot too.
@@ -136,7 +136,7 @@ impl Core {
         vm: &VmSpec,
         image: &str,
         tell: &Tell,
-    ) -> Result<(Arc<dyn Machine>, Restored), NoGolden> {
+    ) -> Result<(Arc<dyn Machine>, (Restored, Arc<Snapshot>)), NoGolden> {
         // Told also when it comes to nothing at once.
         tell.stage(Stage::Restore);
         let name = self.edges.machines.snapshot_name(vm, image).await?;
@@ -148,7 +148,7 @@ impl Core {
             self.refuse_snapshot(&name, &why.to_string()).await;
         }
         let (opening, memory_mib) = (golden.opening().to_owned(), golden.traits().memory_mib);
-        Ok((restored?, Restored { snapshot: name, opening, memory_mib }))
+        Ok((restored?, (Restored { snapshot: name, opening, memory_mib }, golden)))
     }
 
     /// The snapshot of this name: the one that is open, or on the disk, or a new one.
@@ -195,7 +195,7 @@ fn is_of_the_snapshot(why: &VmmError) -> bool {
         why,
         VmmError::Ended { .. }
             | VmmError::Snapshot { .. }
-            | VmmError::Timeout { .. }
+            | VmmError::Timeout { what: STARTED, .. }
             | VmmError::Monitor { .. }
             | VmmError::Firecracker(_)
     )

@@ -60,8 +60,12 @@ impl Core {
             if again {
                 tell.note("started once more: the guest came up without a timer");
             }
+            let (restored, snapshot) = restored.unzip();
             record.restored = restored;
             let live = self.keep(record, machine);
+            if let Some(snapshot) = snapshot {
+                live.hold(snapshot);
+            }
             let why = match self.configured(record, &live, tell, &config).await {
                 Ok(()) => {
                     self.starts.count(match (&record.restored, self.config.snapshot) {

@@ -231,6 +231,11 @@ impl Core {
 
     /// Closes snapshots that no seat goes on from, those that were not used for longest first, until so much memory can be promised. They stay on the disk.
     fn close_idle_for(&self, books: &mut Books, needs: u64, may: u64) {
+        let idle = self.goldens.idle_mib(|opening| books.snapshots.contains_key(opening));
+        if (books.promised_mib + books.snapshots_mib() + needs).saturating_sub(idle) > may {
+            // It would not be enough.
+            return;
+        }
         while books.promised_mib + books.snapshots_mib() + needs > may {
             let used = &books.snapshots;
             let Some(opening) = self.goldens.close_idle(|opening| used.contains_key(opening)) else { return };

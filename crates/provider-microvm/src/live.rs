@@ -1,10 +1,11 @@
 //! A VM that runs, as one provider knows it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::edges::Machine;
 use crate::link::{Link, Patience};
+use crate::vmm::Snapshot;
 
 /// How long a workspace that answered is believed to answer still. Its death is told at once by the agent, and one that was started
 /// again since then has to answer anew; this is for one that hangs.
@@ -16,6 +17,8 @@ pub(crate) struct Live {
     pub(crate) id: String,
     pub(crate) machine: Arc<dyn Machine>,
     pub(crate) link: Arc<Link>,
+    /// What it went on from: that is in use for as long as it runs, whatever the records say by then.
+    snapshot: OnceLock<Arc<Snapshot>>,
     seen: Mutex<Seen>,
 }
 
@@ -37,7 +40,13 @@ impl Live {
     /// Begins to look after a VM. Needs a runtime.
     pub(crate) fn new(seat: &str, id: &str, machine: Arc<dyn Machine>, patience: Patience) -> Arc<Self> {
         let link = Link::of(seat, &machine, patience);
-        Arc::new(Self { id: id.to_owned(), machine, link, seen: Mutex::default() })
+        Arc::new(Self { id: id.to_owned(), machine, link, snapshot: OnceLock::new(), seen: Mutex::default() })
+    }
+
+    /// Notes what it went on from.
+    pub(crate) fn hold(&self, snapshot: Arc<Snapshot>) {
+        // It goes on once.
+        drop(self.snapshot.set(snapshot));
     }
 
     /// Whether it answered lately, and was not started again since.

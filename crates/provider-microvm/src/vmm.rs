@@ -44,6 +44,7 @@ mod user;
 mod vm;
 
 pub use accelerator::Accel;
+pub(crate) use error::STARTED;
 pub use error::{BinaryTrouble, VmmError};
 pub use exit::{Exit, How};
 pub use firecracker::{Firecracker, FirecrackerOptions, Jailer};

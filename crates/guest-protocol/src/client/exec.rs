@@ -222,7 +222,7 @@ impl ExecOutput {
 }
 
 fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ClientError> {
-    serde_json::from_slice(payload).map_err(|why| answer(&why.to_string()))
+    serde_json::from_slice(payload).map_err(|why| ClientError::unreadable(WHAT, &why))
 }
 
 fn answer(why: &str) -> ClientError {

@@ -1,7 +1,6 @@
 //! A host of microVM seats: a state folder, a prepared kernel, images; and services over it.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +78,10 @@ impl Host {
         let kernel = vm_testbed::Kernel::find().unwrap();
         let agent = vm_testbed::agent().unwrap();
         let mut command = orchestrator(self.folder.path());
-        command.envs(under());
+        // It unpacks the kernel for Firecracker, which there is no flag for.
+        if std::env::var_os(vm_testbed::UNDER_FIRECRACKER).is_some() {
+            command.env("ORCHESTRATOR_MICROVM_MONITOR", "firecracker");
+        }
         command.args(["microvm", "setup", "--from"]).arg(kernel.source()).arg("--agent").arg(agent);
         run(command.arg("--state-dir").arg(state)).code(0);
     }
@@ -102,8 +104,9 @@ impl Host {
         let directory = tempfile::tempdir().unwrap();
         let mut command = orchestrator(directory.path());
         let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
-        let others = FLAGS.iter().filter(|flag| !more.iter().any(|one| name(one) == name(flag)));
-        command.args(others).arg("--state-dir").arg(state).envs(under());
+        let all = FLAGS.iter().map(|flag| (*flag).to_owned()).chain(under());
+        let others = all.filter(|flag| !more.iter().any(|one| name(one) == name(flag)));
+        command.args(others).arg("--state-dir").arg(state);
         if !more.contains(&"--seats-image") {
             command.arg("--seats-image").arg(format!("{}:latest", vm_testbed::IMAGE));
         }
@@ -136,17 +139,17 @@ impl Host {
     }
 }
 
-/// The settings by which seats are VMs of Firecracker, where a variable says that they are to be ([`vm_testbed::UNDER_FIRECRACKER`]).
-fn under() -> Vec<(&'static str, OsString)> {
+/// The flags by which seats are VMs of Firecracker where a variable says that they are to be ([`vm_testbed::UNDER_FIRECRACKER`]), and QEMU's elsewhere.
+fn under() -> Vec<String> {
     let Some(how) = std::env::var_os(vm_testbed::UNDER_FIRECRACKER) else {
-        return vec![("ORCHESTRATOR_MICROVM_ACCELERATOR", "tcg".into())];
+        return vec!["--microvm-accelerator=tcg".into()];
     };
-    let jailer = if how == "plain" { "off".into() } else { vm_testbed::jailer().unwrap().into() };
+    let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    let jailer = if how == "plain" { "off".into() } else { path(vm_testbed::jailer().unwrap()) };
     vec![
-        ("ORCHESTRATOR_MICROVM_MONITOR", "firecracker".into()),
-        ("ORCHESTRATOR_MICROVM_FIRECRACKER", vm_testbed::firecracker().unwrap().into()),
-        ("ORCHESTRATOR_MICROVM_JAILER", jailer),
-        ("ORCHESTRATOR_MICROVM_ACCELERATOR", "auto".into()),
+        "--microvm-monitor=firecracker".into(),
+        format!("--microvm-firecracker={}", path(vm_testbed::firecracker().unwrap())),
+        format!("--microvm-jailer={jailer}"),
     ]
 }
 

@@ -48,6 +48,18 @@ pub(super) enum State {
     Failed(Arc<str>, Instant),
 }
 
+impl Golden {
+    /// The snapshot, if no seat goes on from it: neither one of this service, which holds it, nor one that has it in its record.
+    fn idle(&self, is_used: impl Fn(&str) -> bool) -> Option<&Snapshot> {
+        match &self.state {
+            State::Open(snapshot) if Arc::strong_count(snapshot) == 1 && !is_used(snapshot.opening()) => {
+                Some(snapshot)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Goldens {
     /// The memory that is taken, in MiB, by opening, or by the name of a snapshot that is not open yet.
     pub(crate) fn openings(&self) -> BTreeMap<String, u32> {
@@ -60,14 +72,17 @@ impl Goldens {
         open.chain(coming).collect()
     }
 
-    /// Closes the one that was not used for longest, of those that no seat is going on from right now and that are not in use by this; tells its opening.
+    /// The memory in MiB of those that could be closed ([`Goldens::close_idle`]).
+    pub(crate) fn idle_mib(&self, is_used: impl Fn(&str) -> bool) -> u64 {
+        let known = self.lock();
+        let idle = known.all.iter().filter_map(|golden| golden.idle(&is_used));
+        idle.map(|snapshot| u64::from(snapshot.traits().memory_mib)).sum()
+    }
+
+    /// Closes the one that was not used for longest, of those that nobody holds and that are not in use by this; tells its opening.
     pub(crate) fn close_idle(&self, is_used: impl Fn(&str) -> bool) -> Option<String> {
         let mut known = self.lock();
-        let is_idle = |golden: &Golden| match &golden.state {
-            State::Open(snapshot) => Arc::strong_count(snapshot) == 1 && !is_used(snapshot.opening()),
-            State::Failed(..) => false,
-        };
-        let at = known.all.iter().position(is_idle)?;
+        let at = known.all.iter().position(|golden| golden.idle(&is_used).is_some())?;
         match known.all.remove(at).state {
             State::Open(snapshot) => Some(snapshot.opening().to_owned()),
             State::Failed(..) => None,

@@ -8,6 +8,9 @@ use super::firecracker::{FirecrackerError, Version};
 use super::qemu::QmpError;
 use super::{Exit, SnapshotError, SpecError};
 
+/// What [`VmmError::Timeout`] says of a monitor that is there and does not get as far as to processors that run.
+pub(crate) const STARTED: &str = "the VM's start";
+
 /// Why there is no VM, or it did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum VmmError {

@@ -7,7 +7,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
 use super::ahead::{Keepers, Waiting};
-use super::launch::{Answer, CONFIRM, LONGEST, Launch, Reason, Request};
+use super::launch::{Answer, CONFIRM, LONGEST, Launch, Request};
 use crate::vmm::{Exit, ProcessId, VmmError, limits};
 
 /// As much of a keeper's complaint as is told.
@@ -128,11 +128,9 @@ impl Launching {
     fn unexpected(&self, answer: Answer) -> VmmError {
         let seat = self.seat.clone();
         match answer {
-            Answer::Failed { reason: Reason::Busy, .. } => {
-                VmmError::Busy { seat, folder: self.folder.clone() }
-            }
-            Answer::Failed { why, reason: Reason::UserTaken } => VmmError::UserTaken { seat, why },
-            Answer::Failed { why, reason: Reason::Other } => VmmError::Launch { seat, why },
+            Answer::Failed { busy: true, .. } => VmmError::Busy { seat, folder: self.folder.clone() },
+            Answer::Failed { why, user_taken: true, .. } => VmmError::UserTaken { seat, why },
+            Answer::Failed { why, .. } => VmmError::Launch { seat, why },
             Answer::Ended { exit } => VmmError::Ended { seat, exit: Box::new(exit) },
             Answer::Started { .. } | Answer::Confirmed {} | Answer::Probed { .. } => {
                 let exit = Box::new(Exit::unknown());

@@ -9,7 +9,7 @@ use crate::vmm::jail::JailSpec;
 use crate::vmm::{CgroupSpec, Exit, LogFile, MonitorKind, ProcessId, UserIds};
 
 /// The number of this conversation. A keeper of another one refuses: the program was replaced while the service ran.
-pub(in crate::vmm) const GENERATION: u32 = 6;
+pub(in crate::vmm) const GENERATION: u32 = 5;
 /// The longest line that is read, in bytes.
 pub(in crate::vmm) const LONGEST: u64 = 1 << 20;
 /// What the service says when the VM is as it should be.
@@ -84,24 +84,19 @@ pub(in crate::vmm) enum Answer {
     Started { keeper: ProcessId, vmm: ProcessId },
     /// The VM can be adopted from here on.
     Confirmed {},
-    /// There is no VM.
-    Failed { why: String, reason: Reason },
+    /// There is no VM; `busy` when another one is the reason, `user_taken` when its user has a process of somebody else's. A program that replaced this one while the
+    /// service ran says no more than why.
+    Failed {
+        why: String,
+        #[serde(default)]
+        busy: bool,
+        #[serde(default)]
+        user_taken: bool,
+    },
     /// The monitor ended before it was confirmed.
     Ended { exit: Exit },
     /// KVM runs a guest, or what is the trouble with it.
     Probed { trouble: Option<String> },
-}
-
-/// What kind of trouble it is that there is no VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::vmm) enum Reason {
-    /// There is one already.
-    Busy,
-    /// Its user has a process of somebody else's.
-    UserTaken,
-    /// Any other.
-    Other,
 }
 
 impl Request {

@@ -11,7 +11,7 @@ use rustix::fs::Mode;
 use rustix::process::{getpid, setsid, umask};
 
 use super::init::{self, Ahead};
-use super::launch::{Answer, CONFIRM, Launch, Reason, Request};
+use super::launch::{Answer, CONFIRM, Launch, Request};
 use super::log::Log;
 use super::output::Output;
 use super::start::{Started, UserTaken, start};
@@ -34,14 +34,14 @@ const ENDING: Duration = Duration::from_millis(5);
 /// Why a launch was undone.
 struct Failure {
     why: String,
-    reason: Reason,
+    busy: bool,
+    user_taken: bool,
 }
 
 impl From<io::Error> for Failure {
     fn from(why: io::Error) -> Self {
-        let is_taken = why.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<UserTaken>);
-        let reason = if is_taken { Reason::UserTaken } else { Reason::Other };
-        Self { why: format!("{why}{}", room(&why)), reason }
+        let user_taken = why.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<UserTaken>);
+        Self { why: format!("{why}{}", room(&why)), busy: false, user_taken }
     }
 }
 
@@ -89,8 +89,8 @@ pub(super) fn run() -> Result<(), ()> {
     };
     match kept {
         Ok(kept) => kept.keep(),
-        Err(Failure { why, reason }) => {
-            answer(&Answer::Failed { why, reason });
+        Err(Failure { why, busy, user_taken }) => {
+            answer(&Answer::Failed { why, busy, user_taken });
             Err(())
         }
     }
@@ -132,10 +132,10 @@ fn launch(launch: Launch, init: Ahead) -> Result<Kept, Failure> {
     let folder = RunFolder::new(&launch.folder);
     let in_folder = |why: io::Error| {
         let why = format!("{}: {why}{}", launch.folder.display(), room(&why));
-        Failure { why, reason: Reason::Other }
+        Failure { why, busy: false, user_taken: false }
     };
     let Some(lock) = alone(&folder).map_err(in_folder)? else {
-        return Err(Failure { why: "a VM is there already".into(), reason: Reason::Busy });
+        return Err(Failure { why: "a VM is there already".into(), busy: true, user_taken: false });
     };
     let launching = folder.launch_lock().map_err(in_folder)?;
     launching.lock().map_err(in_folder)?;
@@ -197,7 +197,7 @@ impl Kept {
             Err(why) => {
                 self.started.end();
                 undo(&self.folder, self.cgroup.as_ref());
-                answer(&Answer::Failed { why: why.to_string(), reason: Reason::Other });
+                answer(&Answer::Failed { why: why.to_string(), busy: false, user_taken: false });
                 return Err(());
             }
         };

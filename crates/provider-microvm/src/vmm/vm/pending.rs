@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::{AsyncFd, Control, Identity, Launching, MonitorKind, RunFolder, Vm, VmSpec, VmmError, Way};
 use super::{identity, limits, timeout, watched};
-use crate::vmm::CgroupSpec;
 use crate::vmm::jail::JailSpec;
 use crate::vmm::keeper::{Keepers, Launch};
+use crate::vmm::{CgroupSpec, STARTED};
 
 /// A VM whose keeper is not told yet that it shall live.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Pending {
             let Some(process) = &vmm.0 else { return Err(launching.ended().await) };
             let steps = async {
                 let ready = timeout(limit, ready(Arc::clone(&control))).await;
-                let late = VmmError::Timeout { seat: identity.seat.clone(), what: "the VM's start", limit };
+                let late = VmmError::Timeout { seat: identity.seat.clone(), what: STARTED, limit };
                 ready.map_err(|_| control.late(limit).unwrap_or(late))?
             };
             tokio::select! {
