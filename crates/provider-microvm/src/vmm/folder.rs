@@ -61,6 +61,11 @@ pub(super) struct Owner {
     pub(super) cgroup: Option<(String, String)>,
 }
 
+/// The name of a file until it is whole.
+fn unfinished(name: &str) -> String {
+    format!("{name}.new")
+}
+
 impl RunFolder {
     /// Names a folder; it is made when a VM is started in it, but not the one it is in.
     #[must_use]
@@ -109,6 +114,8 @@ impl RunFolder {
     /// Removes what only a running VM has.
     pub(super) fn remove_live(&self) -> io::Result<()> {
         [IDENTITY, QMP, AGENT].iter().try_for_each(|name| self.remove(name))?;
+        // What a keeper was writing when it was killed.
+        [IDENTITY, EXIT].iter().try_for_each(|name| self.remove(&unfinished(name)))?;
         // What is in these was made by the monitor's user, whose links are not followed.
         match fs::remove_dir_all(self.vmm()) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -209,7 +216,7 @@ impl RunFolder {
     }
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        let new = self.0.join(format!("{name}.new"));
+        let new = self.0.join(unfinished(name));
         let written = (|| {
             let mut file =
                 OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;

@@ -177,8 +177,7 @@ async fn memory_that_is_cut_short_is_refused_and_ends_whoever_has_it() -> Result
         let vm = monitor.restore(&spec, IMAGE, &snapshot).await?;
         fs::File::options().write(true).open(folder.join("memory"))?.set_len(4096)?;
         // By a signal or because its guest finds no memory, whichever comes first.
-        let exit = vm.exited().await?;
-        ensure!(exit.to_string() != "the guest switched the VM off or restarted it", "{exit}");
+        vm.exited().await?;
         bed.nothing_left()?;
         let said = Snapshot::open(&folder).map(drop).unwrap_err().to_string();
         ensure!(

@@ -38,10 +38,13 @@ pub(in crate::vmm) async fn clear(seat: &str, folder: &RunFolder) -> Result<(), 
     let vmm = identity.as_ref().map(|identity: &Identity| identity.vmm);
     let vmm = vmm.or_else(|| owner.as_ref().and_then(|owner: &Owner| owner.vmm));
     let keeper = owner.map(|owner| owner.keeper).or_else(|| identity.map(|identity| identity.keeper));
+    let was_there = vmm.is_some();
     let vmm = open(vmm).map_err(io("opening the VM"))?;
     let keeper = open(keeper).map_err(io("opening the VM's keeper"))?;
     match (&vmm, &keeper) {
         (Some(vmm), keeper) => end(seat, vmm, keeper.as_ref()).await?,
+        // It writes down how its VM ended.
+        (None, Some(keeper)) if was_there => ended(seat, keeper).await?,
         // The kernel kills the VM when its keeper dies.
         (None, Some(keeper)) => {
             identity::kill(keeper.get_ref()).map_err(io("killing the VM's keeper"))?;
@@ -56,9 +59,15 @@ pub(in crate::vmm) async fn clear(seat: &str, folder: &RunFolder) -> Result<(), 
 async fn end(seat: &str, vmm: &AsyncFd<OwnedFd>, keeper: Option<&AsyncFd<OwnedFd>>) -> Result<(), VmmError> {
     identity::kill(vmm.get_ref()).map_err(VmmError::io(seat, "killing the VM's process"))?;
     gone(seat, vmm, "the end of the VM's process").await?;
-    if let Some(keeper) = keeper
-        && let Err(why) = gone(seat, keeper, "the end of the VM's keeper").await
-    {
+    match keeper {
+        Some(keeper) => ended(seat, keeper).await,
+        None => Ok(()),
+    }
+}
+
+/// Waits for the end of a keeper whose VM has ended, and kills it when it takes too long.
+async fn ended(seat: &str, keeper: &AsyncFd<OwnedFd>) -> Result<(), VmmError> {
+    if let Err(why) = gone(seat, keeper, "the end of the VM's keeper").await {
         tracing::warn!(seat, %why, "a keeper is killed");
         identity::kill(keeper.get_ref()).map_err(VmmError::io(seat, "killing the VM's keeper"))?;
         gone(seat, keeper, "the end of the VM's killed keeper").await?;

@@ -54,6 +54,14 @@ async fn stale(program: Option<PathBuf>) -> Result<()> {
         }
         fs::write(place.bench.path("run/vmm/metrics.pipe"), "no pipe")?;
         fs::write(place.bench.path("run/vmm.json"), "not whole")?;
+        // Of a keeper that was killed while it wrote.
+        for unfinished in ["run/vmm.json.new", "run/exit.json.new"] {
+            fs::write(place.bench.path(unfinished), "half")?;
+        }
+        place.monitor().clear("demo/1", &place.folder()).await?;
+        ensure!(place.left()? == ["exit.json", "keeper.lock", "launch.lock"], "{:?}", place.left()?);
+        fs::create_dir(place.bench.path("run/vmm"))?;
+        fs::write(place.bench.path("run/exit.json.new"), "half")?;
         let vm = place.monitor().start(&spec).await?;
         vm.kill().await?;
         ensure!(place.left()? == ["exit.json", "keeper.lock", "launch.lock"], "{:?}", place.left()?);
