@@ -38,7 +38,7 @@ const FLAGS: [&str; 14] = [
 pub(crate) const REMEMBERS: &str = "microvm-testbed:remembers";
 
 /// For commands that wait until a seat runs: those of guests in a guest take longer than people wait.
-pub(crate) const PATIENT: &str = "--wait=15m";
+pub(crate) const PATIENT: &str = "--wait=600s";
 
 pub(crate) struct Host {
     folder: TempDir,
