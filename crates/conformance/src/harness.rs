@@ -67,6 +67,12 @@ pub trait Harness: Send + Sync + 'static {
         Err(Stop::skip("this harness cannot run a program in a seat"))
     }
 
+    /// For how long an open way from seat to seat may be the infrastructure's doing and no fault of the provider: its
+    /// rules are away for moments while other checks' networks come and go. A way that is open all that time fails.
+    fn isolation_lapses_for(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether this process reaches the endpoints of seats.
     fn endpoints_are_reachable(&self) -> Result<(), Stop> {
         Ok(())

@@ -2,8 +2,10 @@
 
 use std::fmt::{Debug, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use seats::{ApiKey, DataPolicy, Limits, Scope, Timeline};
+use seats::{ApiKey, DataPolicy, Limits, Scope, SeatRef, Timeline};
+use tokio::time::Instant;
 
 use crate::{Context, Stop, TestImage};
 
@@ -141,9 +143,21 @@ pub(super) async fn seats_cannot_reach_each_other(cx: Context) -> Result<(), Sto
     for other in [&beside, &far] {
         let ip = other.ip.ok_or_else(|| Stop::fail(format!("no address: {other:?}")))?;
         for port in &other.ports {
-            let reached = cx.harness().can_connect(&here.seat, SocketAddr::new(ip, *port)).await?;
+            let reached = stays_open(&cx, &here.seat, SocketAddr::new(ip, *port)).await?;
             ensure!(!reached, "seat {} reaches port {port} of seat {}", here.seat, other.seat);
         }
     }
     Ok(())
+}
+
+/// Whether a way is open, for longer than the infrastructure may leave it open.
+async fn stays_open(cx: &Context, from: &SeatRef, to: SocketAddr) -> Result<bool, Stop> {
+    let deadline = Instant::now() + cx.harness().isolation_lapses_for();
+    while cx.harness().can_connect(from, to).await? {
+        if Instant::now() >= deadline {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(false)
 }
