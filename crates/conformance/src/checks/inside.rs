@@ -2,10 +2,9 @@
 
 use std::fmt::{Debug, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seats::{ApiKey, DataPolicy, Limits, Scope, SeatRef, Timeline};
-use tokio::time::Instant;
 
 use crate::{Context, Stop, TestImage};
 
