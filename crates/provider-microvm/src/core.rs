@@ -88,6 +88,10 @@ impl Core {
         if let Some(live) = known.filter(|live| live.machine.is_alive()) {
             return Ok(Some(live));
         }
+        if self.went_with_its_host(record) {
+            self.forget(&seat);
+            return Ok(None);
+        }
         let folder = self.state.seat(&seat).run();
         match self.edges.machines.adopt(&seat.to_string(), &folder).await? {
             Some(machine) => Ok(Some(self.keep(record, machine))),
@@ -96,6 +100,11 @@ impl Core {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the host was restarted since a seat's VM was started. There is none then, whatever its folder says: what nobody had synced may be half there.
+    pub(crate) fn went_with_its_host(&self, record: &SeatRecord) -> bool {
+        self.edges.host.boot_id().is_ok_and(|now| now != record.host_boot)
     }
 
     pub(crate) fn forget(&self, seat: &SeatRef) {

@@ -65,6 +65,21 @@ enum NoGolden {
     Disk { takes: u64, free: u64, least: u32 },
 }
 
+impl NoGolden {
+    /// Whether the next seat may find it otherwise, and waits for nothing to find out.
+    fn is_found_out_at_once(&self) -> bool {
+        matches!(
+            self,
+            Self::Vmm(VmmError::UserTaken { .. })
+                | Self::Memory { .. }
+                | Self::Disk { .. }
+                | Self::Room(_)
+                | Self::Books(_)
+                | Self::Turn(_)
+        )
+    }
+}
+
 impl Core {
     /// Starts the VM of a seat, from a snapshot where that can be; tells which way it came up. `why_not` is why it is to be booted, when it is.
     pub(crate) async fn start_machine(
@@ -176,7 +191,7 @@ impl Core {
                 };
                 match &made {
                     Ok(snapshot) => self.goldens.set(name, State::Open(snapshot.clone())),
-                    Err(NoGolden::Vmm(VmmError::UserTaken { .. })) => {}
+                    Err(why) if why.is_found_out_at_once() => {}
                     Err(why) => {
                         self.goldens.set(name, State::Failed(why.to_string().into(), Instant::now()));
                     }

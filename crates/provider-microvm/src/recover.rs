@@ -111,7 +111,7 @@ impl Core {
             }
             Phase::Starting => {
                 self.clear(seat).await?;
-                self.write(&record.in_phase(Phase::Started), Stage::Check).await?;
+                self.write(&record.stopped(), Stage::Check).await?;
                 Ok(Outcome::Stopped)
             }
             Phase::Started => {
@@ -119,6 +119,9 @@ impl Core {
                 if live.is_none() {
                     // What its keeper left when the host went down.
                     self.clear(seat).await?;
+                    if record.restored.is_some() {
+                        self.write(&record.stopped(), Stage::Check).await?;
+                    }
                     return Ok(Outcome::Stopped);
                 }
                 // Somebody may have flushed the packet filter, or removed a bridge, while no service ran.

@@ -31,7 +31,11 @@ impl Core {
                 // It is told as it is listed.
                 Err(_) => return self.seen(&instance.seat).await.ok_or_else(gone),
             };
-            let live = self.live(&record).await.ok().flatten().filter(|_| record.phase == Phase::Started);
+            // Whose start is under way is that create's to look for.
+            let live = match record.phase {
+                Phase::Started => self.live(&record).await.ok().flatten(),
+                _ => None,
+            };
             // Taken before looking, so that a change in between is not missed.
             let mut link = live.as_ref().map(|live| live.link.watch());
             if let Some(link) = &mut link {

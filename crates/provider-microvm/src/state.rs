@@ -32,6 +32,9 @@ use seats::{Scope, SeatBound, SeatRef, WorkshopId};
 use crate::ImageNames;
 use crate::vmm::RunFolder;
 
+/// How often something may be put into a folder while it is removed.
+const LATE: usize = 8;
+
 /// The state of one instance of the service.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir {
@@ -334,7 +337,7 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 /// Removes a file, or a folder with all in it. That it is not there is success.
 fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
+        Ok(about) if about.is_dir() => remove_folder(path),
         Ok(_) => fs::remove_file(path),
         Err(why) => Err(why),
     };
@@ -342,6 +345,17 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
         _ => Ok(()),
     }
+}
+
+/// What a keeper puts in that comes late, and finds that nobody waits for it, goes too.
+fn remove_folder(path: &Path) -> io::Result<()> {
+    for _ in 0..LATE {
+        match fs::remove_dir_all(path) {
+            Err(why) if why.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed,
+        }
+    }
+    fs::remove_dir_all(path)
 }
 
 fn remove_if_empty(path: &Path) -> io::Result<()> {
@@ -356,6 +370,26 @@ fn remove_if_empty(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_goes_with_what_is_put_into_it_meanwhile() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = at.path().join("run");
+        fs::create_dir(&folder).unwrap();
+        for number in 0..2000 {
+            fs::write(folder.join(number.to_string()), "").unwrap();
+        }
+        let late = folder.join("late");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Each one after the one before was removed.
+                let put = (0..200_000).filter(|_| File::create_new(&late).is_ok());
+                assert!(put.take(LATE).count() <= LATE);
+            });
+            remove(&folder).unwrap();
+        });
+        assert!(!folder.exists());
+    }
 
     #[test]
     fn a_number_is_made_once_and_kept() {

@@ -158,7 +158,7 @@ impl Core {
     }
 
     fn of_dead(&self, record: &SeatRecord) -> Judgement {
-        if self.edges.host.boot_id().is_ok_and(|now| now != record.host_boot) {
+        if self.went_with_its_host(record) {
             let reason = "the host was restarted; create the seat again to start it";
             return (Status::Stopped, Some(reason.to_owned()));
         }

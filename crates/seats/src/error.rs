@@ -146,7 +146,9 @@ impl ProviderError {
             }
             Self::AddressesExhausted { .. } => "destroy a workshop, or configure a larger pool",
             Self::HostFull { .. } => "free disk space or memory on the host, then try again",
-            Self::Unavailable { .. } => "start the engine or correct its address, then try again",
+            Self::Unavailable { .. } => {
+                "start the engine or correct its address, or mend what microVMs miss, then try again"
+            }
             Self::Failed { .. } => "see the service's log for this request; trying again is safe",
         }
     }

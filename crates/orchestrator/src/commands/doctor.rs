@@ -48,9 +48,12 @@ async fn examine(args: &Doctor, surroundings: &Surroundings) -> Vec<Finding> {
                 (config.settings.seats_memory_mib.0, microvm_engine(&config.settings.docker_host));
             findings.extend(provider_microvm::doctor(microvm, &plan.policy.image, memory, engine).await);
         }
-        Backend::Docker(docker) => findings.extend(engine(docker, &plan.policy.image).await),
+        Backend::Docker(docker) => {
+            findings.extend(engine(docker, &plan.policy.image).await);
+            findings.extend(host::processes(&config.settings));
+        }
     }
-    findings.extend(host::limits(&config.settings));
+    findings.push(host::open_files(&config.settings));
     findings.push(service::check(args.url.as_deref(), &config).await);
     findings
 }

@@ -9,6 +9,8 @@ use crate::vmm::Snapshot;
 
 /// How many are kept.
 pub(super) const KEPT: usize = 4;
+/// Of how many it is remembered that they could not be made.
+const TOLD: usize = 64;
 /// For how long no other try is made after one that failed: every seat of a class would wait for it again.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -99,7 +101,8 @@ impl Goldens {
     pub(super) fn is_refused_again(&self, name: &str) -> bool {
         let mut known = self.lock();
         let golden = known.all.iter_mut().find(|golden| golden.name == name);
-        golden.is_none_or(|golden| std::mem::replace(&mut golden.was_refused, true))
+        // One that is not known any more would be opened anew, and be another.
+        golden.is_some_and(|golden| std::mem::replace(&mut golden.was_refused, true))
     }
 
     /// Notes that a seat goes on from one.
@@ -136,8 +139,9 @@ impl Goldens {
         coming.remove(name);
         all.retain(|golden| golden.name != name);
         all.push(Golden { name: name.to_owned(), state, was_refused: false });
-        let surplus = all.len().saturating_sub(KEPT);
-        all.drain(..surplus);
+        // What could not be made takes nothing.
+        keep(all, KEPT, |state| matches!(state, State::Open(_)));
+        keep(all, TOLD, |state| matches!(state, State::Failed(..)));
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -145,9 +149,21 @@ impl Goldens {
     }
 }
 
+/// Keeps the last so many of one sort.
+fn keep(all: &mut Vec<Golden>, most: usize, is_of_it: impl Fn(&State) -> bool) {
+    let mut surplus = all.iter().filter(|golden| is_of_it(&golden.state)).count().saturating_sub(most);
+    all.retain(|golden| {
+        let goes = surplus > 0 && is_of_it(&golden.state);
+        surplus -= usize::from(goes);
+        !goes
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vmm::Traits;
+    use crate::vmm::snapshot::{Memory, write};
 
     #[test]
     fn one_seats_refusal_is_its_own_and_the_second_in_a_row_is_the_snapshots() {
@@ -161,6 +177,22 @@ mod tests {
         goldens.serves("aa");
         assert!(!goldens.is_refused_again("aa"), "another seat could");
         assert!(goldens.is_refused_again("aa"));
-        assert!(goldens.is_refused_again("bb"), "one that is not kept is made anew");
+        assert!(!goldens.is_refused_again("bb"), "nothing is known of it");
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_remembered_beside_what_is_open_and_not_for_ever() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = at.path().join("open");
+        let unfinished = write(&folder).unwrap();
+        unfinished.finish(&Memory::empty(1).unwrap(), Traits::sample()).unwrap();
+        let goldens = Goldens::default();
+        goldens.set("open", State::Open(Arc::new(Snapshot::open(&folder).unwrap())));
+        for number in 0..=TOLD {
+            goldens.set(&number.to_string(), State::Failed("on purpose".into(), Instant::now()));
+        }
+        assert!(goldens.known("open").unwrap().is_ok());
+        assert!(goldens.known("0").is_none());
+        assert!(goldens.known("1").unwrap().is_err());
     }
 }

@@ -161,6 +161,11 @@ impl SeatRecord {
         Self { phase, ..self.clone() }
     }
 
+    /// The same of a seat that was started and has no VM any more, so it goes on from nothing.
+    pub(crate) fn stopped(&self) -> Self {
+        Self { restored: None, ..self.in_phase(Phase::Started) }
+    }
+
     /// The same of a seat of which only the workspace is there: its address is free for others.
     pub(crate) fn kept(&self) -> Self {
         let ip = Ipv4Addr::UNSPECIFIED;

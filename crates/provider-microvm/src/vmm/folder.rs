@@ -172,6 +172,14 @@ impl RunFolder {
         self.lock_file(LAUNCH_LOCK)
     }
 
+    /// That lock, to wait for whoever holds it; nothing where there is none. It is not made: a look leaves nothing in a folder that somebody may be removing.
+    pub(super) fn launch_lock_that_is_there(&self) -> io::Result<Option<File>> {
+        match File::open(self.0.join(LAUNCH_LOCK)) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     /// Runs something with a short path to what is in the folder.
     pub(super) fn with_short<T>(
         &self,

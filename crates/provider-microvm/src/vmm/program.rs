@@ -44,13 +44,19 @@ pub(super) async fn version(program: &Path) -> io::Result<Said> {
     Ok(Said { output: said, all: all.chars().take(200).collect() })
 }
 
-/// A file as it was: device, inode, size, time of change in nanoseconds.
+/// A file as it was: device, inode, size, time of a change in seconds and nanoseconds.
 pub(super) type FileIdentity = (PathBuf, u64, u64, u64, i64, i64);
 
-/// A file as it is now; nothing when it is not there.
-pub(super) fn file_identity(path: &Path) -> Option<FileIdentity> {
+/// A file as it is now, with its mode and its owner; nothing when it is not there.
+fn file_identity(path: &Path) -> Option<FileIdentity> {
     let data = std::fs::metadata(path).ok()?;
     Some((path.to_owned(), data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
+}
+
+/// A file as what is in it is now: jails link it and unlink it with each seat, which changes its `ctime` (inode(7)).
+pub(super) fn content_identity(path: &Path) -> io::Result<FileIdentity> {
+    let data = std::fs::metadata(path)?;
+    Ok((path.to_owned(), data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
 }
 
 /// What was found out about a program, as long as it is the same file.

@@ -95,7 +95,7 @@ impl Snapshot {
         &self.folder
     }
 
-    /// What tells this opening, and the memory that it takes, from all others: 16 hex digits. That memory is there for as long as this or any VM that was
+    /// What tells the memory that it takes from all other: 16 hex digits. For QEMU each opening has its own; for Firecracker all of one file have the same. That memory is there for as long as this or any VM that was
     /// started from it.
     #[must_use]
     pub fn opening(&self) -> &str {

@@ -24,14 +24,8 @@ pub(super) fn token_file(config: &Config) -> Option<Finding> {
     })
 }
 
-/// Whether the limits of this process and of the kernel leave room for a class.
-pub(super) fn limits(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![open_files(settings)];
-    findings.extend(processes(settings));
-    findings
-}
-
-fn open_files(settings: &Settings) -> Finding {
+/// Whether this process may have as many files open as the service's connections are.
+pub(super) fn open_files(settings: &Settings) -> Finding {
     let needed = u64::from(settings.http_connections.0) + OWN_FILES;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     match limit.current {
@@ -45,8 +39,9 @@ fn open_files(settings: &Settings) -> Finding {
     }
 }
 
+/// Whether the kernel has numbers for the processes of a class of containers; those of microVMs are their guests' own.
 /// Linux only: elsewhere the engine runs in a virtual machine of its own, whose limits count.
-fn processes(settings: &Settings) -> Option<Finding> {
+pub(super) fn processes(settings: &Settings) -> Option<Finding> {
     let read = |path: &str| std::fs::read_to_string(Path::new(path)).ok()?.trim().parse::<u64>().ok();
     let pid_max = read("/proc/sys/kernel/pid_max")?;
     let threads_max = read("/proc/sys/kernel/threads-max").unwrap_or(u64::MAX);

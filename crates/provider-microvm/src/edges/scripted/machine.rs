@@ -176,7 +176,9 @@ impl Machines for World {
         Ok(machine)
     }
 
-    async fn adopt(&self, _: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
+    async fn adopt(&self, seat: &str, folder: &RunFolder) -> Result<Option<Arc<dyn Machine>>, VmmError> {
+        let why = |why: std::io::Error| VmmError::Launch { seat: seat.to_owned(), why: why.to_string() };
+        folder.identity().map_err(why)?;
         let found = self.machine(folder.path()).filter(|machine| machine.runs());
         Ok(found.map(|machine| machine as Arc<dyn Machine>))
     }

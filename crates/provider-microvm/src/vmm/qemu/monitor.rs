@@ -58,7 +58,7 @@ pub struct Qemu {
     options: QemuOptions,
     keepers: Keepers,
     checked: Known<Version>,
-    accelerator: Mutex<Option<Accel>>,
+    accelerator: Arc<Mutex<Option<Accel>>>,
     /// Of files that snapshots depend on, as they were.
     digests: Digests,
 }
@@ -67,7 +67,7 @@ impl Qemu {
     /// A monitor; nothing is looked at yet.
     #[must_use]
     pub fn new(options: QemuOptions) -> Self {
-        let accelerator = Mutex::new(options.accelerator.clone());
+        let accelerator = Arc::new(Mutex::new(options.accelerator.clone()));
         let keepers = Keepers::new(options.keeper.clone(), false);
         Self { options, keepers, checked: Known::default(), accelerator, digests: Digests::default() }
     }
@@ -90,11 +90,16 @@ impl Qemu {
     /// What runs guests on this host when the specification says [`Accelerator::Auto`]: found out once by [`accelerator::probe`], and
     /// corrected when QEMU cannot start with KVM all the same.
     pub async fn accelerator(&self) -> Accel {
-        let mut known = self.accelerator.lock().await;
-        match &*known {
-            Some(known) => known.clone(),
-            None => known.insert(accelerator::probe(&self.options.keeper).await).clone(),
-        }
+        let (known, keeper) = (Arc::clone(&self.accelerator), self.options.keeper.clone());
+        // It takes seconds where KVM is emulated. Whoever does not wait for that leaves what is found to the next who asks.
+        let found = tokio::spawn(async move {
+            let mut known = known.lock().await;
+            match &*known {
+                Some(known) => known.clone(),
+                None => known.insert(accelerator::probe(&keeper).await).clone(),
+            }
+        });
+        found.await.unwrap_or_else(|why| Accel::Tcg { why: format!("the trial of KVM did not end: {why}") })
     }
 
     /// What to start a VM with, and with which supplementary groups.

@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::description::{Description, FORMAT, FileTraits};
 use super::digest::digest;
@@ -52,6 +53,7 @@ impl Unfinished {
 
     /// Writes the rest, looks whether the disk has what was written, and gives it its name; one that had the name is replaced. To be called where it may block.
     pub(crate) fn finish(mut self, memory: &Memory, traits: Traits) -> Result<(), SnapshotError> {
+        self.demand_there()?;
         let (at, description) = self.fill(memory, traits)?;
         self.verify(&at, &description)?;
         self.name(&description)
@@ -96,8 +98,23 @@ impl Unfinished {
         Ok(())
     }
 
+    /// Whether what has its name is this one. One that takes too long is given up while a thread still writes it, and somebody else may have begun anew.
+    fn is_there(&self) -> io::Result<bool> {
+        let (there, own) = (fs::metadata(self.new.join(STATE))?, self.state.metadata()?);
+        Ok((there.dev(), there.ino()) == (own.dev(), own.ino()))
+    }
+
+    fn demand_there(&self) -> Result<(), SnapshotError> {
+        if self.is_there().unwrap_or(true) {
+            return Ok(());
+        }
+        let why = io::Error::other("somebody else makes it now");
+        Err(SnapshotError::io(&self.folder, "writing it down")(why))
+    }
+
     /// Puts its description beside what is there, and gives it its name.
     fn name(&mut self, description: &Description) -> Result<(), SnapshotError> {
+        self.demand_there()?;
         let (folder, new) = (self.folder.clone(), self.new.clone());
         let io = |what: &'static str| SnapshotError::io(&folder, what);
         let described = (|| {
@@ -127,7 +144,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if !self.is_finished {
+        if !self.is_finished && self.is_there().unwrap_or(true) {
             // The next one tries again.
             drop(remove(&self.new));
         }
@@ -143,6 +160,13 @@ struct Format {
 /// Opens one.
 pub(super) fn open(folder: &Path) -> Result<Snapshot, SnapshotError> {
     let (traits, state, from) = look(folder)?;
+    let opening = match traits.monitor {
+        // Copied, each time it is opened.
+        MonitorKind::Qemu => random::hex::<8>(),
+        // All that have it open have the host's page cache of it.
+        MonitorKind::Firecracker => told_apart(&from),
+    };
+    let opening = opening.map_err(SnapshotError::io(folder, "giving it a number"))?;
     let memory = match traits.monitor {
         MonitorKind::Qemu => Memory::load(&from, traits.memory_mib),
         MonitorKind::Firecracker => {
@@ -150,8 +174,14 @@ pub(super) fn open(folder: &Path) -> Result<Snapshot, SnapshotError> {
         }
     };
     let memory = memory.map_err(SnapshotError::io(folder, "reading its memory"))?;
-    let opening = random::hex::<8>().map_err(SnapshotError::io(folder, "giving it a number"))?;
     Ok(Snapshot { folder: folder.to_owned(), opening, traits, state, memory })
+}
+
+/// 16 hex digits that this file has, as long as it is there and nobody writes to it, and no other.
+fn told_apart(file: &File) -> io::Result<String> {
+    let about = file.metadata()?;
+    let about = [about.dev(), about.ino(), about.mtime().cast_unsigned(), about.mtime_nsec().cast_unsigned()];
+    Ok(random::digits(&Sha256::digest(about.map(u64::to_le_bytes).concat())[..8]))
 }
 
 /// What one was made of, its state and its memory, as long as they should be.

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::digest::digest;
 use super::{DriveTraits, Traits};
 use crate::random;
-use crate::vmm::program::{FileIdentity, file_identity};
+use crate::vmm::program::{FileIdentity, content_identity};
 use crate::vmm::{Drive, MonitorKind, VmSpec, VmmError};
 
 /// The digests of files, as they were when they were read.
@@ -61,8 +61,8 @@ impl Digests {
 
     /// The digest of a file, which is read again only when it is another.
     async fn of(&self, path: &Path) -> io::Result<String> {
-        let now = file_identity(path).ok_or(io::ErrorKind::NotFound)?;
         let mut known = self.0.lock().await;
+        let now = content_identity(path)?;
         if let Some(digest) = known.get(&now) {
             return Ok(digest.clone());
         }
@@ -108,6 +108,27 @@ fn processor(cpuinfo: &str, release: &str, version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_again_when_what_is_in_it_is_another_and_not_when_a_jail_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kernel, jails) = (folder.path().join("kernel"), folder.path().join("jails"));
+        fs::write(&kernel, "one").unwrap();
+        let written = fs::metadata(&kernel).unwrap().modified().unwrap();
+        let digests = Digests::default();
+        let one = digests.of(&kernel).await.unwrap();
+        // Whoever reads it finds something else.
+        fs::write(&kernel, "two").unwrap();
+        fs::File::options().write(true).open(&kernel).unwrap().set_modified(written).unwrap();
+        fs::hard_link(&kernel, &jails).unwrap();
+        assert_eq!(digests.of(&kernel).await.unwrap(), one);
+        fs::remove_file(&jails).unwrap();
+        assert_eq!(digests.of(&kernel).await.unwrap(), one);
+        fs::write(&kernel, "2").unwrap();
+        assert_ne!(digests.of(&kernel).await.unwrap(), one);
+        fs::remove_file(&kernel).unwrap();
+        assert_eq!(digests.of(&kernel).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn another_processor_or_kernel_is_another() {

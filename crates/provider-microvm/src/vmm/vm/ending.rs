@@ -91,10 +91,12 @@ pub(super) async fn decided(seat: &str, folder: &RunFolder) -> Result<bool, VmmE
     let what = "the end of a start that is under way";
     let path = folder.path().display().to_string();
     let waited = folder.clone();
-    let task = tokio::task::spawn_blocking(move || waited.launch_lock()?.lock_shared());
+    let task = tokio::task::spawn_blocking(move || {
+        waited.launch_lock_that_is_there()?.map_or(Ok(()), |lock| lock.lock_shared())?;
+        Ok::<_, io::Error>(waited.path().is_dir())
+    });
     match timeout(limits::START, task).await {
-        Ok(Ok(Ok(()))) => Ok(true),
-        Ok(Ok(Err(why))) if why.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(Ok(Ok(is_there))) => Ok(is_there),
         Ok(Ok(Err(why))) => Err(VmmError::io(seat, format!("waiting for {what} in {path}"))(why)),
         Ok(Err(why)) => Err(VmmError::io(seat, what)(io::Error::other(why))),
         Err(_) => Err(VmmError::Timeout { seat: seat.to_owned(), what, limit: limits::START }),
@@ -122,4 +124,23 @@ async fn tidy(seat: &str, folder: &RunFolder) -> Result<(), VmmError> {
     };
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
     done.and_then(|result| result).map_err(VmmError::io(seat, format!("tidying up in {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vmm::vm::adopt;
+
+    /// Whoever lists seats looks into folders that others are removing.
+    #[tokio::test]
+    async fn a_look_leaves_nothing_in_a_folder() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = RunFolder::new(at.path().join("run"));
+        assert!(adopt("demo/1", &folder).await.unwrap().is_none());
+        assert!(!folder.path().exists());
+        std::fs::create_dir(folder.path()).unwrap();
+        assert!(decided("demo/1", &folder).await.unwrap());
+        assert!(adopt("demo/1", &folder).await.unwrap().is_none());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

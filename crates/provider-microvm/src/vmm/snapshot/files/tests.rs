@@ -96,6 +96,20 @@ fn whatever_fails_while_it_is_written_the_one_before_stays_and_nothing_else() {
 }
 
 #[test]
+fn what_was_given_up_and_ends_after_all_takes_nothing_from_whoever_began_anew() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("golden");
+    let (late, next) = (write(&folder).unwrap(), write(&folder).unwrap());
+    next.state().write_all_at(b"processors", 0).unwrap();
+    let memory = Memory::empty(1).unwrap();
+    let why = late.finish(&memory, Traits::sample()).unwrap_err().to_string();
+    assert!(why.contains("somebody else makes it now"), "{why}");
+    assert_eq!(names(at.path()), ["golden.new"]);
+    next.finish(&memory, Traits::sample()).unwrap();
+    assert_eq!(names(at.path()), ["golden"]);
+}
+
+#[test]
 fn what_reads_differently_from_how_it_was_written_gets_no_name() {
     let at = tempfile::tempdir().unwrap();
     let folder = at.path().join("golden");
