@@ -1,5 +1,6 @@
 //! A host that lacks something, without guests: what is asked for is refused in words, `doctor` says what to do, and nothing is left.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,21 +9,32 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::host::{Host, list, said};
+use crate::host::{Host, list, pause, said, until};
 use crate::isolated;
 use crate::process::{Done, Service, orchestrator, run};
 
 /// A seat is refused with these words, and the host is as it was.
 #[track_caller]
 fn refused(host: &Host, service: &Service, words: &[&str]) {
-    let before = host.left(&[service]);
+    let before = settled(host, service);
     let done = service.run(&["seat", "create", "demo", "1"]);
     assert_ne!(done.code, 0, "{done:?}");
     for word in words {
         assert!(done.err.contains(word), "{word}: {}", done.err);
     }
     assert_eq!(list(service, "demo"), [] as [Value; 0]);
-    assert_eq!(host.left(&[service]), before);
+    assert_eq!(settled(host, service), before);
+}
+
+/// What is there beside the service, once it is the same twice: programs that it starts have its own name for a moment.
+fn settled(host: &Host, service: &Service) -> BTreeSet<String> {
+    let mut seen = host.left(&[service]);
+    until("a quiet host", || {
+        pause();
+        let now = host.left(&[service]);
+        now == std::mem::replace(&mut seen, now.clone())
+    });
+    seen
 }
 
 #[test]
