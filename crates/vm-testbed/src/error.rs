@@ -52,6 +52,8 @@ pub enum BootError {
         said: String,
         /// What the guest said.
         console: Console,
+        /// Whether it had not ended, and its processors did nothing any more.
+        stands_still: bool,
     },
     /// QEMU failed.
     #[error("QEMU ended with {status}: {said}\nthe console ends with:\n{}", .console.tail())]

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Outer, OuterRun, TRIES, has_failed};
+use super::{Outer, OuterRun, TRIES, has_failed, how};
 use crate::BootError;
 
 /// The exit code of a program of libtest in which a test failed.
@@ -29,8 +29,10 @@ impl Outer {
                     let code = if failed(&before).next().is_some() { FAILURE } else { run.code };
                     return Ok(OuterRun { code, said: before + &run.said, ..run });
                 }
-                Err(BootError::Ended { console, said }) if has_failed(&console) => {
-                    tell("the outer guest's kernel failed:");
+                Err(BootError::Ended { console, said, stands_still })
+                    if stands_still || has_failed(&console) =>
+                {
+                    tell(&format!("{}:", how(stands_still)));
                     console.tail().lines().for_each(&mut tell);
                     let ended: Vec<_> = passed(&said).chain(failed(&said)).collect();
                     tries = if left.iter().any(|test| ended.contains(&test.as_str())) {
@@ -40,7 +42,7 @@ impl Outer {
                     };
                     before.push_str(&said);
                     if tries == 0 {
-                        return Err(BootError::Ended { console, said: before });
+                        return Err(BootError::Ended { console, said: before, stands_still });
                     }
                     // The last one runs again where all have ended: it takes a program that ends to say so.
                     let last = left.last().cloned();
