@@ -45,8 +45,8 @@ pub enum BootError {
         /// What it said.
         console: Console,
     },
-    /// The guest ended before the program that was to run in it.
-    #[error("the guest ended before its program; that said:\n{said}\nthe console ends with:\n{}", .console.tail())]
+    /// The guest ended, or came to a stand, before the program that was to run in it had ended.
+    #[error("the guest ended or stood still before its program had ended; that said:\n{said}\nthe console ends with:\n{}", .console.tail())]
     Ended {
         /// What the program said.
         said: String,

@@ -6,6 +6,7 @@ use seats::{DataPolicy, Provider as _, Scope, SeatSpec, Stage, Timeline};
 
 use super::bench::{Bench, PATIENCE, create, seat, spec, up};
 use crate::edges::scripted::{Fault, What};
+use crate::vmm::How;
 use crate::{SnapshotUse, Way};
 
 pub(super) fn bench() -> Bench {
@@ -213,6 +214,11 @@ async fn where_there_is_no_memory_for_a_snapshot_seats_boot() {
     up(&provider, &wish).await;
     assert_eq!(steps(&bench).last().unwrap(), "start");
     assert!(snapshots(&bench).is_empty());
+    // A moment later there is.
+    bench.world.state().memory_mib = 2 * (128 + 192) + 128;
+    bench.world.script(None);
+    up(&provider, &spec(seat("rust-101", 2))).await;
+    assert_eq!(steps(&bench), ["boot to save", "clear", "restore"]);
     // What a snapshot has is not promised twice.
     let bench = self::bench();
     bench.world.state().memory_mib = 2 * (128 + 192);
@@ -323,6 +329,21 @@ async fn memory_under_live_seats_stays_promised_whoever_opened_it() {
     bench.world.script(None);
     up(&next, &other).await;
     assert_eq!(steps(&bench).last().unwrap(), "start", "there is no memory to open it again");
+}
+
+#[tokio::test]
+async fn memory_under_seats_that_have_stopped_is_not_promised_by_the_next_service() {
+    let bench = bench();
+    bench.world.state().memory_mib = 2 * (128 + 192);
+    let wish = spec(seat("rust-101", 1));
+    up(&bench.provider(), &wish).await;
+    bench.machine(&wish.seat).end(How::Signal(9));
+    let next = bench.provider();
+    next.start().await.unwrap();
+    // Both seats fit, and not a mebibyte more.
+    bench.world.script(None);
+    up(&next, &spec(seat("rust-101", 2))).await;
+    assert_eq!(steps(&bench).last().unwrap(), "start");
 }
 
 #[tokio::test]

@@ -44,6 +44,26 @@ fn what_was_written_is_opened_and_replaced() {
     assert_eq!(&page, b"page");
 }
 
+/// Seats of two openings have memory of their own, or the host's page cache of one file.
+#[test]
+fn memory_is_told_apart_by_whom_it_is_shared_with() {
+    let at = tempfile::tempdir().unwrap();
+    for monitor in [MonitorKind::Qemu, MonitorKind::Firecracker] {
+        let folder = at.path().join(format!("{monitor:?}"));
+        let opening = || Snapshot::open(&folder).unwrap().opening().to_owned();
+        let made = || {
+            let traits = Traits { monitor, ..Traits::sample() };
+            write(&folder).unwrap().finish(&Memory::empty(1).unwrap(), traits).unwrap();
+        };
+        made();
+        let (one, again) = (opening(), opening());
+        assert_eq!(one == again, monitor == MonitorKind::Firecracker, "{monitor:?}");
+        assert_eq!(one.len(), 16);
+        made();
+        assert_ne!(opening(), one, "another file of the same name");
+    }
+}
+
 #[test]
 fn what_was_half_written_has_no_name_and_is_made_anew() {
     let at = tempfile::tempdir().unwrap();
